@@ -1,0 +1,96 @@
+# Hivemind. `make` alone prints this help. Plain GNU make 3.81 suffices.
+PROFILE ?= demo
+JOBS ?= 2
+STRICT ?=
+
+# .venv is always the environment, unless PYTHON= is given on the command line (conda users).
+ifneq ($(origin PYTHON),command line)
+PYTHON := .venv/bin/python
+READY := .venv/installed
+READY_DEV := .venv/installed-dev
+endif
+BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
+NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev setup-local figures $(NUMBERS) test check format lab bench gallery lock clean clean-all
+
+help:  ## print this help
+	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@echo "  NN             one notebook and what it needs, for example: make 06 PROFILE=fixture"
+
+figures: $(READY)  ## run the profile's notebooks as far as something changed, and draw every figure
+figures $(NUMBERS): $(READY)
+	@rules=$$($(PYTHON) -m hivemind_utils.run --rules --profile '$(PROFILE)') && \
+	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+
+test: $(READY_DEV)  ## run the tests
+	$(PYTHON) -m pytest $(TESTS)
+
+check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
+
+format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m nbstripout --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.execution" $(NOTEBOOKS)
+
+bench: $(READY)  ## speed and memory against the naive way, in the same run
+	$(PYTHON) benchmarks/similarity.py
+	$(PYTHON) benchmarks/encoder.py
+
+gallery:  ## copy the demo's figures to docs/gallery
+	mkdir -p docs/gallery && cp figures/demo/*.png docs/gallery/
+
+setup: $(READY)  ## make .venv and install the locked requirements (with PYTHON=: into that Python)
+ifndef READY
+	$(PIP) install --compile --require-hashes --no-deps -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+endif
+
+setup-dev: $(READY_DEV)  ## the same with what tests and lint need
+ifndef READY
+	$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+endif
+
+setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index has one) and hub encoders
+	$(PIP) install --no-deps torch==2.13.0
+	$(PIP) install --compile --require-hashes --no-deps -r requirements-local.lock
+
+.venv/bin/python:
+	@test -n "$(BOOTSTRAP)" || { echo "error: no Python 3.11 or newer was found; install one, or give BOOTSTRAP=/path/to/python3" >&2; exit 1; }
+	@echo "making .venv with $(BOOTSTRAP)"
+	@$(BOOTSTRAP) -m venv .venv
+
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "installing the locked requirements (a minute or two, once)"
+	@$(PIP) install --compile --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	@$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+lock:  ## resolve the requirements again (needs uv); the locks name no index
+	uv pip compile pyproject.toml $(LOCK) -o requirements.lock
+	uv pip compile pyproject.toml $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml $(LOCK) --extra dev --extra local -c requirements-dev.lock --no-emit-package torch -o requirements-local.lock
+LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
+
+clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's
+	@name=$$(basename '$(PROFILE)' .yaml) && test -n "$$name" && \
+	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/*.parquet
+
+clean-all:
+	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/*.parquet

@@ -1,0 +1,112 @@
+"""Bootstrap over the top unit, the prompt. Randomness arrives as a generator."""
+
+import numpy as np
+
+
+def bootstrap_weights(n_units, n_boot, rng):
+    """How often each unit is drawn in every bootstrap resample.
+
+    Parameters
+    ----------
+    n_units : int
+        Units resampled with replacement, for example prompts.
+    n_boot : int
+        Resamples.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float, shape (n_boot, n_units)
+        Rows sum to n_units. One such array serves all models, which keeps comparisons paired.
+    """
+    if n_units < 1:
+        raise ValueError(f"There must be at least one unit to resample, but n_units = {n_units} was passed.")
+    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_boot).astype(float)
+
+
+def weighted_means(values, weights):
+    """Mean over units in every resample; missing values carry no weight.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_units, ...)
+        NaN where a unit has no value.
+    weights : ndarray of float, shape (n_boot, n_units)
+
+    Returns
+    -------
+    ndarray of float, shape (n_boot, ...)
+        NaN where a resample holds no value.
+    """
+    values = np.asarray(values, float)
+    present = ~np.isnan(values)
+    return weighted_ratios(np.where(present, values, 0), present, weights)
+
+
+def weighted_ratios(numerators, denominators, weights):
+    """Sum of numerators over sum of denominators in every resample: the pooled mean.
+
+    Parameters
+    ----------
+    numerators, denominators : ndarray of float, shape (n_units, ...)
+    weights : ndarray of float, shape (n_boot, n_units)
+
+    Returns
+    -------
+    ndarray of float, shape (n_boot, ...)
+    """
+    numerators, denominators = np.asarray(numerators, float), np.asarray(denominators, float)
+    above = np.tensordot(weights, numerators, axes=1)
+    below = np.tensordot(weights, denominators, axes=1)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def interval(draws, level=0.95, axis=0):
+    """Percentile interval of bootstrap draws, NaN draws left out.
+
+    With a single unit every draw is the same and says nothing about others: pass the draws of at least two units, or
+    expect NaN.
+
+    Parameters
+    ----------
+    draws : ndarray of float, shape (n_boot, ...)
+    level : float
+        Coverage, 0 to 1.
+    axis : int
+
+    Returns
+    -------
+    lower, upper : ndarray of float
+    """
+    import warnings
+
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must lie strictly between 0 and 1, but {level} was passed.")
+    draws = np.asarray(draws, float)
+    tail = (1 - level) / 2
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")
+        lower, upper = np.nanquantile(draws, [tail, 1 - tail], axis=axis)
+    return lower, upper
+
+
+def mean_interval(values, weights, level=0.95):
+    """Mean over units with its bootstrap interval.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_units, ...)
+        NaN where a unit has no value.
+    weights : ndarray of float, shape (n_boot, n_units)
+
+    Returns
+    -------
+    mean, lower, upper : ndarray of float, shape (...)
+        The interval is NaN where fewer than two units have a value.
+    """
+    values = np.asarray(values, float)
+    n = (~np.isnan(values)).sum(0)
+    total = np.nansum(values, axis=0)
+    mean = np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0)
+    lower, upper = interval(weighted_means(values, weights), level)
+    return mean, np.where(n > 1, lower, np.nan), np.where(n > 1, upper, np.nan)

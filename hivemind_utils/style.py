@@ -1,0 +1,115 @@
+"""Two widths, one colour per model family, and `save`: the only way a figure reaches the disk."""
+
+import textwrap
+
+from hivemind_utils import tables
+
+# Colour-blind-safe hues (after Okabe and Ito, and Tol's muted scheme); families take them in sorted order.
+FAMILY_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#332288", "#999933", "#882255", "#44AA99",
+)  # fmt: skip
+HUMAN_COLOUR = "#222222"
+ACCENT, MUTED = "#0072B2", "#8A8F98"
+SEQUENTIAL = "rocket_r"
+
+_WIDTHS = {"column": 3.5, "page": 7.2}  # inches: one and two columns of a paper
+
+
+def use():
+    """Set the house style for every figure of a notebook."""
+    import seaborn as sns
+
+    sns.set_theme(
+        context="paper",
+        style="ticks",
+        rc={
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 9,
+            "axes.titleweight": "bold",
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "figure.dpi": 110,
+            "savefig.dpi": 250,
+            "figure.constrained_layout.use": True,
+            "pdf.fonttype": 42,
+            "font.size": 8,
+        },
+    )
+
+
+def size(width, ratio=0.68):
+    """Figure size in inches for a `width` of "column" or "page", height = width * ratio."""
+    if width not in _WIDTHS:
+        raise ValueError(f"The width must be one of {sorted(_WIDTHS)}, but {width!r} was passed.")
+    return _WIDTHS[width], _WIDTHS[width] * ratio
+
+
+def family_colours(models):
+    """Colour of every family: one hue each, people near black.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        Table ``04_models``.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    people = set(models.loc[models["kind"] == "human", "family"])
+    families = sorted(set(models["family"]) - people)
+    colours = {family: FAMILY_COLOURS[i % len(FAMILY_COLOURS)] for i, family in enumerate(families)}
+    return colours | dict.fromkeys(people, HUMAN_COLOUR)
+
+
+def save(fig, slug, table, *, profile, stamp, caption=""):
+    """Write ``figures/<profile>/<slug>`` as PDF, PNG and CSV of the plotted numbers, the source printed on it.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        The figure.
+    slug : str
+        Name of the files.
+    table : pandas.DataFrame
+        The plotted numbers, tidy.
+    profile : str
+        Names the folder.
+    stamp : dict
+        Where the data come from, as `tables.stamp` returns it.
+    caption : str, optional
+        n, the interval and the unit resampled; printed below the figure.
+    """
+    width = fig.get_size_inches()[0]
+    wrapped = textwrap.wrap(caption, int(width * 19)) if caption else []
+    lines = [*wrapped, *textwrap.wrap(source_line(stamp), int(width * 19))]
+    text = fig.text(0.005, -0.015, "\n".join(lines), fontsize=6, color="#444444", va="top", ha="left", linespacing=1.25)
+    if stamp["source"] == "simulated":
+        text.set_color("#A03000")
+    if stamp.get("partial"):
+        fig.text(0.5, 1.01, f"PARTIAL: {stamp['partial']}", fontsize=7, color="#C00000", ha="center", va="bottom")
+    folder = tables.root() / "figures" / profile
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
+        with tables.atomic(folder / f"{slug}.{suffix}") as temporary:
+            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+    with tables.atomic(folder / f"{slug}.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def save_html(html, slug, *, profile):
+    """Write ``figures/<profile>/<slug>.html``."""
+    with tables.atomic(tables.root() / "figures" / profile / f"{slug}.html") as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def source_line(stamp):
+    """One line that says where the data come from; simulated data say so in capitals."""
+    if stamp["source"] == "simulated":
+        return "SIMULATED DATA: invented models with planted behaviour. Not a finding."
+    parts = [f"source: {stamp['source']}", stamp.get("origin"), stamp.get("encoder") and f"encoder {stamp['encoder']}"]
+    return " · ".join(filter(None, parts))

@@ -1,0 +1,549 @@
+"""Read, validate and write the tables that notebooks hand each other.
+
+The one place that touches ``data/<profile>``. Every table has a schema here; ``data/README.md`` is generated from it
+(``python -m hivemind_utils.tables``). A table carries its source in its Parquet metadata, so that nothing simulated can
+be mistaken for a finding.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = {
+    "simulated": "drawn from the demo population: invented models, planted behaviour",
+    "released": "published by the authors of the study",
+    "sampled": "sampled from models by notebook 04",
+    "imported": "answers, labels or scores that somebody else collected",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type ("str", "int", "float" or "bool"), meaning, unit and permitted values."""
+
+    name: str
+    type: str
+    meaning: str
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    allowed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, its columns, and the columns that identify a row."""
+
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def number(self):
+        """The number of the notebook that writes the table."""
+        return self.name[:2]
+
+
+def _cosine(name, meaning, **options):
+    return Column(name, "float", f"{meaning} (cosine, -1 to 1)", low=-1, high=1, **options)
+
+
+def _share(name, meaning, **options):
+    return Column(name, "float", f"{meaning} (0 to 1)", low=0, high=1, **options)
+
+
+_ID = Column("prompt_id", "str", "the prompt")
+_ARM = (
+    Column("model", "str", "name of the model, or of the group of people"),
+    Column("condition", "str", "prompting condition, such as a mode of NoveltyBench; `default` where there is one"),
+    Column("decoding", "str", "name of the decoding setting, such as `top_p`; `none` for people"),
+)
+_INTERVAL = (
+    _cosine("lower", "lower 95 % bound, prompts resampled", nullable=True),
+    _cosine("upper", "upper 95 % bound, prompts resampled", nullable=True),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        Table(
+            "04_prompts",
+            "a prompt shown to models",
+            ("prompt_id",),
+            (
+                Column("prompt_id", "str", "stable id; given with the data, or a hash of the text"),
+                Column("text", "str", "the prompt as shown"),
+                Column(
+                    "kind",
+                    "str",
+                    "original; paraphrase of another prompt; closed-ended reference",
+                    allowed=("original", "paraphrase", "closed"),
+                ),
+                Column("parent_id", "str", "the original of a paraphrase", nullable=True),
+                Column("category", "str", "category of the taxonomy", nullable=True),
+                _share("open_endedness", "share of labels that call the prompt open-ended", nullable=True),
+            ),
+        ),
+        Table(
+            "04_models",
+            "a model, or a group of people who answered",
+            ("model",),
+            (
+                Column("model", "str", "name as in the answers"),
+                Column("family", "str", "models of one line; colours and blocks go by it"),
+                Column("kind", "str", "model or human", allowed=("model", "human")),
+                Column("size_b", "float", "parameters, billions", nullable=True, low=0),
+                Column("tuning", "str", "base or instruct", nullable=True, allowed=("base", "instruct")),
+                Column("release_date", "str", "YYYY-MM-DD", nullable=True),
+                Column("open_weights", "bool", "weights can be downloaded", nullable=True),
+            ),
+        ),
+        Table(
+            "04_responses",
+            "one answer",
+            ("response_id",),
+            (
+                Column("response_id", "str", "hash of prompt, model, condition, decoding and sample_idx"),
+                _ID,
+                *_ARM,
+                Column("sample_idx", "int", "number of the answer within its cell, from 0", low=0),
+                Column("text", "str", "the answer as given; empty where there was none"),
+                Column("text_id", "str", "hash of the text: the row of its embedding"),
+                Column("finish_reason", "str", "why the model stopped, as reported", nullable=True),
+                Column("usable", "bool", "false: counted in 04_coverage, kept out of every similarity"),
+                Column("why_not", "str", "why an answer is not usable", nullable=True),
+            ),
+        ),
+        Table(
+            "04_ideas",
+            "the idea an answer rests on, where it is known",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("idea", "str", "label of the idea"),
+                Column("origin", "str", "given with the data, or by a judge", allowed=("given", "judge")),
+                Column("scope", "str", "ideas compare only between answers of equal scope"),
+            ),
+        ),
+        Table(
+            "04_coverage",
+            "a cell (prompt, model, condition, decoding), missing cells included",
+            ("prompt_id", "model", "condition", "decoding"),
+            (
+                _ID,
+                *_ARM,
+                Column("n_answers", "int", "answers there are; 0 where the cell is missing", low=0),
+                Column("n_usable", "int", "answers that count", low=0),
+                Column("n_empty", "int", "empty answers", low=0),
+                Column("n_truncated", "int", "answers cut off by the length limit", low=0),
+                Column("n_repeated", "int", "answers whose exact text came before in the cell", low=0),
+            ),
+        ),
+        Table(
+            "04_excluded",
+            "an input row that did not become an answer",
+            ("input_row",),
+            (
+                Column("input_row", "int", "row of the input, from 0, after lists were unrolled", low=0),
+                Column("reason", "str", "why it was left out"),
+                Column("excerpt", "str", "the row's first 200 characters, as JSON"),
+            ),
+        ),
+        Table(
+            "05_repetition",
+            "a cell (prompt, model, condition, decoding) with at least two usable answers",
+            ("prompt_id", "model", "condition", "decoding"),
+            (
+                _ID,
+                *_ARM,
+                Column("n", "int", "usable answers", low=2),
+                _cosine("mean_cosine", "mean over unordered pairs of answers"),
+                _cosine("mean_cosine_equal_n", "the same at the smallest n of the comparison, mean over draws"),
+                _cosine("mean_cosine_centred", "the same after subtracting the mean of all embeddings"),
+                _cosine("mean_cosine_truncated", "the same for the first characters of each answer", nullable=True),
+                _cosine("mean_tfidf", "the same in TF-IDF vectors, which know words only", nullable=True),
+                _share("share_above", "share of the cell's pairs at or above the threshold parameter"),
+                Column("vendi_1", "float", "Vendi score, order 1: effective number of answers", low=0.99),
+                Column("vendi_2", "float", "Vendi score, order 2", low=0.99),
+                Column("vendi_inf", "float", "Vendi score, order infinity", low=0.99),
+                Column("effective_distinct", "float", "exp entropy of the shares of distinct texts", low=0.99),
+                _share("distinct_1", "distinct words / words", nullable=True),
+                _share("distinct_2", "distinct word pairs / word pairs", nullable=True),
+                _share("distinct_3", "distinct word triples / word triples", nullable=True),
+                _share("self_overlap", "n-gram precision of an answer against the others of its cell", nullable=True),
+                Column("compression_ratio", "float", "bytes / compressed bytes of the cell", low=0, nullable=True),
+                _share("duplicate_share", "share of answers whose normalised text occurs again"),
+                _share("opener_share", "share of the commonest first four words"),
+                Column("mean_chars", "float", "mean length of an answer, characters", low=0),
+            ),
+        ),
+        Table(
+            "05_arms",
+            "a model under one condition and decoding, over prompts",
+            ("model", "condition", "decoding", "measure"),
+            (
+                *_ARM,
+                Column("measure", "str", "column of 05_repetition that is averaged"),
+                Column("n_prompts", "int", "prompts averaged", low=1),
+                Column("mean", "float", "unweighted mean over prompts"),
+                Column("lower", "float", "lower 95 % bound, prompts resampled", nullable=True),
+                Column("upper", "float", "upper 95 % bound, prompts resampled", nullable=True),
+            ),
+        ),
+        Table(
+            "05_references",
+            "a kind of pair of answers, with its distribution of similarity",
+            ("kind", "decoding"),
+            (
+                Column("kind", "str", "kind of pair"),
+                Column("decoding", "str", "decoding of both answers; `all` where it plays no part"),
+                Column("n_pairs", "int", "pairs counted", low=0),
+                _cosine("mean", "mean of the kind, prompts weighing equally", nullable=True),
+                *_INTERVAL,
+                _cosine("q05", "5 % quantile of pairs", nullable=True),
+                _cosine("median", "median of pairs", nullable=True),
+                _cosine("q95", "95 % quantile of pairs", nullable=True),
+                _share("share_above", "share of pairs at or above the threshold parameter", nullable=True),
+            ),
+        ),
+        Table(
+            "05_paraphrases",
+            "a prompt with paraphrases, answered by one model",
+            ("prompt_id", "model", "condition", "decoding"),
+            (
+                _ID,
+                *_ARM,
+                Column("n_paraphrases", "int", "paraphrases answered", low=1),
+                _cosine("within", "pairs of answers to the original"),
+                _cosine("across", "answers to the original with answers to its paraphrases"),
+                _cosine("between", "answers to different paraphrases", nullable=True),
+                _cosine("within_paraphrase", "pairs of answers to one paraphrase", nullable=True),
+            ),
+        ),
+        Table(
+            "06_model_pairs",
+            "a pair of arms (model, condition) under one decoding; an arm with itself on the diagonal",
+            ("arm_a", "arm_b"),
+            (
+                Column("arm_a", "str", "model, with its condition where there are several"),
+                Column("arm_b", "str", "the other; never before arm_a in the table's order"),
+                Column("family_a", "str", "family of arm_a"),
+                Column("family_b", "str", "family of arm_b"),
+                Column("n_prompts", "int", "prompts both answered", low=0),
+                Column("n_pairs", "int", "pairs of answers", low=0),
+                _cosine("mean_cosine", "pooled mean; on the diagonal without self pairs", nullable=True),
+                _cosine("mean_cosine_published", "as published: self pairs in the diagonal", nullable=True),
+                _cosine("mean_tfidf", "the same in TF-IDF vectors", nullable=True),
+                *_INTERVAL,
+            ),
+        ),
+        Table(
+            "06_neighbours",
+            "(prompt, grouping, N): the sources of the N nearest answers",
+            ("prompt_id", "by", "n_nearest"),
+            (
+                _ID,
+                Column("by", "str", "what counts as a source", allowed=("model", "family")),
+                Column("n_nearest", "int", "N, neighbours looked at", low=1),
+                Column("n_sources", "float", "distinct sources among them, mean over answers", low=1),
+                Column("separated", "float", "the same if every source kept to itself", low=1),
+                Column("expected", "float", "the same if labels were random", low=1),
+                Column("n_answers", "int", "answers of the prompt", low=2),
+            ),
+        ),
+        Table(
+            "06_overlaps",
+            "a pair of answers of different models with words in common",
+            ("kind", "prompt_id", "response_a", "response_b"),
+            (
+                Column(
+                    "kind",
+                    "str",
+                    "same text; a long shared span; among the nearest by cosine",
+                    allowed=("exact", "span", "nearest"),
+                ),
+                _ID,
+                Column("model_a", "str", "model of the first answer"),
+                Column("model_b", "str", "model of the second answer"),
+                Column("response_a", "str", "first answer"),
+                Column("response_b", "str", "second answer"),
+                Column("n_models", "int", "models that gave the text (exact), else 2", low=2),
+                Column("n_answers", "int", "answers with the text (exact), else 2", low=2),
+                _cosine("cosine", "similarity of the pair", nullable=True),
+                Column("longest_span_words", "int", "longest run of words in common", low=0),
+                _share("shared_8grams", "share of the shorter answer's 8-grams in the other", nullable=True),
+                Column("span", "str", "the longest run"),
+            ),
+        ),
+        Table(
+            "06_pools",
+            "(decoding, pool, k): the diversity of k answers",
+            ("pool", "k"),
+            (
+                Column("pool", "str", "where the k answers come from: one model, or k models"),
+                Column("k", "int", "answers", low=1),
+                Column("vendi_1", "float", "effective number of answers, mean over prompts and draws", low=0.99),
+                Column("lower", "float", "lower 95 % bound, prompts resampled", nullable=True),
+                Column("upper", "float", "upper 95 % bound, prompts resampled", nullable=True),
+                Column("n_prompts", "int", "prompts with enough answers", low=1),
+            ),
+        ),
+    )
+}
+
+
+def root():
+    """Folder of the project: the nearest one with a ``pyproject.toml``, from the working folder upwards."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder
+    return Path(__file__).resolve().parents[1]
+
+
+def folder(profile):
+    """Folder of a profile's tables."""
+    return root() / "data" / profile
+
+
+def path(name, profile):
+    """Path of a table's Parquet file."""
+    _table(name)
+    return folder(profile) / f"{name}.parquet"
+
+
+def text_id(text):
+    """Stable id of a text: the first 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
+
+
+def writer(name):
+    """Name of the notebook that writes a table, such as ``04_generate``."""
+    number = _table(name).number
+    found = sorted((root() / "notebooks").glob(f"{number}_*.ipynb"))
+    return found[0].stem if found else number
+
+
+def validate(frame, name):
+    """Check a frame against its schema and return it as an Arrow table with the schema's column order.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per thing that `name` describes.
+    name : str
+        Name of the table, a key of `TABLES`.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    ValueError
+        If columns are missing or unknown, a type does not fit, a value is null, out of range or not permitted, or two
+        rows have the same key. The message names the column and the first offending row.
+    """
+    import pyarrow as pa
+
+    table = _table(name)
+    expected = [column.name for column in table.columns]
+    missing = [column for column in expected if column not in frame.columns]
+    unknown = [column for column in frame.columns if column not in expected]
+    if missing or unknown:
+        raise ValueError(f"Table {name} must have the columns {expected}; missing: {missing}, unknown: {unknown}.")
+    arrays = []
+    for column in table.columns:
+        values = frame[column.name]
+        problem = _problem(values, column)
+        if problem is not None:
+            where, why = problem
+            raise ValueError(f"Table {name}, column `{column.name}`, row {where}: {why}, but {values[where]!r} came.")
+        try:
+            arrays.append(pa.array(values, type=_arrow_type(column), from_pandas=True))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+            raise ValueError(f"Table {name}, column `{column.name}` must be {column.type}: {error}") from error
+    doubled = frame.duplicated(list(table.key))
+    if doubled.any():
+        row = frame.loc[doubled.idxmax(), list(table.key)].to_dict()
+        raise ValueError(f"Table {name} must have one row per {table.key}, but {int(doubled.sum())} repeat: {row}.")
+    nullable = {column.name: column.nullable for column in table.columns}
+    schema = pa.schema([pa.field(n, a.type, nullable=nullable[n]) for n, a in zip(expected, arrays, strict=True)])
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def write(frame, name, profile, stamp):
+    """Validate a frame and write it as ``data/<profile>/<name>.parquet``, atomically.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table.
+    name, profile : str
+        Which table, of which profile.
+    stamp : dict
+        Where the data come from; ``stamp["source"]`` is one of `SOURCES`. Kept in the file's metadata.
+    """
+    import pyarrow.parquet as pq
+
+    if stamp.get("source") not in SOURCES:
+        raise ValueError(f"stamp['source'] must be one of {sorted(SOURCES)}, but {stamp.get('source')!r} was passed.")
+    table = validate(frame.reset_index(drop=True), name)
+    table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
+    with atomic(path(name, profile)) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(name, profile, columns=None):
+    """Read a table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table is missing; the message names the notebook that writes it.
+    """
+    import pandas as pd
+
+    return pd.read_parquet(_existing(name, profile), columns=columns)
+
+
+def stamp(name, profile):
+    """Where a table's data come from, as written with it: a dict with at least ``source``."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(_existing(name, profile)).metadata[b"hivemind"])
+
+
+def write_results(results, number, profile):
+    """Write a notebook's quoted numbers as ``results/<profile>/NN.json``, atomically.
+
+    ``results["partial"]``, where it is present, says in a sentence what the run lacks.
+    """
+    target = root() / "results" / profile / f"{number}.json"
+    with atomic(target) as temporary:
+        temporary.write_text(json.dumps(results, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+
+
+class atomic:
+    """Context manager: a temporary path beside `target` that replaces it on success and is removed on failure."""
+
+    def __init__(self, target):
+        self.target = Path(target)
+
+    def __enter__(self):
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{self.target.name}.", dir=self.target.parent)
+        os.close(handle)
+        self.temporary = Path(name)
+        return self.temporary
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            self.temporary.unlink(missing_ok=True)
+            return
+        with open(self.temporary, "rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        self.temporary.chmod(0o666 & ~umask)
+        os.replace(self.temporary, self.target)
+
+
+def dictionary():
+    """Text of ``data/README.md``: every table, who writes it, every column."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Generated from the schemas in `hivemind_utils/tables.py` by `python -m hivemind_utils.tables`; a test keeps",
+        "the two equal. Tables are Parquet files in `data/<profile>/`, named after the notebook that writes them.",
+        "Every table carries its source in its metadata:",
+        "",
+        *(f"- `{source}`: {meaning}" for source, meaning in SOURCES.items()),
+        "",
+        "Beside the tables: `embeddings/<encoder>.npy` (float32, one row per distinct text) with",
+        "`embeddings/<encoder>.parquet` (its `text_id`), and in `truth/` what the demo population planted, which tests",
+        "read and notebooks never do.",
+    ]
+    for table in TABLES.values():
+        lines += ["", f"## {table.name}", "", f"Written by `{writer(table.name)}`. One row is {table.row}.", ""]
+        lines += [f"Key: {', '.join(f'`{name}`' for name in table.key)}.", ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        for column in table.columns:
+            kind = column.type + (", may be empty" if column.nullable else "")
+            values = f" One of {', '.join(f'`{v}`' for v in column.allowed)}." if column.allowed else ""
+            lines.append(f"| `{column.name}` | {kind} | {column.meaning}.{values} |")
+    return "\n".join(lines) + "\n"
+
+
+def _table(name):
+    if name not in TABLES:
+        raise ValueError(f"There is no table {name!r}; the tables are {sorted(TABLES)}.")
+    return TABLES[name]
+
+
+def _existing(name, profile):
+    file = path(name, profile)
+    if not file.exists():
+        place = Path("data") / profile / file.name
+        raise FileNotFoundError(f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(profile)}.")
+    return file
+
+
+def how_to_run(profile):
+    """Name the command that makes a profile's tables."""
+    return "run `make figures`" if profile == "demo" else f"run `make figures PROFILE={profile}`"
+
+
+def _arrow_type(column):
+    import pyarrow as pa
+
+    return {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}[column.type]
+
+
+def _problem(values, column):
+    """First offending index label and what was expected there, or None."""
+    import pandas as pd
+
+    null = values.isna()
+    if null.any() and not column.nullable:
+        return null.idxmax(), "expected a value"
+    present = values[~null]
+    if column.allowed:
+        bad = ~present.isin(column.allowed)
+        if bad.any():
+            return bad.idxmax(), f"expected one of {list(column.allowed)}"
+    if column.low is None and column.high is None:
+        return None
+    if not pd.api.types.is_numeric_dtype(present):
+        numbers = pd.to_numeric(present, errors="coerce")
+        if numbers.isna().any():
+            return numbers.isna().idxmax(), "expected a number"
+        present = numbers
+    slack = 1e-6  # a cosine of two equal float32 vectors may exceed 1 by rounding
+    if column.low is not None and (present < column.low - slack).any():
+        return (present < column.low - slack).idxmax(), f"expected at least {column.low}"
+    if column.high is not None and (present > column.high + slack).any():
+        return (present > column.high + slack).idxmax(), f"expected at most {column.high}"
+    return None
+
+
+def _plain(value):
+    """JSON form of what NumPy and pandas return."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"Results must be plain numbers and text, but {type(value).__name__} was passed.")
+
+
+def main():
+    """Write ``data/README.md``."""
+    with atomic(root() / "data" / "README.md") as temporary:
+        temporary.write_text(dictionary(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
