@@ -8,9 +8,11 @@ import argparse
 import ast
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +175,9 @@ def resolve(profile, notebook):
         if name == "profile":
             values[name] = profile.name
         elif name in block or name in profile.common:
-            value = _check(parameter, block.get(name, profile.common.get(name)), f"{profile.path.name}, {notebook.name}")
+            value = _check(
+                parameter, block.get(name, profile.common.get(name)), f"{profile.path.name}, {notebook.name}"
+            )
             values[name] = _absolute(value, profile.path.parent) if parameter.is_path else value
         else:
             value = _check(parameter, parameter.default, notebook.path.name)
@@ -302,6 +306,16 @@ def _execute(notebook, running, values):
     )
     import papermill
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not understand `int | None`; we checked already
+    with tempfile.TemporaryDirectory() as ipython:
+        quiet = Path(ipython) / "profile_default" / "ipython_kernel_config.py"
+        quiet.parent.mkdir()
+        quiet.write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")  # no warning about TCP on the loopback
+        os.environ["IPYTHONDIR"] = ipython
+        _papermill(papermill, notebook, running, values)
+
+
+def _papermill(papermill, notebook, running, values):
     try:
         papermill.execute_notebook(
             notebook.path,
@@ -359,7 +373,9 @@ def _python_only(source):
 
 
 def _dotted(node):
-    return f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
+    return (
+        f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
+    )
 
 
 def _modules(trees):

@@ -79,7 +79,7 @@ def mean_cross_cosine(a, b):
     a, b = unit_rows(a), unit_rows(b)
     if len(a) == 0 or len(b) == 0:
         raise ValueError(f"Both sides need at least one response, but {len(a)} and {len(b)} were passed.")
-    return float(a.sum(0, dtype=float) @ b.sum(0, dtype=float) / (len(a) * len(b)))
+    return float(np.clip(a.sum(0, dtype=float) @ b.sum(0, dtype=float) / (len(a) * len(b)), -1, 1))
 
 
 def cell_sums(embeddings, codes, n_cells):
@@ -101,8 +101,9 @@ def cell_sums(embeddings, codes, n_cells):
     """
     embeddings, codes = _matrix(embeddings), _codes(codes, n_cells, len(embeddings))
     sums = np.zeros((n_cells, embeddings.shape[1]), np.float32)
-    smallest = _kernel("add_unit_rows")(embeddings, codes, sums)
-    _check_norms(np.array([smallest]))
+    if len(embeddings):
+        smallest = _kernel("add_unit_rows")(embeddings, codes, sums)
+        _check_norms(np.array([smallest]))
     return sums.astype(np.float64), np.bincount(codes, minlength=n_cells)
 
 
@@ -124,6 +125,27 @@ def repetition(sums, counts):
     return np.clip((np.einsum("...d,...d->...", sums, sums) - counts) / pairs, -1, 1)
 
 
+def centred_repetition(embeddings, codes, n_cells):
+    """Mean pairwise cosine of every cell after subtracting the mean of all unit rows.
+
+    What all answers share, whatever the prompt, no longer counts as similarity.
+
+    Parameters
+    ----------
+    embeddings, codes, n_cells
+        As for `cell_sums`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_cells,)
+        NaN for cells of fewer than two rows that differ from the mean.
+    """
+    unit = unit_rows(embeddings)
+    centred = unit - unit.mean(0, dtype=np.float64).astype(np.float32)
+    differs = np.einsum("ij,ij->i", centred, centred) > 1e-10
+    return repetition(*cell_sums(centred[differs], np.asarray(codes)[differs], n_cells))
+
+
 def homogeneity(sums, counts, *, self_pairs=False):
     """Sum of cosines and number of pairs for every pair of models, prompt by prompt.
 
@@ -143,6 +165,7 @@ def homogeneity(sums, counts, *, self_pairs=False):
     sums, counts = np.asarray(sums, float), np.asarray(counts, float)
     totals = sums @ sums.transpose(0, 2, 1)
     pairs = counts[:, :, None] * counts[:, None, :]
+    totals = np.clip(totals, -pairs, pairs)  # a mean of float32 vectors may exceed 1 by rounding
     if not self_pairs:
         diagonal = np.arange(counts.shape[1])
         totals[:, diagonal, diagonal] -= counts
@@ -194,11 +217,13 @@ def pair_histograms(prompts, *, n_threads=2, progress=None):
 def share_at_least(histogram, threshold):
     """Share of pairs at or above a threshold, from a histogram over the last axis; NaN without pairs.
 
-    `threshold` is rounded to the bins' width, 0.001.
+    `threshold`, -1 to 1, is rounded to the bins' width, 0.001; at 1 the last bin counts, where equal answers are.
     """
+    if not -1 <= threshold <= 1:
+        raise ValueError(f"`threshold` is a cosine and must lie in -1 to 1, but {threshold} was passed.")
     histogram = np.asarray(histogram, float)
     total = histogram.sum(-1)
-    first = round((threshold + 1) * N_BINS / 2)
+    first = min(round((threshold + 1) * N_BINS / 2), N_BINS - 1)
     return histogram[..., first:].sum(-1) / np.where(total > 0, total, np.nan)
 
 
@@ -209,7 +234,7 @@ def histogram_quantile(histogram, q):
         return float("nan")
     target = q * cumulative[-1]
     k = min(int(np.searchsorted(cumulative, target, side="left")), N_BINS)
-    k = max(k, 1)
+    k = max(k, int(np.searchsorted(cumulative, 0, side="right")))  # q = 0: where the first pair is
     inside = (target - cumulative[k - 1]) / max(cumulative[k] - cumulative[k - 1], 1)
     return float(-1 + (k - 1 + inside) * 2 / N_BINS)
 
@@ -231,8 +256,10 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
     ndarray of float32, shape (n_pairs,)
         Empty if there is only one prompt.
     """
-    prompts = np.asarray(prompts)
-    if len(np.unique(prompts)) < 2:
+    unit, prompts = unit_rows(embeddings), np.asarray(prompts)
+    if prompts.shape != (len(unit),):
+        raise ValueError(f"`prompts` must have one entry per row, ({len(unit)},), but {prompts.shape} was passed.")
+    if n_pairs < 1 or len(np.unique(prompts)) < 2:
         return np.empty(0, np.float32)
     first, second = [], []
     missing = n_pairs
@@ -242,7 +269,6 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
         first.append(a[differ])
         second.append(b[differ])
         missing -= len(differ)
-    unit = unit_rows(embeddings)
     return np.einsum("ij,ij->i", unit[np.concatenate(first)], unit[np.concatenate(second)])
 
 
@@ -272,7 +298,11 @@ def nearest_sources(embeddings, codes, n_nearest=50):
     n = len(embeddings)
     codes = _codes(codes, None, n)
     if n < 2:
-        raise ValueError(f"`embeddings` needs at least 2 responses, but {n} were passed: a single one has no neighbours.")
+        raise ValueError(
+            f"`embeddings` needs at least 2 responses, but {n} were passed: a single one has no neighbours."
+        )
+    if n_nearest < 1:
+        raise ValueError(f"`n_nearest` must be at least 1, but {n_nearest} was passed.")
     n_nearest = min(int(n_nearest), n - 1)
     index = {}
     inverse = np.array([index.setdefault(row.tobytes(), len(index)) for row in embeddings])

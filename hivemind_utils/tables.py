@@ -162,22 +162,32 @@ TABLES = {
                 *_ARM,
                 Column("n", "int", "usable answers", low=2),
                 _cosine("mean_cosine", "mean over unordered pairs of answers"),
-                _cosine("mean_cosine_equal_n", "the same at the smallest n of the comparison, mean over draws"),
-                _cosine("mean_cosine_centred", "the same after subtracting the mean of all embeddings"),
+                _cosine(
+                    "mean_cosine_equal_n", "the same for random subsets of equal size, mean of draws", nullable=True
+                ),
+                _cosine("mean_cosine_centred", "the same after subtracting the mean of all embeddings", nullable=True),
                 _cosine("mean_cosine_truncated", "the same for the first characters of each answer", nullable=True),
                 _cosine("mean_tfidf", "the same in TF-IDF vectors, which know words only", nullable=True),
                 _share("share_above", "share of the cell's pairs at or above the threshold parameter"),
                 Column("vendi_1", "float", "Vendi score, order 1: effective number of answers", low=0.99),
                 Column("vendi_2", "float", "Vendi score, order 2", low=0.99),
                 Column("vendi_inf", "float", "Vendi score, order infinity", low=0.99),
-                Column("effective_distinct", "float", "exp entropy of the shares of distinct texts", low=0.99),
+                Column("vendi_1_equal_n", "float", "Vendi score, order 1, of random subsets", low=0.99, nullable=True),
+                Column(
+                    "effective_distinct",
+                    "float",
+                    "exp entropy of the shares of distinct texts",
+                    low=0.99,
+                    nullable=True,
+                ),
+                Column("effective_distinct_equal_n", "float", "the same of random subsets", low=0.99, nullable=True),
                 _share("distinct_1", "distinct words / words", nullable=True),
                 _share("distinct_2", "distinct word pairs / word pairs", nullable=True),
                 _share("distinct_3", "distinct word triples / word triples", nullable=True),
                 _share("self_overlap", "n-gram precision of an answer against the others of its cell", nullable=True),
                 Column("compression_ratio", "float", "bytes / compressed bytes of the cell", low=0, nullable=True),
-                _share("duplicate_share", "share of answers whose normalised text occurs again"),
-                _share("opener_share", "share of the commonest first four words"),
+                _share("duplicate_share", "share of answers whose normalised text occurs again", nullable=True),
+                _share("opener_share", "share of the commonest first four words", nullable=True),
                 Column("mean_chars", "float", "mean length of an answer, characters", low=0),
             ),
         ),
@@ -355,6 +365,9 @@ def validate(frame, name):
     unknown = [column for column in frame.columns if column not in expected]
     if missing or unknown:
         raise ValueError(f"Table {name} must have the columns {expected}; missing: {missing}, unknown: {unknown}.")
+    twice = [column for column in expected if list(frame.columns).count(column) > 1]
+    if twice:
+        raise ValueError(f"Table {name} must have every column once; twice: {twice}.")
     arrays = []
     for column in table.columns:
         values = frame[column.name]
@@ -364,8 +377,11 @@ def validate(frame, name):
             raise ValueError(f"Table {name}, column `{column.name}`, row {where}: {why}, but {values[where]!r} came.")
         try:
             arrays.append(pa.array(values, type=_arrow_type(column), from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
-            raise ValueError(f"Table {name}, column `{column.name}` must be {column.type}: {error}") from error
+        except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
+            where = _first_unfit(values, column)
+            raise ValueError(
+                f"Table {name}, column `{column.name}`, row {where}: expected {column.type}, but {values[where]!r} came."
+            ) from error
     doubled = frame.duplicated(list(table.key))
     if doubled.any():
         row = frame.loc[doubled.idxmax(), list(table.key)].to_dict()
@@ -395,6 +411,12 @@ def write(frame, name, profile, stamp):
     table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
     with atomic(path(name, profile)) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def write_truth(frame, profile):
+    """Write what the demo population planted as ``data/<profile>/truth/ideas.parquet``: for tests, never for notebooks."""
+    with atomic(folder(profile) / "truth" / "ideas.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def read(name, profile, columns=None):
@@ -528,6 +550,18 @@ def _problem(values, column):
     if column.high is not None and (present > column.high + slack).any():
         return (present > column.high + slack).idxmax(), f"expected at most {column.high}"
     return None
+
+
+def _first_unfit(values, column):
+    """Index label of the first value that does not fit the column's type."""
+    import pyarrow as pa
+
+    for i in range(len(values)):
+        try:
+            pa.array(values.iloc[i : i + 1], type=_arrow_type(column), from_pandas=True)
+        except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
+            return values.index[i]
+    return values.index[0]
 
 
 def _plain(value):
