@@ -1,7 +1,7 @@
 """How diverse are the answers of one model to one prompt? Measures on embeddings, words, characters and idea counts.
 
-The text measures take texts, or the word lists of `overlap.word_lists` so that each text is normalised once. All compare
-normalised words, and all leave out answers without a word.
+The text measures take texts, or the word lists of `overlap.word_lists` so that each text is normalised once. All
+compare normalised words, and all leave out answers without a word.
 """
 
 import zlib
@@ -13,23 +13,23 @@ from scipy import sparse
 from scipy.special import gammaln
 
 from hivemind_utils.overlap import encode_words, ngram_codes, word_lists
+from hivemind_utils.similarity import unit_rows
 
 
 def _hill(shares, order):
     r"""Hill number :math:`(\sum p^q)^{1/(1-q)}`: how many equal shares are as diverse as these."""
-    shares = np.sort(shares[shares > 0])
+    shares = shares[shares > 0]
     if np.isinf(order):
-        return float(1 / shares[-1])
+        return float(1 / shares.max())
     if order == 1:
         return float(np.exp(-(shares * np.log(shares)).sum()))
     return float((shares**order).sum() ** (1 / (1 - order)))
 
 
-def _check_order(order, lowest):
-    if not (order > 0 or order == lowest):
-        raise ValueError(
-            f"The order of diversity must be {'>' if lowest else '>='} 0 (inf allowed), but {order} was passed."
-        )
+def _check_order(order, zero_allowed):
+    if not (order > 0 or (zero_allowed and order == 0)):
+        sign = ">=" if zero_allowed else ">"
+        raise ValueError(f"The order of diversity must be {sign} 0 (inf allowed), but {order} was passed.")
 
 
 def vendi_scores(embeddings, orders=(1, 2, np.inf)):
@@ -53,22 +53,18 @@ def vendi_scores(embeddings, orders=(1, 2, np.inf)):
     -----
     With :math:`\lambda` the eigenvalues of :math:`K/n`, K the cosine Gram matrix, the score of order q is
     :math:`(\sum \lambda^q)^{1/(1-q)}`; :math:`\exp(-\sum \lambda \log \lambda)` for q = 1, :math:`1/\max \lambda` for
-    q = inf, and :math:`1/\|K/n\|_F^2` for q = 2, which needs no eigenvalues. K and the n_dims-square matrix of the same
-    spectrum are interchangeable; the smaller is built. Source: Friedman & Dieng 2022, arXiv 2210.02410; orders: Pasarkar
-    & Dieng 2023, arXiv 2310.12952.
+    q = inf, and :math:`1/\|K/n\|_F^2` for q = 2, which needs no eigenvalues. K and the n_dims-square matrix of the
+    same nonzero spectrum are interchangeable; the smaller is built. Source: Friedman & Dieng 2022, arXiv 2210.02410;
+    orders: Pasarkar & Dieng 2023, arXiv 2310.12952.
     """
     for order in orders:
-        _check_order(order, lowest=None)
-    unit = np.array(embeddings, dtype=float)
-    if unit.ndim != 2 or not unit.size:
-        raise ValueError(f"`embeddings` must have shape (n_responses >= 1, n_dims), but {unit.shape} was passed.")
-    norms = np.linalg.norm(unit, axis=1, keepdims=True)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        bad = int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])
-        raise ValueError(f"`embeddings` must be finite and nonzero, but row {bad} is not. Leave its response out.")
-    unit /= norms
-    n = len(unit)
-    kernel = (unit @ unit.T if n <= unit.shape[1] else unit.T @ unit) / n
+        _check_order(order, zero_allowed=False)
+    unit = unit_rows(embeddings).astype(float)
+    n, n_dims = unit.shape
+    if not n:
+        raise ValueError("`embeddings` must have at least one row, but none was passed. Leave empty cells out.")
+    kernel = unit @ unit.T if n <= n_dims else unit.T @ unit
+    kernel /= np.trace(kernel)
     if any(order != 2 for order in orders):
         spectrum = np.linalg.eigvalsh(kernel)
         spectrum = np.where(spectrum > spectrum[-1] * n * np.finfo(float).eps, spectrum, 0)
@@ -95,7 +91,7 @@ def vendi_score(embeddings, q=1):
 
 
 def _counts(counts):
-    counts = np.sort(np.asarray(counts))
+    counts = np.sort(np.asarray(counts))  # sums of sorted shares do not depend on the order passed
     if counts.ndim != 1 or not (counts >= 0).all() or (counts != np.floor(counts)).any() or not counts.sum() > 0:
         raise ValueError(
             f"`counts` must be one whole number >= 0 per idea and not all 0, but {counts.tolist()[:10]} was passed. "
@@ -120,7 +116,7 @@ def effective_number(counts, order=1):
     float
         In [1, number of ideas].
     """
-    _check_order(order, lowest=0)
+    _check_order(order, zero_allowed=True)
     counts = _counts(counts)
     return _hill(counts / counts.sum(), order)
 
@@ -167,7 +163,7 @@ def distinct_n(texts, n):
 
 def _distinct(grams):
     total = np.count_nonzero(grams >= 0)
-    return float((np.unique(grams[grams >= 0]).size) / total) if total else float("nan")
+    return float((grams.max() + 1) / total) if total else float("nan")
 
 
 def self_overlap(texts, n=4):
@@ -188,11 +184,11 @@ def self_overlap(texts, n=4):
 
     Notes
     -----
-    For an answer of w words and k = 1 … min(n, w), let m be the number of its k-grams that occur in the other answers,
-    each counted at most as often as in the one other answer that has it most often, out of w − k + 1. Its overlap is the
-    geometric mean over k of m / (w − k + 1) for k = 1 and (m + 1) / (w − k + 2) for k > 1 (the smoothing of Lin & Och
-    2004); no brevity penalty. The largest count among the *other* answers follows from the two largest of all, so every
-    n-gram is visited once.
+    For an answer of w words and k = 1 … min(n, w), let m be the number of its w − k + 1 k-grams that occur in the
+    other answers, each counted at most as often as in the one other answer that has it most often. Its overlap is the
+    geometric mean over k of m / w for k = 1 and (m + 1) / (w − k + 2) for k > 1 (the smoothing of Lin & Och 2004);
+    there is no brevity penalty. The largest count among the *other* answers follows from the two largest of all, so
+    every n-gram is visited once.
     """
     lists = _worded(texts)
     codes, owners = encode_words(lists)
@@ -205,9 +201,9 @@ def _self_overlap(grams_by_order, owners, n_texts):
     logs, orders = np.zeros(n_texts), np.zeros(n_texts)
     for k, grams in enumerate(grams_by_order):
         whole = grams >= 0
-        found, counts = np.unique(grams[whole] * n_texts + owners[whole], return_counts=True)
-        if not len(found):
-            break
+        total = np.bincount(owners[whole], minlength=n_texts)
+        repeated = whole & (np.bincount(grams[whole], minlength=1)[grams] > 1)  # the others match nothing
+        found, counts = np.unique(grams[repeated] * n_texts + owners[repeated], return_counts=True)
         gram, owner = np.divmod(found, n_texts)
         starts = np.flatnonzero(np.diff(gram, prepend=-1))
         which = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(gram)))
@@ -217,7 +213,6 @@ def _self_overlap(grams_by_order, owners, n_texts):
         second = np.maximum.reduceat(np.where(is_first, 0, counts), starts)[which]
         elsewhere = np.where(is_first & ~shared_first, second, first)
         matched = np.bincount(owner, np.minimum(counts, elsewhere), n_texts)
-        total = np.bincount(owner, counts, n_texts)
         has = total > 0
         with np.errstate(divide="ignore"):  # no word in common: log 0, overlap 0
             logs[has] += np.log((matched + (k > 0))[has] / (total + (k > 0))[has])
@@ -309,14 +304,14 @@ def chao1(counts):
     Returns
     -------
     Chao1
-        ``observed`` ideas, bias-corrected ``estimate`` :math:`S + f_1(f_1 - 1)/(2(f_2 + 1))` with :math:`f_1` ideas seen
-        once and :math:`f_2` seen twice, and its 95 % log-normal interval ``lower``, ``upper``. All four are equal if at
-        most one idea was seen once.
+        ``observed`` ideas S, bias-corrected ``estimate`` :math:`S + f_1(f_1 - 1)/(2(f_2 + 1))` with :math:`f_1` ideas
+        seen once and :math:`f_2` seen twice, and its 95 % log-normal interval ``lower``, ``upper``. All four are equal
+        if at most one idea was seen once.
 
     Notes
     -----
-    The estimate is itself a lower bound of the richness, and supposes answers drawn independently. Variance and interval
-    as in EstimateS (equations 6, 7 and 13): Chao 1984, Scand. J. Statist. 11; Chao 1987, Biometrics 43.
+    The estimate is itself a lower bound of the richness, and supposes answers drawn independently. Variance and
+    interval as in EstimateS (equations 6, 7 and 13): Chao 1984, Scand. J. Statist. 11; Chao 1987, Biometrics 43.
     """
     counts = _counts(counts)
     seen, f1, f2 = len(counts), int((counts == 1).sum()), int((counts == 2).sum())
@@ -385,7 +380,8 @@ def mean_pairwise_cosine_sparse(vectors, codes, n_groups=None):
     codes = np.asarray(codes)
     if codes.shape != (vectors.shape[0],) or not np.issubdtype(codes.dtype, np.integer):
         raise ValueError(
-            f"`codes` must be one integer per row, shape ({vectors.shape[0]},), but {codes.dtype} {codes.shape} was passed."
+            f"`codes` must be one integer per row, shape ({vectors.shape[0]},), but {codes.dtype} {codes.shape} "
+            "was passed."
         )
     n_groups = int(codes.max(initial=-1)) + 1 if n_groups is None else n_groups
     if len(codes) and not 0 <= codes.min() <= codes.max() < n_groups:

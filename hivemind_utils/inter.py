@@ -191,6 +191,13 @@ def neighbours(answers, vectors, families, n_nearest, progress=None):
     )
 
 
+def telling_row(curve, by="model"):
+    """Row of the largest N at which random labels would not yet have found 95 % of the sources there are."""
+    at = curve[curve["by"] == by]
+    telling = at[at["expected"] <= 0.95 * at["expected"].max()] if at["expected"].max() < at["n_nearest"].max() else at
+    return (telling if len(telling) else at).iloc[-1]
+
+
 def neighbour_curve(table, n_boot, rng):
     """Mean over prompts of the source-model curve with its interval, per grouping and N, beside its references."""
     rows = []
@@ -351,7 +358,7 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     Parameters
     ----------
     answers : pandas.DataFrame
-        Usable answers; row i belongs to ``vectors[i]``.
+        Usable answers with the column arm; row i belongs to ``vectors[i]``.
     vectors : ndarray of float, shape (n_answers, n_dims)
     people : set of str
     sizes : sequence of int
@@ -366,7 +373,7 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     Returns
     -------
     pandas.DataFrame
-        Table ``06_pools``.
+        Table ``06_pools``; a pool's k stop where the first prompt or arm has too few answers.
     """
     names = ("one model, k answers", "k models, one answer each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
@@ -375,30 +382,27 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     values = np.full((len(names), groups.ngroups, len(sizes)), np.nan)
     wrapped = progress(groups, total=groups.ngroups, unit="prompt") if progress else groups
     for p, ((_, at), generator) in enumerate(zip(wrapped, rng.spawn(groups.ngroups), strict=True)):
-        by_model = [i.index.to_numpy() for m, i in at.groupby("model") if m not in people]
+        machine = at[~at["model"].isin(people)]
+        by_arm = [i.index.to_numpy() for _, i in machine.groupby("arm")]
+        by_model = [i.index.to_numpy() for _, i in machine.groupby("model")]
         persons = at.index[at["model"].isin(people)].to_numpy()
+        most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
         for s, k in enumerate(sizes):
-            able = [rows for rows in by_model if len(rows) >= k]
-            draws = {
-                0: [generator.choice(able[generator.integers(len(able))], k, replace=False) for _ in range(n_draws)]
-                if able
-                else [],
-                1: [
-                    [generator.choice(by_model[m]) for m in generator.permutation(len(by_model))[:k]]
-                    for _ in range(n_draws)
-                ]
-                if len(by_model) >= max(k, 2)
-                else [],
-                2: [generator.choice(persons, k, replace=False) for _ in range(n_draws)] if len(persons) >= k else [],
-            }
-            for pool, picks in draws.items():
-                if picks:
-                    values[pool, p, s] = np.mean([diversity.vendi_score(unit[np.asarray(i)]) for i in picks])
+            draw = (
+                lambda k: generator.choice(by_arm[generator.integers(len(by_arm))], k, replace=False),
+                lambda k: np.array([generator.choice(by_model[m]) for m in generator.permutation(len(by_model))[:k]]),
+                lambda k: generator.choice(persons, k, replace=False),
+            )
+            for pool in range(len(names)):
+                if k <= most[pool]:
+                    scores = [diversity.vendi_score(unit[draw[pool](k)]) for _ in range(n_draws)]
+                    values[pool, p, s] = np.mean(scores)
     weights = resample.bootstrap_weights(groups.ngroups, n_boot, rng)
     rows = []
     for pool, name in enumerate(names):
         mean, lower, upper = resample.mean_interval(values[pool], weights)
         n = (~np.isnan(values[pool])).sum(0)
+        n = np.where(np.cumprod(n == n[0]), n, 0)  # a curve ends where prompts drop out: others would be compared
         rows += [(name, k, *numbers) for k, *numbers in zip(sizes, mean, lower, upper, n, strict=True) if numbers[-1]]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
 

@@ -48,7 +48,6 @@ def coverage(table):
     right.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
-    fig.suptitle(f"{len(table)} arms; {start.mean():.0%} of an arm's answers are empty, cut off or repeated")
     return fig
 
 
@@ -355,7 +354,7 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
     ax.set(yticks=y, yticklabels=labels, ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
     ax.set_xlabel("share of answers that another model gives too")
     ax.tick_params(axis="y", labelsize=6.5, length=0)
-    ax.legend(loc="lower right")
+    fig.legend(loc="outside lower right", ncols=2)
     return fig
 
 

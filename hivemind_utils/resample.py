@@ -21,6 +21,8 @@ def bootstrap_weights(n_units, n_boot, rng):
     """
     if n_units < 1:
         raise ValueError(f"There must be at least one unit to resample, but n_units = {n_units} was passed.")
+    if n_boot < 1:
+        raise ValueError(f"There must be at least one resample, but n_boot = {n_boot} was passed.")
     return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_boot).astype(float)
 
 

@@ -1,10 +1,9 @@
 """Read answers that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
 
-Nothing is dropped silently: a row either becomes an answer or stands in ``04_excluded`` with its reason. Empty, truncated
-and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
+Nothing is dropped silently: a row either becomes an answer or stands in ``04_excluded`` with its reason. Empty,
+truncated and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
 """
 
-import csv
 import hashlib
 import json
 from pathlib import Path
@@ -87,8 +86,9 @@ def _read_csv(text, name, separator):
     from io import StringIO
 
     try:
-        names = next(csv.reader(StringIO(text), delimiter=separator), [])
-        frame = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, sep=separator)
+        as_text = {"dtype": str, "keep_default_na": False, "sep": separator}
+        names = pd.read_csv(StringIO(text), header=None, nrows=1, **as_text).iloc[0].tolist()
+        frame = pd.read_csv(StringIO(text), **as_text)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{name} cannot be read: {str(error).strip()}. {_QUOTE}") from None
     twice = sorted({column for column in names if names.count(column) > 1})
@@ -147,7 +147,7 @@ def read(paths, *, columns=None, encoding="utf-8-sig"):
 
 
 def read_facts(path, columns=None):
-    """Read facts about models or prompts from a file, columns renamed as `columns` says; None where there is no file."""
+    """Read facts about models or prompts from a file, columns renamed as `columns` says; None without a file."""
     if path is None:
         return None
     frame = read_file(path)
@@ -307,7 +307,7 @@ def _unroll(frame):
         if given.any():
             raise ValueError(f"Row {given.idxmax()} holds a list of answers, row {lists.isna().idxmax()} does not.")
         return frame
-    for name in set(_FIELDS) & set(frame.columns) - {"response"}:
+    for name in [name for name in ("sample_idx", "idea", "finish_reason") if name in frame.columns]:
         values = frame[name].map(as_list)
         if values.notna().any() or (name == "sample_idx" and lists.map(np.size).max() > 1):
             raise ValueError(

@@ -141,6 +141,10 @@ def load_profile(spec):
     if not isinstance(content, dict) or not all(isinstance(block or {}, dict) for block in content.values()):
         raise UserError(f"{path.name} must be a mapping of blocks: `common:` and one per notebook.")
     common = dict(content.pop("common", None) or {})
+    if any("profile" in (block or {}) for block in (common, *content.values())):
+        raise UserError(f"{path.name}: `profile` is the name of the file and cannot be set.")
+    if not isinstance(common.get("run", []), list):
+        raise UserError(f"{path.name}: `run` must be a list of notebooks, but {common['run']!r} was given.")
     names = notebooks()
     run = [str(n).zfill(2) if isinstance(n, int) else find_notebook(str(n))[:2] for n in common.pop("run", [])]
     for number in run:
@@ -310,7 +314,7 @@ def _execute(notebook, running, values):
     with tempfile.TemporaryDirectory() as ipython:
         quiet = Path(ipython) / "profile_default" / "ipython_kernel_config.py"
         quiet.parent.mkdir()
-        quiet.write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")  # no warning about TCP on the loopback
+        quiet.write_text("c.IPKernelApp.log_level = 50\n", encoding="utf-8")  # silent about TCP on the loopback
         os.environ["IPYTHONDIR"] = ipython
         _papermill(papermill, notebook, running, values)
 
@@ -322,6 +326,7 @@ def _papermill(papermill, notebook, running, values):
             running,
             parameters=values,
             kernel_name="python3",
+            language="python",  # a notebook without language_info is still Python
             cwd=str(notebook.path.parent),
             progress_bar=False,
         )
@@ -389,6 +394,8 @@ def _modules(trees):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hivemind_utils."):
                 names = [node.module.split(".")[1]]
+            elif isinstance(node, ast.Import):
+                names = [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("hivemind_utils.")]
             for name in names:
                 path = package / f"{name}.py"
                 if name not in found and path.exists():

@@ -1,7 +1,8 @@
 """Cosine similarity between answers: within a model, between models, of all pairs, and of the nearest ones.
 
-Arrays in, arrays out. Sums of unit vectors give means of pairs without an n-by-n matrix; distributions and neighbours go
-through blocks of the Gram matrix. Definitions: arXiv 2510.22954, sections 3 and App. C, as stated in ``docs/metrics.md``.
+Arrays in, arrays out. Sums of unit vectors give means of pairs without an n-by-n matrix; distributions and neighbours
+go through blocks of the Gram matrix. Definitions: arXiv 2510.22954, sections 3 and App. C, as stated in
+``docs/metrics.md``.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -228,7 +229,7 @@ def share_at_least(histogram, threshold):
 
 
 def histogram_quantile(histogram, q):
-    """Quantile `q` (0 to 1) of pairs counted in one histogram of shape (2000,), linear within a bin; NaN without pairs."""
+    """Quantile `q` (0 to 1) of pairs counted in a histogram of shape (2000,), linear in a bin; NaN without pairs."""
     cumulative = np.concatenate([[0], np.cumsum(histogram, dtype=float)])
     if cumulative[-1] == 0:
         return float("nan")

@@ -67,6 +67,13 @@ def family_colours(models):
     return colours | dict.fromkeys(people, HUMAN_COLOUR)
 
 
+def title(fig, text):
+    """Give a figure its finding as title: bold, at the left, wrapped to the width."""
+    width = fig.get_size_inches()[0]
+    wrapped = "\n".join(textwrap.wrap(text, int(width * 14)))
+    fig.suptitle(wrapped, x=0.01, ha="left", fontsize=9, fontweight="bold")
+
+
 def save(fig, slug, table, *, profile, stamp, caption=""):
     """Write ``figures/<profile>/<slug>`` as PDF, PNG and CSV of the plotted numbers, the source printed on it.
 
@@ -85,14 +92,18 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     caption : str, optional
         n, the interval and the unit resampled; printed below the figure.
     """
-    width = fig.get_size_inches()[0]
-    wrapped = textwrap.wrap(caption, int(width * 19)) if caption else []
-    lines = [*wrapped, *textwrap.wrap(source_line(stamp), int(width * 19))]
-    text = fig.text(0.005, -0.015, "\n".join(lines), fontsize=6, color="#444444", va="top", ha="left", linespacing=1.25)
-    if stamp["source"] == "simulated":
-        text.set_color("#A03000")
+    fig.canvas.draw()  # lets the layout settle; what is added from here on stands outside of it
+    fig.set_layout_engine("none")
+    width, height = fig.get_size_inches()
+    box = fig.get_tightbbox(fig.canvas.get_renderer())  # inches, from the lower left corner
+    below, above = box.y0 / height - 0.05 / height, box.y1 / height + 0.03 / height
+    wrapped = textwrap.wrap(caption, int(width * 19)) + textwrap.wrap(source_line(stamp), int(width * 19))
+    colour = "#A03000" if stamp["source"] == "simulated" else "#444444"
+    plain = {"parse_math": False}  # a dollar is a dollar
+    fig.text(box.x0 / width, below, "\n".join(wrapped), fontsize=6, color=colour, va="top", linespacing=1.25, **plain)
     if stamp.get("partial"):
-        fig.text(0.5, 1.01, f"PARTIAL: {stamp['partial']}", fontsize=7, color="#C00000", ha="center", va="bottom")
+        banner = f"PARTIAL: {stamp['partial']}"
+        fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
     folder = tables.root() / "figures" / profile
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
         with tables.atomic(folder / f"{slug}.{suffix}") as temporary:

@@ -378,9 +378,9 @@ def validate(frame, name):
         try:
             arrays.append(pa.array(values, type=_arrow_type(column), from_pandas=True))
         except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
-            where = _first_unfit(values, column)
+            row = _first_unfit(values, column)
             raise ValueError(
-                f"Table {name}, column `{column.name}`, row {where}: expected {column.type}, but {values[where]!r} came."
+                f"Table {name}, column `{column.name}`, row {row}: expected {column.type}, but {values[row]!r} came."
             ) from error
     doubled = frame.duplicated(list(table.key))
     if doubled.any():
@@ -414,7 +414,7 @@ def write(frame, name, profile, stamp):
 
 
 def write_truth(frame, profile):
-    """Write what the demo population planted as ``data/<profile>/truth/ideas.parquet``: for tests, never for notebooks."""
+    """Write what the demo population planted as ``data/<profile>/truth/ideas.parquet``: for tests, not notebooks."""
     with atomic(folder(profile) / "truth" / "ideas.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 

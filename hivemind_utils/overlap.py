@@ -1,0 +1,660 @@
+"""Verbatim overlap between the answers to one prompt: duplicates, shared spans, closest pairs, and a page to read them.
+
+Every comparison is made on normalised words (`words`); offsets into the original text are kept, so that what is shared
+can be marked where it was written.
+"""
+
+import functools
+import heapq
+import html
+import re
+import unicodedata
+from collections import defaultdict
+from itertools import chain, pairwise
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from hivemind_utils.similarity import unit_rows
+
+_MARKUP = re.compile(
+    r"</?[a-z][a-z0-9-]{0,30}(?:\s[^<>]{0,300}=[^<>]{0,300})?\s{0,9}/?>"  # an HTML tag ("x<y and y>z" is none)
+    r'|\]\([^()\s]*(?:\s+"[^"\n]*")?\)'  # the target of a markdown link; its words stay
+    r"|^[ \t]*\d{1,3}[.)][ \t]+(?=\S)",  # the number of a list item
+    re.MULTILINE,
+)
+_ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # scripts without spaces: one character, one word
+_WORD = re.compile(rf"[{_ALONE}]|[^\s'{_ALONE}]+(?:'+[^\s'{_ALONE}]+)*")
+
+
+class _Separators(dict):
+    """Character to character: letters, marks and digits stay, invisible ones become apostrophes, the rest spaces."""
+
+    def __missing__(self, code):
+        char, category = chr(code), unicodedata.category(chr(code))
+        invisible = category == "Cf" or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
+        kept = char if category[0] in "LMN" or char == "\n" else " "
+        self[code] = "'" if invisible or char in "'\u2019\u02bc" else kept
+        return self[code]
+
+
+_SEPARATORS = _Separators()
+
+
+def _continues(char):
+    """Whether normalisation may join `char` to the one before it."""
+    return char > "\u02ff" and (
+        unicodedata.category(char)[0] == "M" or "\u1160" <= char <= "\u11ff" or char in "\uff9e\uff9f"
+    )
+
+
+def _caseless(text):
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _fold(text):
+    """Caseless NFKC text with markup and punctuation blanked, and where each of its characters begins and ends."""
+    if not isinstance(text, str):
+        raise TypeError(
+            f"`text` must be a string, but {type(text).__name__} was passed. Drop missing answers, or count them apart."
+        )
+    folded, begins, ends = text.casefold(), None, None
+    if len(folded) != len(text) or not all(unicodedata.is_normalized("NFKC", t) for t in (text, folded)):
+        cuts = [k for k, char in enumerate(text) if k == 0 or not _continues(char)] + [len(text)]
+        pieces = [_caseless(text[a:b]) for a, b in pairwise(cuts)]
+        folded = "".join(pieces)
+        begins = [a for a, piece in zip(cuts, pieces, strict=False) for _ in piece]
+        ends = [b for b, piece in zip(cuts[1:], pieces, strict=True) for _ in piece]
+    return _MARKUP.sub(lambda m: " " * len(m[0]), folded).translate(_SEPARATORS), begins, ends
+
+
+def words(text):
+    """Return the normalised words of a text.
+
+    NFKC, casefolded; HTML tags, markdown marks, link targets, list numbers, punctuation and symbols removed.
+    Punctuation separates words, except that an apostrophe or an invisible character joins them ("don't" is "dont").
+    Chinese characters and kana are words of their own.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of str
+        Empty if nothing but punctuation, symbols and white space is left.
+    """
+    folded = _fold(text)[0]
+    found = _WORD.findall(folded)
+    return [word.replace("'", "") for word in found] if "'" in folded else found
+
+
+def word_spans(text):
+    """Return the normalised words of a text with their place in the original.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of (str, int, int)
+        Word, start and end: the word was written as ``text[start:end]``. The words are those of `words`.
+    """
+    folded, begins, ends = _fold(text)
+    found = [(m[0].replace("'", ""), m.start(), m.end()) for m in _WORD.finditer(folded)]
+    return found if begins is None else [(word, begins[start], ends[end - 1]) for word, start, end in found]
+
+
+def normalise(text):
+    """Return the text as its normalised words joined by single spaces; two texts are "the same" if these are equal."""
+    return " ".join(words(text))
+
+
+def word_lists(texts):
+    """Normalise each text once.
+
+    Parameters
+    ----------
+    texts : sequence of str, or of list of str
+        Texts; word lists pass through, so functions that call this take either.
+
+    Returns
+    -------
+    list of list of str
+    """
+    if isinstance(texts, str):
+        raise TypeError("`texts` must be a list of texts, but one string was passed. Put it in a list.")
+    return [text if isinstance(text, list) else words(text) for text in texts]
+
+
+def encode_words(lists):
+    """Write word lists as one array of integer codes, for `ngram_codes`.
+
+    Parameters
+    ----------
+    lists : list of list of str
+
+    Returns
+    -------
+    codes : ndarray of int, shape (n_words + n_texts,)
+        A code per word, 0, 1, 2 … without a gap, equal for equal words; −1 after each text.
+    owners : ndarray of int, same shape
+        The index of the text that each position belongs to.
+    """
+    vocabulary = defaultdict(lambda: len(vocabulary))
+    vocabulary[None] = 0  # the end of a text
+    flat = chain.from_iterable([*ws, None] for ws in lists)
+    codes = np.array([vocabulary[word] for word in flat], dtype=np.int64) - 1
+    return codes, np.repeat(np.arange(len(lists)), [len(ws) + 1 for ws in lists])
+
+
+def ngram_codes(codes, n):
+    """Yield the codes of the 1-, 2-, … n-grams that start at each position.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_positions,)
+        From `encode_words`; −1 ends a text.
+    n : int
+        Largest order, >= 1.
+
+    Yields
+    ------
+    ndarray of int, shape (n_positions,)
+        Equal n-grams have equal codes, 0, 1, 2 … without a gap; −1 where the text has fewer words left.
+    """
+    if n < 1:
+        raise ValueError(f"`n` must be at least 1 word, but {n} was passed.")
+    grams, width = codes, codes.max(initial=0) + 1
+    yield grams
+    for order in range(1, n):
+        following = np.concatenate([codes[order:], np.full(min(order, len(codes)), -1)])
+        whole = (grams >= 0) & (following >= 0)
+        longer = np.full(len(codes), -1)
+        longer[whole] = np.unique(grams[whole] * width + following[whole], return_inverse=True)[1]
+        grams = longer
+        yield grams
+
+
+def _paired(answers, models):
+    """Return the models as a list, one per answer."""
+    models = list(models)
+    if len(answers) != len(models):
+        raise ValueError(
+            f"`models` must name the model of each of the {len(answers)} answers, but {len(models)} names were passed."
+        )
+    return models
+
+
+def _by_text(texts, models):
+    """Group the indices of the answers by normalised text, both in an order that the order of rows does not change."""
+    groups = defaultdict(list)
+    for k, ws in enumerate(word_lists(texts)):
+        groups[" ".join(ws)].append(k)
+    groups.pop("", None)
+    return {key: sorted(groups[key], key=lambda k: (texts[k], models[k], k)) for key in sorted(groups)}
+
+
+def wordless(texts):
+    """Say which texts normalise to nothing; `exact_duplicates` and `verbatim_pairs` leave these out.
+
+    Parameters
+    ----------
+    texts : sequence of str
+
+    Returns
+    -------
+    ndarray of bool, shape (n_texts,)
+    """
+    return np.array([not ws for ws in word_lists(texts)], dtype=bool)
+
+
+def exact_duplicates(texts, models):
+    """List the texts that more than one model gave word for word.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The answers to one prompt. Answers without a word are left out; `wordless` counts them.
+    models : sequence of str
+        The model of each answer.
+
+    Returns
+    -------
+    DataFrame
+        One row per normalised text found in at least two models: ``text`` (the smallest original), ``n_answers``,
+        ``n_models``, ``models`` (sorted, joined by "; "); by number of models, then of answers, descending, then text.
+    """
+    texts, models = list(texts), _paired(texts, models)
+    rows = []
+    for members in _by_text(texts, models).values():
+        names = sorted({models[k] for k in members})
+        if len(names) > 1:
+            rows.append((texts[members[0]], len(members), len(names), "; ".join(names)))
+    rows.sort(key=lambda row: (-row[2], -row[1], row[0]))
+    return pd.DataFrame(rows, columns=["text", "n_answers", "n_models", "models"])
+
+
+def _common_runs(a_words, b_words):
+    """All maximal common runs of words as rows (length, start_a, start_b), a run being maximal in its alignment."""
+    codes, owners = encode_words([a_words, b_words])
+    a, b = codes[owners == 0][:-1], codes[owners == 1][:-1]
+    runs, before = [np.empty((0, 3), dtype=int)], np.zeros(len(b) + 1, dtype=int)
+    for i in range(len(a) + 1):  # `before[j + 1]`: length of the run that ends at a[i - 1], b[j]
+        now = np.zeros(len(b) + 1, dtype=int)
+        if i < len(a):
+            now[1:] = (before[:-1] + 1) * (b == a[i])
+        ended = np.flatnonzero(before)
+        ended = ended[(ended == len(b)) | (now[np.minimum(ended + 1, len(b))] == 0)]
+        lengths = before[ended]
+        runs.append(np.column_stack([lengths, i - lengths, ended - lengths]))
+        before = now
+    return np.concatenate(runs)
+
+
+def longest_common_span(a_words, b_words):
+    """Return the longest run of words that two answers share.
+
+    Parameters
+    ----------
+    a_words, b_words : list of str
+        From `words`.
+
+    Returns
+    -------
+    (int, int, int)
+        Length in words, start in `a_words`, start in `b_words`; of equally long runs the earliest in a, then in b.
+        (0, 0, 0) if no word is shared.
+    """
+    runs = _common_runs(a_words, b_words)
+    if not len(runs):
+        return 0, 0, 0
+    best = np.lexsort((runs[:, 2], runs[:, 1], -runs[:, 0]))[0]
+    return tuple(int(value) for value in runs[best])
+
+
+def shared_spans(a_words, b_words, min_words=4):
+    """Match two answers by their longest common runs of words, greedily and without overlap.
+
+    The longest run is taken first, then the longest among the words still free in both, and so on. Swapping the two
+    answers swaps the two starts and changes nothing else.
+
+    Parameters
+    ----------
+    a_words, b_words : list of str
+        From `words`.
+    min_words : int
+        Shortest run taken, >= 1.
+
+    Returns
+    -------
+    list of (int, int, int)
+        Start in `a_words`, start in `b_words`, length in words; by start in the first.
+    """
+    if min_words < 1:
+        raise ValueError(f"`min_words` must be at least 1, but {min_words} was passed.")
+    if b_words < a_words:  # ties are broken in one order of the two answers, whichever comes first
+        return sorted((a, b, length) for b, a, length in shared_spans(b_words, a_words, min_words))
+    runs = _common_runs(a_words, b_words)
+    heap = [(-length, a, b) for length, a, b in runs[runs[:, 0] >= min_words].tolist()]
+    heapq.heapify(heap)
+    a_free, b_free, taken = np.ones(len(a_words), dtype=bool), np.ones(len(b_words), dtype=bool), []
+    while heap:
+        negative, a, b = heapq.heappop(heap)
+        free = a_free[a : a - negative] & b_free[b : b - negative]
+        if free.all():
+            a_free[a : a - negative] = b_free[b : b - negative] = False
+            taken.append((a, b, -negative))
+            continue
+        edges = np.flatnonzero(np.diff(free, prepend=False, append=False)).tolist()
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - start >= min_words:
+                heapq.heappush(heap, (start - end, a + start, b + start))
+    return sorted(taken)
+
+
+def shared_characters(text_a, text_b, min_words=4):
+    """Return the character spans, for `mark`, of the runs of words that two texts share (see `shared_spans`).
+
+    Parameters
+    ----------
+    text_a, text_b : str
+    min_words : int
+
+    Returns
+    -------
+    spans_a, spans_b : list of (int, int)
+        Start and end in the original texts.
+    """
+    a, b = word_spans(text_a), word_spans(text_b)
+    shared = shared_spans([word for word, _, _ in a], [word for word, _, _ in b], min_words)
+    spans_a = [(a[start][1], a[start + length - 1][2]) for start, _, length in shared]
+    spans_b = [(b[start][1], b[start + length - 1][2]) for _, start, length in shared]
+    return spans_a, sorted(spans_b)
+
+
+def shared_ngram_share(a_words, b_words, n=8):
+    """Return the share of the shorter answer's distinct word n-grams that the other answer has too.
+
+    The shorter answer is the one with fewer distinct n-grams, so the share is symmetric.
+
+    Parameters
+    ----------
+    a_words, b_words : list of str
+        From `words`.
+    n : int
+        Words per n-gram, >= 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN if an answer has fewer than `n` words.
+    """
+    if n < 1:
+        raise ValueError(f"`n` must be at least 1 word, but {n} was passed.")
+    a, b = ({tuple(ws[k : k + n]) for k in range(len(ws) - n + 1)} for ws in (a_words, b_words))
+    return len(a & b) / min(len(a), len(b)) if a and b else float("nan")
+
+
+def _longest_runs(first, last, grams, offsets, postings, owners, run, stamp, best, best_at):  # pragma: no cover
+    """Longest run of consecutive shared n-grams between one text, at positions [first, last), and each later text."""
+    for p in range(first, last):
+        gram = grams[p]
+        if gram < 0:
+            continue
+        for k in range(offsets[gram + 1] - 1, offsets[gram] - 1, -1):  # downwards: run[q - 1] is still that of p - 1
+            q = postings[k]
+            if q < last:
+                break
+            run[q] = run[q - 1] + 1 if stamp[q - 1] == p - 1 else 1
+            stamp[q] = p
+            if run[q] > best[owners[q]]:
+                best[owners[q]] = run[q]
+                best_at[owners[q]] = p - run[q] + 1
+
+
+@functools.cache
+def _compiled():
+    from numba import njit
+
+    return njit(_longest_runs)
+
+
+def _candidates(codes, owners, n_texts, min_words):
+    """Pairs of texts a < b that share a run of `min_words` words: a, b, longest run in words, its first position."""
+    *_, grams = ngram_codes(codes, min_words)
+    counts = np.bincount(grams[grams >= 0], minlength=1)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    postings = np.argsort(grams, kind="stable")[np.count_nonzero(grams < 0) :]
+    run, stamp = np.zeros(len(codes), dtype=np.int64), np.full(len(codes), -2)
+    edges = np.searchsorted(owners, np.arange(n_texts + 1))
+    found, longest_runs = [np.empty((0, 4), dtype=np.int64)], _compiled()
+    for a in range(n_texts):
+        best, best_at = np.zeros(n_texts, dtype=np.int64), np.zeros(n_texts, dtype=np.int64)
+        longest_runs(edges[a], edges[a + 1], grams, offsets, postings, owners, run, stamp, best, best_at)
+        b = np.flatnonzero(best)
+        found.append(np.column_stack([np.full(len(b), a), b, best[b] + min_words - 1, best_at[b]]))
+    return np.concatenate(found).T
+
+
+def _incidence(rows, columns, n_rows):
+    """Count the (row, column) pairs in a sparse matrix."""
+    shape = (n_rows, int(columns.max(initial=-1)) + 1)
+    return sparse.csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
+
+
+def _at(matrix, rows, columns):
+    """Entries of a sparse matrix as a flat array."""
+    found = matrix[rows, columns]
+    return found.toarray().ravel() if sparse.issparse(found) else np.asarray(found).ravel()
+
+
+def _two_models(members, models):
+    """Return the first of `members` and the first by another model, or −1."""
+    return members[0], next((k for k in members if models[k] != models[members[0]]), -1)
+
+
+def verbatim_pairs(texts, models, *, min_words=8):
+    """Find the pairs of answers by different models that share a run of words.
+
+    Works on distinct normalised texts through an inverted index of their word n-grams, so neither duplicates nor pairs
+    without a common n-gram cost anything.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The answers to one prompt. Answers without a word are left out.
+    models : sequence of str
+        The model of each answer.
+    min_words : int
+        Shortest run that counts, >= 1.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair of *different* normalised texts (equal ones are in `exact_duplicates`) with answers of
+        different models. ``i``, ``j``: indices of two such answers, the smallest by text and model; ``n_pairs``: pairs
+        of answers of different models that the row stands for; ``longest_span_words``; ``span``: its normalised words
+        (the earliest in the smaller text, if several are as long); ``shared_8gram_share`` (see `shared_ngram_share`).
+        By length of the span and share, descending, then text.
+    """
+    texts, models = list(texts), _paired(texts, models)
+    groups = _by_text(texts, models)
+    lists, members = [key.split() for key in groups], list(groups.values())
+    codes, owners = encode_words(lists)
+    a, b, longest, at = _candidates(codes, owners, len(lists), min_words)
+
+    names = {model: k for k, model in enumerate(sorted(set(models)))}
+    answers, sizes = list(chain.from_iterable(members)), np.array([len(m) for m in members], dtype=int)
+    holders = np.repeat(np.arange(len(lists)), sizes)
+    by_model = _incidence(holders, np.array([names[models[k]] for k in answers], dtype=int), len(lists))
+    n_pairs = sizes[a] * sizes[b] - _at(by_model @ by_model.T, a, b)
+    a, b, longest, at, n_pairs = (values[n_pairs > 0] for values in (a, b, longest, at, n_pairs))
+
+    *_, eights = ngram_codes(codes, 8)
+    holds = _incidence(owners[eights >= 0], eights[eights >= 0], len(lists)).sign()
+    distinct = np.asarray(holds.sum(axis=1)).ravel()
+    fewest = np.minimum(distinct[a], distinct[b]).astype(float)
+    share = _at(holds @ holds.T, a, b) / np.where(fewest == 0, np.nan, fewest)
+
+    first, second = np.array([_two_models(ks, models) for ks in members], dtype=int).reshape(-1, 2).T
+    order = np.lexsort((b, a, -np.nan_to_num(share, nan=-1), -longest))
+    a, b, longest, at, n_pairs, share = (values[order] for values in (a, b, longest, at, n_pairs, share))
+    model = np.array([names[m] for m in models], dtype=int)
+    clash = model[first[a]] == model[first[b]]  # then one of the two texts has an answer of another model
+    i = np.where(clash & (second[b] < 0), second[a], first[a])
+    j = np.where(clash & (second[b] >= 0), second[b], first[b])
+
+    flat = list(chain.from_iterable([*ws, ""] for ws in lists))  # laid out as `codes`
+    spans, which = np.unique(np.column_stack([at, longest]), axis=0, return_inverse=True)
+    spans = np.array([" ".join(flat[start : start + length]) for start, length in spans.tolist()], dtype=object)
+    columns = {"i": i, "j": j, "n_pairs": n_pairs, "longest_span_words": longest}
+    return pd.DataFrame({**columns, "span": spans[which.ravel()], "shared_8gram_share": share})
+
+
+def top_pairs(embeddings, models, n, *, texts=None, exclude_exact=True, block=128):
+    """Find the most similar pairs of answers by different models.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_answers, n_dims)
+        The answers to one prompt; rows are normalised here and may not be zero.
+    models : sequence of str
+        The model of each answer.
+    n : int
+        Number of pairs wanted, >= 1.
+    texts : sequence of str, optional
+        The answers. If given, each unordered pair of normalised texts appears once, by its most similar answers, and
+        ties are broken by text.
+    exclude_exact : bool
+        Leave out pairs of the same normalised text, which `exact_duplicates` lists. Needs `texts` to do anything.
+    block : int
+        Answers per block: one matrix of shape (block, n_answers) is held at a time.
+
+    Returns
+    -------
+    i, j : ndarray of int, shape (n_found,)
+        Indices of the answers, most similar pair first; fewer than `n` if there are not as many pairs.
+    cosine : ndarray of float, shape (n_found,)
+        In [−1, 1], rounded to six digits, so that float32 rounding does not order ties.
+    """
+    unit = unit_rows(embeddings)
+    models = _paired(unit, models)
+    if texts is not None:
+        texts, models = list(texts), _paired(texts, models)
+    if n < 1:
+        raise ValueError(f"`n` must be at least 1 pair, but {n} was passed.")
+    keys = list(range(len(unit))) if texts is None else [" ".join(ws) for ws in word_lists(texts)]
+    content = [""] * len(unit) if texts is None else list(zip(keys, texts, strict=True))
+    order = sorted(range(len(unit)), key=lambda k: (content[k], models[k], unit[k].tobytes()))
+    unit = unit[order]  # from here on nothing depends on the order of the rows passed
+    model = np.unique([str(models[k]) for k in order], return_inverse=True)[1]
+    codes = {value: code for code, value in enumerate(dict.fromkeys(keys[k] for k in order))}
+    key = np.array([codes[keys[k]] for k in order], dtype=np.int64)
+
+    best, floor = (np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)), -np.inf
+    for start in range(0, len(unit), block):
+        rows = slice(start, start + block)
+        gram = np.round(np.clip(unit[rows] @ unit[start:].T, -1, 1), 6)
+        keep = (model[rows, None] != model[None, start:]) & (gram > floor)  # of equal pairs the earlier rows win
+        if exclude_exact:
+            keep &= key[rows, None] != key[None, start:]
+        i, j = np.nonzero(np.triu(keep))
+        cosine, i, j = (np.concatenate(pair) for pair in zip(best, (gram[i, j], i + start, j + start), strict=True))
+        ranked = np.lexsort((j, i, -cosine))
+        pair = np.minimum(key[i], key[j]) * len(unit) + np.maximum(key[i], key[j])
+        kept = ranked[np.sort(np.unique(pair[ranked], return_index=True)[1])[:n]]
+        best = cosine[kept], i[kept], j[kept]
+        floor = best[0][-1] if len(kept) == n else -np.inf
+    order = np.array(order, dtype=np.int64)
+    return order[best[1]], order[best[2]], best[0].astype(float)
+
+
+def mark(text, spans):
+    """Escape a text for HTML and wrap parts of it in ``<mark>``.
+
+    Parameters
+    ----------
+    text : str
+    spans : iterable of (int, int)
+        Start and end of the parts, in characters; parts that touch or overlap are merged.
+
+    Returns
+    -------
+    str
+        HTML in which no character of `text` is markup.
+    """
+    merged = []
+    for start, end in sorted(spans):
+        if not 0 <= start < end <= len(text):
+            raise ValueError(
+                f"`spans` must lie within the text, 0 <= start < end <= {len(text)}, but ({start}, {end}) was passed. "
+                "Take them from `shared_characters` of the same text."
+            )
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(end, merged[-1][1])
+        else:
+            merged.append([start, end])
+    edges = [0, *chain.from_iterable(merged), len(text)]
+    parts = [html.escape(text[a:b]) for a, b in pairwise(edges)]
+    return "".join(f"<mark>{part}</mark>" if k % 2 else part for k, part in enumerate(parts))
+
+
+_FIELDS = {f"{kind}_{side}" for kind in ("model", "text", "spans") for side in "ab"}
+_FIELDS |= {"prompt", "cosine", "longest_span_words"}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ --page: #f6f6f3; --card: #fff; --ink: #1c1c1a; --quiet: #5c5c57; --line: #d9d9d3; --mark: #ffe08a; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --page: #161618; --card: #202023; --ink: #ececea; --quiet: #a9a9a4; --line: #3a3a3e; --mark: #6b5200; }}
+}}
+body {{ margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }}
+main {{ max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }}
+h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }}
+h2 {{ font-size: 1.1rem; line-height: 1.4; margin: 0; }}
+h3 {{ font-size: .9rem; color: var(--quiet); margin: 0 0 .35rem; }}
+p {{ margin: .35rem 0; }}
+.quiet {{ color: var(--quiet); font-size: .9rem; }}
+article {{ background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+  padding: 1rem; margin: 1rem 0; }}
+.answers {{ display: grid; gap: 1rem; margin-top: .8rem; }}
+.answers section {{ min-width: 0; border-top: 1px solid var(--line); padding-top: .8rem; }}
+.text, h1, h2, h3 {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+mark {{ background: var(--mark); color: inherit; border-radius: .2rem; text-decoration: underline; padding: .05rem 0; }}
+@media (min-width: 46rem) {{ .answers {{ grid-template-columns: 1fr 1fr; }} }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{lead}</p>
+<p class="quiet">{source}</p>
+{articles}
+</main>
+</body>
+</html>
+"""
+
+_ARTICLE = """<article aria-labelledby="pair-{number}">
+<h2 id="pair-{number}" dir="auto">{prompt}</h2>
+<p class="quiet">cosine {cosine} · longest shared span {words}</p>
+<div class="answers">
+<section><h3>{model_a}</h3><div class="text" dir="auto">{text_a}</div></section>
+<section><h3>{model_b}</h3><div class="text" dir="auto">{text_b}</div></section>
+</div>
+</article>"""
+
+
+def overlap_html(pairs, title, *, source):
+    """Lay out pairs of answers side by side with their shared spans marked.
+
+    Parameters
+    ----------
+    pairs : iterable of dict
+        Keys: ``prompt``, ``model_a``, ``text_a``, ``spans_a``, ``model_b``, ``text_b``, ``spans_b`` (spans as for
+        `mark`, from `shared_characters`), ``cosine`` and ``longest_span_words`` (either may be None or NaN).
+    title : str
+        Heading of the page.
+    source : str
+        Where the answers come from: shown under the heading.
+
+    Returns
+    -------
+    str
+        One HTML page that asks for nothing else: no script, no font, no image. Everything passed is escaped.
+    """
+    articles = []
+    for number, pair in enumerate(pairs, start=1):
+        missing = _FIELDS - pair.keys()
+        if missing:
+            raise ValueError(f"Pair {number} must have the keys {sorted(_FIELDS)}, but {sorted(missing)} are missing.")
+        cosine, span = pair["cosine"], pair["longest_span_words"]
+        articles.append(
+            _ARTICLE.format(
+                number=number,
+                prompt=html.escape(str(pair["prompt"])),
+                cosine="not measured" if pd.isna(cosine) else f"{cosine:.3f}",
+                words="not measured" if pd.isna(span) else f"{int(span)} word{'' if span == 1 else 's'}",
+                **{key: html.escape(str(pair[key])) for key in ("model_a", "model_b")},
+                text_a=mark(pair["text_a"], pair["spans_a"]),
+                text_b=mark(pair["text_b"], pair["spans_b"]),
+            )
+        )
+    lead = (
+        "Marked words stand in both answers; case, punctuation and formatting apart."
+        if articles
+        else "No pair of answers to show."
+    )
+    return _PAGE.format(
+        title=html.escape(str(title)), lead=lead, source=html.escape(str(source)), articles="\n".join(articles)
+    )
