@@ -153,7 +153,8 @@ def references(answers, embeddings, prompts, people, threshold, n_random_pairs, 
     """
     kinds = answers["prompt_id"].map(prompts["kind"])
     is_person = answers["model"].isin(people)
-    arms = pd.Series(pd.factorize(answers["model"] + "\0" + answers["condition"], sort=True)[0], index=answers.index)
+    arms = pd.factorize(answers["model"] + "\0" + answers["condition"], sort=True)[0]
+    models = pd.factorize(answers["model"], sort=True)[0]
     groups = []
     for decoding, at in answers[~is_person & (kinds == "original")].groupby("decoding"):
         groups.append((("same model", "different models"), decoding, at.index))
@@ -165,11 +166,16 @@ def references(answers, embeddings, prompts, people, threshold, n_random_pairs, 
         if len(index) == 0:
             continue
         by_prompt = [at.index.to_numpy() for _, at in answers.loc[index].groupby("prompt_id")]
-        codes = (arms * 0 if names[0] == "people" else arms).to_numpy()
-        wrap = (lambda it, total, label=names[0]: progress(it, total=total, desc=label)) if progress else None
-        counts = similarity.pair_histograms([(embeddings[i], codes[i]) for i in by_prompt], progress=wrap)
+        # One model under two conditions is neither: pairs within come from arms, pairs between from models.
+        sides = (arms, models) if (arms != models).any() and names[1] else (arms,)
         for side, name in enumerate(names):
-            if name is not None and counts[:, side].sum() > 0:
+            if name is None:
+                continue
+            if side < len(sides):
+                codes = sides[side] * 0 if name == "people" else sides[side]
+                wrap = (lambda it, total, label=name: progress(it, total=total, desc=label)) if progress else None
+                counts = similarity.pair_histograms([(embeddings[i], codes[i]) for i in by_prompt], progress=wrap)
+            if counts[:, side].sum() > 0:
                 rows.append(_distribution(name, decoding, counts[:, side], threshold, n_boot, rng))
     prompt_codes = pd.factorize(answers["prompt_id"], sort=True)[0]
     cosines = similarity.random_pair_cosines(embeddings, prompt_codes, n_random_pairs, rng)

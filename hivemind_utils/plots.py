@@ -75,7 +75,7 @@ def intra_heatmap(shares, models, colours):
     machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: -centre[a])
     order = ["Average", *machines, *persons]
     width = max(7.2, 1.4 + 0.225 * len(order)) if len(order) > 9 else max(3.5, 1.6 + 0.42 * len(order))
-    fig, ax = plt.subplots(figsize=(width, 3.5))
+    fig, ax = plt.subplots(figsize=(width, 3.9))
     sns.heatmap(
         wide[order], ax=ax, cmap=style.SEQUENTIAL, vmin=0, vmax=100, linewidths=0.4, linecolor="white",
         annot=wide[order].round(0).astype(int).astype(str).where(wide[order] >= 0.5, ""), fmt="",
@@ -84,7 +84,7 @@ def intra_heatmap(shares, models, colours):
     for edge in (1, len(order) - len(persons)):
         if 0 < edge < len(order):
             ax.axvline(edge, color="black", lw=1.2)
-    ax.set(xlabel="", ylabel="mean similarity of a prompt's answers")
+    ax.set(xlabel="", ylabel="mean similarity")
     ax.set_xticks(np.arange(len(order)) + 0.5, order, rotation=90)
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)

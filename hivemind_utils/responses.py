@@ -165,16 +165,17 @@ def select(answers, *, prompts=None, models=None, n_samples=None):
     key = "prompt_id" if "prompt_id" in answers.columns else "prompt"
     for column, wanted in ((key, prompts), ("model", models)):
         if wanted is not None:
-            absent = [name for name in wanted if name not in set(answers[column])]
+            names = answers[column].map(str)  # an id may be a number in one format and text in another
+            absent = [name for name in wanted if str(name) not in set(names)]
             if absent:
-                raise ValueError(
-                    f"The answers hold no {column} {absent}; they hold {sorted(set(answers[column]))[:20]}."
-                )
-            answers = answers[answers[column].isin(wanted)]
+                held = sorted(set(names[answers[column].notna()]))
+                raise ValueError(f"The answers hold no {column} {absent}; they hold {held[:20]}.")
+            answers = answers[names.isin([str(name) for name in wanted])]
     if n_samples is not None:
         cell = [name for name in (key, "model", "condition", "decoding") if name in answers.columns]
         if "sample_idx" in answers.columns:
-            answers = answers.sort_values("sample_idx", kind="stable")
+            number = pd.to_numeric(answers["sample_idx"], errors="coerce")  # in a CSV "10" stands before "2"
+            answers = answers.loc[number.sort_values(kind="stable").index]
         answers = answers[answers.groupby(cell, dropna=False).cumcount() < n_samples].sort_index()
     return answers.reset_index(drop=True)
 

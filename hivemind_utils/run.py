@@ -110,7 +110,10 @@ def inspect(name):
         parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default)
     trees = [ast.parse(_python_only(c["source"])) for c in cells]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    reads = {c.args[0].value for c in calls if _dotted(c.func) in ("tables.read", "tables.stamp")}
+    named = [c for c in calls if _dotted(c.func) in ("tables.read", "tables.stamp")]
+    if not all(c.args and isinstance(c.args[0], ast.Constant) for c in named):
+        raise UserError(f"{path.name}: write the table's name out in tables.read(...), so that make can see it.")
+    reads = {c.args[0].value for c in named}
     number = path.stem[:2]
     return Notebook(
         path=path,
@@ -198,7 +201,7 @@ def check_common(profile):
 
 
 def input_files(notebook, values):
-    """Files that a notebook's path parameters name, globs expanded; addresses with ``://`` are left out."""
+    """Files that a notebook's path parameters name, globs and folders expanded; addresses (``://``) are left out."""
     files = []
     for name, parameter in notebook.parameters.items():
         if not parameter.is_path or values[name] is None:
@@ -211,7 +214,7 @@ def input_files(notebook, values):
             missing = [p for p in found if not p.exists()] if found else [path]
             if missing:
                 raise UserError(f"Parameter `{name}` of {notebook.name} names {missing[0]}, which does not exist.")
-            files += found
+            files += [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
     return files
 
 
@@ -320,6 +323,8 @@ def _execute(notebook, running, values):
 
 
 def _papermill(papermill, notebook, running, values):
+    from nbclient.exceptions import DeadKernelError
+
     try:
         papermill.execute_notebook(
             notebook.path,
@@ -334,6 +339,11 @@ def _papermill(papermill, notebook, running, values):
         raise UserError(
             f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}\n"
             f"The notebook up to there, with the traceback: {_relative(running)}"
+        ) from None
+    except DeadKernelError:
+        raise UserError(
+            f"{notebook.name}: the kernel died, most often for want of memory. What is stored is kept; run it again.\n"
+            f"The notebook up to there: {_relative(running)}"
         ) from None
 
 

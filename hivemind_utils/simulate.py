@@ -64,7 +64,7 @@ def expand_population(raw):
         prompt_id = prompt["prompt_id"]
         if prompt_id in prompts:
             raise ValueError(f"Prompt ids must be unique, but {prompt_id!r} is used twice.")
-        prompts[prompt_id] = _expand_paraphrase(prompt, prompts) if "parent_id" in prompt else _expand_prompt(prompt)
+        prompts[prompt_id] = _expand_paraphrase(prompt, prompts) if prompt.get("parent_id") else _expand_prompt(prompt)
     names = [model["model"] for model in raw["models"]] + ["people"]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Model names must be unique (and not 'people'), but these are repeated: {repeated}.")
@@ -150,8 +150,12 @@ def idea_distribution(population, prompt_id, model, decoding="top_p"):
     dict of str to float
         Idea to probability; truncated ideas have 0. Sums to 1.
     """
-    prompt = next(prompt for prompt in population["prompts"] if prompt["prompt_id"] == prompt_id)
-    speaker = next(speaker for speaker in population["models"] if speaker["model"] == model)
+    prompts = {prompt["prompt_id"]: prompt for prompt in population["prompts"]}
+    speakers = {speaker["model"]: speaker for speaker in population["models"]}
+    for name, value, there in (("prompt_id", prompt_id, prompts), ("model", model, speakers)):
+        if value not in there:
+            raise ValueError(f"The value for `{name}` must be one of {list(there)}, but {value!r} was passed.")
+    prompt, speaker = prompts[prompt_id], speakers[model]
     logits = _idea_logits(population, prompt, speaker) * speaker["sharpness"]
     probabilities = truncated_softmax(logits, **population["decodings"][decoding]["truncation"])
     return dict(zip((idea["idea"] for idea in prompt["ideas"]), probabilities.tolist(), strict=True))
@@ -248,7 +252,7 @@ def _expand_prompt(prompt):
     ideas = []
     for idea in prompt["ideas"]:
         if not idea["weight"] > 0:
-            raise ValueError(f"Idea {idea['idea']!r} of {prompt_id!r} must have a weight > 0, but {idea['weight']}.")
+            raise ValueError(f"Idea {idea['idea']!r} of {prompt_id!r} must have a weight > 0, not {idea['weight']}.")
         frames = _options(idea.get("frames") or prompt["frames"])
         slots = shared | _grammar(idea)
         ideas.append(idea | {"frames": frames, "slots": slots, "own": set(_grammar(idea)) | ({"frames"} & set(idea))})
@@ -295,6 +299,7 @@ def _cells(population, prompt, speaker):
 
 
 def _generator(*key):
+    """Return a generator that depends on the words of its key alone, in every process and on every machine."""
     digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 

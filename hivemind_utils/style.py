@@ -94,9 +94,15 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     """
     fig.canvas.draw()  # lets the layout settle; what is added from here on stands outside of it
     fig.set_layout_engine("none")
+    renderer = fig.canvas.get_renderer()
+    for legend in fig.legends:  # one that stands outside the axes would follow the growing page
+        corner = fig.transFigure.inverted().transform(legend.get_window_extent(renderer).p0)
+        legend.borderaxespad = 0
+        legend.set_loc("lower left")
+        legend.set_bbox_to_anchor(corner, transform=fig.transFigure)
     width, height = fig.get_size_inches()
-    box = fig.get_tightbbox(fig.canvas.get_renderer())  # inches, from the lower left corner
-    below, above = box.y0 / height - 0.05 / height, box.y1 / height + 0.03 / height
+    box = fig.get_tightbbox(renderer)  # inches, from the lower left corner
+    below, above = (box.y0 - 0.1) / height, (box.y1 + 0.05) / height
     wrapped = textwrap.wrap(caption, int(width * 19)) + textwrap.wrap(source_line(stamp), int(width * 19))
     colour = "#A03000" if stamp["source"] == "simulated" else "#444444"
     plain = {"parse_math": False}  # a dollar is a dollar

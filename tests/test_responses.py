@@ -339,6 +339,50 @@ def test_a_registry_that_lists_a_model_twice_or_names_none_is_refused():
         responses.tabulate(some_answers(), models=pd.DataFrame({"name": ["a"]}))
 
 
+# ---------------------------------------------------------------------------------------------------- some of the data
+
+
+def test_some_prompts_and_models_can_be_selected():
+    kept = responses.select(some_answers(), prompts=["Name a colour."], models=["b"])
+    assert kept["response"].tolist() == ["answer 6", "answer 7"]
+    assert kept.index.tolist() == [0, 1]
+
+
+def test_prompts_are_selected_by_id_where_there_is_one_number_or_text():
+    frame = some_answers(prompt_id=pd.Series([1] * 4 + ["2"] * 4, dtype=object))
+    for wanted in (["1"], [1]):
+        assert responses.select(frame, prompts=wanted)["response"].tolist() == [f"answer {i}" for i in range(4)]
+
+
+@pytest.mark.parametrize("as_read", [int, str], ids=["numbers", "text, as in a CSV"])
+def test_the_first_samples_of_every_cell_are_kept_by_number(as_read):
+    numbers = [as_read(n) for n in (11, 10, 9, 2, 1, 0)]
+    frame = pd.DataFrame({"prompt": "p", "model": ["a"] * 6 + ["b"] * 6, "sample_idx": numbers * 2})
+    kept = responses.select(frame, n_samples=3)
+    assert kept["model"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert kept["sample_idx"].tolist() == [as_read(n) for n in (2, 1, 0)] * 2
+
+
+def test_without_numbers_the_first_rows_of_every_cell_are_kept():
+    frame = some_answers().drop(columns="sample_idx")
+    assert responses.select(frame, n_samples=1)["response"].tolist() == [f"answer {i}" for i in (0, 2, 4, 6)]
+    assert responses.select(frame).equals(frame)
+
+
+def test_selecting_what_does_not_occur_is_refused():
+    with pytest.raises(ValueError, match=r"The answers hold no model \['c'\]; they hold \['a', 'b'\]"):
+        responses.select(some_answers(), models=["a", "c"])
+    with pytest.raises(ValueError, match=r"The answers hold no prompt \['x'\]; they hold \['Write a haiku\.'\]"):
+        responses.select(some_answers(prompt=["Write a haiku."] * 7 + [None]), prompts=["x"])
+
+
+def test_facts_are_read_under_the_projects_names_and_may_be_absent(tmp_path):
+    path = tmp_path / "models.csv"
+    path.write_text("system,family\na,f\n")
+    assert responses.read_facts(path, {"model": "system"}).to_dict("records") == [{"model": "a", "family": "f"}]
+    assert responses.read_facts(None) is None
+
+
 # ---------------------------------------------------------------------------------------------- excluded and counted
 
 
