@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils import diversity, overlap, resample, similarity
+from hivemind_utils.intra import rank_agreement
 
 
 def choose_decoding(answers, people, wanted=None):
@@ -33,8 +34,9 @@ def arm_sums(answers, vectors, arms, prompt_order):
     ----------
     answers : pandas.DataFrame
         With prompt_id and arm; row i belongs to ``vectors[i]``.
-    vectors : ndarray of float or sparse matrix, shape (n_answers, n_dims)
+    vectors : ndarray of float, shape (n_answers, n_dims)
     arms, prompt_order : sequence of str
+        Every arm and prompt of the answers, and possibly more.
 
     Returns
     -------
@@ -43,6 +45,10 @@ def arm_sums(answers, vectors, arms, prompt_order):
     """
     prompt = pd.Index(prompt_order).get_indexer(answers["prompt_id"])
     arm = pd.Index(arms).get_indexer(answers["arm"])
+    for name, codes in (("arm", arm), ("prompt_id", prompt)):
+        if (codes < 0).any():
+            unknown = answers[name][codes < 0].iloc[0]
+            raise ValueError(f"Every {name} of the answers must be listed, but {unknown!r} is not.")
     shape = len(prompt_order), len(arms)
     sums, counts = similarity.cell_sums(vectors, prompt * shape[1] + arm, shape[0] * shape[1])
     return sums.reshape(*shape, -1), counts.reshape(shape)
@@ -192,10 +198,11 @@ def neighbours(answers, vectors, families, n_nearest, progress=None):
 
 
 def telling_row(curve, by="model"):
-    """Row of the largest N at which random labels would not yet have found 95 % of the sources there are."""
+    """Row of the largest N at which random labels find at most 95 % of what they find at the end of the curve."""
     at = curve[curve["by"] == by]
     telling = at[at["expected"] <= 0.95 * at["expected"].max()] if at["expected"].max() < at["n_nearest"].max() else at
-    return (telling if len(telling) else at).iloc[-1]
+    telling = telling if len(telling) else at
+    return telling.loc[telling["n_nearest"].idxmax()]
 
 
 def neighbour_curve(table, n_boot, rng):
@@ -250,9 +257,10 @@ def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
             first = members[0]
             second = next(k for k in members if names[k] != names[first])
             n_words = len(lists[first])
+            cosine = similarity.mean_cross_cosine(vectors[rows_of[[first]]], vectors[rows_of[[second]]])
             rows.append(
-                _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers, 1.0,
-                         n_words, 1.0 if n_words >= 8 else np.nan, same)
+                _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers,
+                         cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
             )  # fmt: skip
         for pair in overlap.verbatim_pairs(texts, names, min_words=min_span_words).itertuples():
             if normal[pair.i] == normal[pair.j]:
@@ -327,7 +335,8 @@ def page_records(table, answers, prompt_texts, n):
         pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable").itertuples()
     ):
         text_a, text_b = text[row.response_a], text[row.response_b]
-        spans = overlap.shared_characters(text_a, text_b)
+        shortest = min(4, row.longest_span_words) if row.kind == "exact" else 4  # "yes" is the whole text
+        spans = overlap.shared_characters(text_a, text_b, shortest)
         records.append(
             {
                 "prompt": prompt_texts[row.prompt_id],
@@ -346,10 +355,8 @@ def page_records(table, answers, prompt_texts, n):
 
 def pair_agreement(pairs):
     """Spearman correlation between cosine and TF-IDF over pairs of different arms; NaN for fewer than three."""
-    from scipy.stats import spearmanr
-
-    known = pairs[(pairs["arm_a"] != pairs["arm_b"])].dropna(subset=["mean_cosine", "mean_tfidf"])
-    return float(spearmanr(known["mean_cosine"], known["mean_tfidf"]).statistic) if len(known) > 2 else float("nan")
+    known = pairs[pairs["arm_a"] != pairs["arm_b"]]
+    return rank_agreement(known["mean_cosine"], known["mean_tfidf"])
 
 
 def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
@@ -367,7 +374,7 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
         Draws per prompt, pool and k; for one model each draw picks the model anew.
     n_boot : int
     rng : numpy.random.Generator
-        Spawned per prompt, so that results do not depend on the order of prompts.
+        Spawned per prompt, so that results do not depend on the order of prompts or answers.
     progress : callable, optional
 
     Returns
@@ -378,7 +385,7 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     names = ("one model, k answers", "k models, one answer each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
     unit = similarity.unit_rows(vectors)
-    groups = answers.groupby("prompt_id")
+    groups = answers.sort_values("response_id").groupby("prompt_id")
     values = np.full((len(names), groups.ngroups, len(sizes)), np.nan)
     wrapped = progress(groups, total=groups.ngroups, unit="prompt") if progress else groups
     for p, ((_, at), generator) in enumerate(zip(wrapped, rng.spawn(groups.ngroups), strict=True)):
@@ -388,14 +395,9 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
         persons = at.index[at["model"].isin(people)].to_numpy()
         most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
         for s, k in enumerate(sizes):
-            draw = (
-                lambda k: generator.choice(by_arm[generator.integers(len(by_arm))], k, replace=False),
-                lambda k: np.array([generator.choice(by_model[m]) for m in generator.permutation(len(by_model))[:k]]),
-                lambda k: generator.choice(persons, k, replace=False),
-            )
-            for pool in range(len(names)):
+            for pool, draw in enumerate((_one_model(by_arm), _many_models(by_model), _one_model([persons]))):
                 if k <= most[pool]:
-                    scores = [diversity.vendi_score(unit[draw[pool](k)]) for _ in range(n_draws)]
+                    scores = [diversity.vendi_score(unit[draw(k, generator)]) for _ in range(n_draws)]
                     values[pool, p, s] = np.mean(scores)
     weights = resample.bootstrap_weights(groups.ngroups, n_boot, rng)
     rows = []
@@ -405,6 +407,14 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
         n = np.where(np.cumprod(n == n[0]), n, 0)  # a curve ends where prompts drop out: others would be compared
         rows += [(name, k, *numbers) for k, *numbers in zip(sizes, mean, lower, upper, n, strict=True) if numbers[-1]]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
+
+
+def _one_model(members):
+    return lambda k, rng: rng.choice(members[rng.integers(len(members))], k, replace=False)
+
+
+def _many_models(members):
+    return lambda k, rng: np.array([rng.choice(members[m]) for m in rng.permutation(len(members))[:k]])
 
 
 def models_needed(table):

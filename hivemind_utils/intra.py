@@ -1,5 +1,7 @@
 """Tables of notebook 05, repetition within a model: frames and embeddings in, tidy frames out."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
@@ -82,7 +84,7 @@ def bin_shares(repetition, decoding, people):
     is_person = repetition["model"].isin(people)
     chosen = repetition[(repetition["decoding"] == decoding) | is_person]
     edges = np.concatenate([[-1.0], _EDGES]) if (chosen["mean_cosine"] < 0).any() else _EDGES
-    names = [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    names = [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
     rows = []
     for (arm, model), cell in chosen.groupby(["arm", "model"], sort=True):
         counts, _ = np.histogram(np.clip(cell["mean_cosine"], -1, 1), edges)
@@ -96,6 +98,8 @@ def bin_shares(repetition, decoding, people):
 
 def average_at_least(shares, threshold):
     """Average over models of the percent of prompts at or above `threshold`, a multiple of 0.1."""
+    if abs(threshold * 10 - round(threshold * 10)) > 1e-6:
+        raise ValueError(f"`threshold` must be an edge of the bins, a multiple of 0.1, but {threshold} was passed.")
     average = shares[shares["arm"] == "Average"]
     return float(average.loc[average["low"] >= threshold - 1e-9, "percent"].sum())
 
@@ -119,7 +123,8 @@ def arm_means(repetition, prompt_order, weights):
     """
     tables = []
     for measure in MEASURES:
-        wide = repetition.pivot(index="prompt_id", columns=ARM, values=measure).reindex(prompt_order)
+        wide = repetition.pivot(index="prompt_id", columns=ARM, values=measure)
+        wide = wide.reindex(prompt_order).sort_index(axis=1)
         mean, lower, upper = resample.mean_interval(wide.to_numpy(), weights)
         table = wide.columns.to_frame(index=False).assign(
             measure=measure, n_prompts=wide.notna().sum().to_numpy(), mean=mean, lower=lower, upper=upper
@@ -177,7 +182,8 @@ def references(answers, embeddings, prompts, people, threshold, n_random_pairs, 
                 counts = similarity.pair_histograms([(embeddings[i], codes[i]) for i in by_prompt], progress=wrap)
             if counts[:, side].sum() > 0:
                 rows.append(_distribution(name, decoding, counts[:, side], threshold, n_boot, rng))
-    prompt_codes = pd.factorize(answers["prompt_id"], sort=True)[0]
+    parents = answers["prompt_id"].map(prompts["parent_id"])  # a prompt and its paraphrase are not different prompts
+    prompt_codes = pd.factorize(answers["prompt_id"].where(parents.isna(), parents), sort=True)[0]
     cosines = similarity.random_pair_cosines(embeddings, prompt_codes, n_random_pairs, rng)
     if len(cosines):
         floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
@@ -263,19 +269,21 @@ def paraphrase_table(answers, embeddings, prompts):
 
 
 def by_prompt(repetition, prompts, n_boot=500):
-    """Mean repetition of every prompt over arms, with an interval over arms.
+    """Mean repetition of every prompt over models, with an interval over models.
+
+    A model's conditions and decodings are averaged first: they are not independent of each other.
 
     Returns
     -------
     pandas.DataFrame
-        Columns prompt_id, text, kind, category, open_endedness, mean_cosine, lower, upper, n_arms.
+        Columns prompt_id, text, kind, category, open_endedness, mean_cosine, lower, upper, n_models.
     """
     rng = np.random.default_rng(0)  # the interval's resamples are the same for every prompt and call
-    wide = repetition.pivot(index=ARM, columns="prompt_id", values="mean_cosine")
+    wide = repetition.groupby(["model", "prompt_id"])["mean_cosine"].mean().unstack()
     weights = resample.bootstrap_weights(len(wide), n_boot, rng)
     mean, lower, upper = resample.mean_interval(wide.to_numpy(), weights)
     table = pd.DataFrame({"prompt_id": wide.columns, "mean_cosine": mean, "lower": lower, "upper": upper})
-    table["n_arms"] = wide.notna().sum().to_numpy()
+    table["n_models"] = wide.notna().sum().to_numpy()
     facts = prompts[["text", "kind", "category", "open_endedness"]].reset_index()
     table = table.merge(facts, on="prompt_id", validate="one_to_one")
     return table.sort_values("mean_cosine", ascending=False, ignore_index=True)

@@ -1,11 +1,13 @@
 """Figures: finished tables in, a Figure out. No statistics here, no files."""
 
 import textwrap
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
 
 from hivemind_utils import style
+from hivemind_utils.intra import rank_agreement
 
 MEASURE_NAMES = {
     "mean_cosine": "mean cosine",
@@ -35,17 +37,20 @@ def coverage(table):
     plt = _pyplot()
     labels = _arm_labels(table)
     y = np.arange(len(table))
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 0.8 + 0.135 * len(table)), sharey=True, width_ratios=[1, 1.3])
+    fig, (left, right) = plt.subplots(
+        1, 2, figsize=(7.2, max(1.6, 0.8 + 0.135 * len(table))), sharey=True, width_ratios=[1, 1.3]
+    )
     left.hlines(y, table["usable_min"], table["usable_max"], color=style.MUTED, lw=1.5)
     left.plot(table["usable_mean"], y, "o", ms=3, color=style.ACCENT)
-    left.set(xlabel="usable answers a prompt", yticks=y, yticklabels=labels, ylim=(len(table) - 0.4, -0.6))
+    left.set(xlabel="usable answers a prompt", ylim=(len(table) - 0.4, -0.6))
+    left.set_yticks(y, labels, parse_math=False)
     left.set_xlim(left=0)
     start = np.zeros(len(table))
     for name, colour in (("empty", "#D55E00"), ("truncated", "#E69F00"), ("repeated", "#56B4E9")):
         right.barh(y, table[name], left=start, color=colour, label=name, height=0.75)
         start += table[name].to_numpy()
     right.set(xlabel="share of answers", xlim=(0, max(1e-3, start.max()) * 1.02))
-    right.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    fig.legend(loc="outside lower right", ncols=3)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig
@@ -79,17 +84,17 @@ def intra_heatmap(shares, models, colours):
     sns.heatmap(
         wide[order], ax=ax, cmap=style.SEQUENTIAL, vmin=0, vmax=100, linewidths=0.4, linecolor="white",
         annot=wide[order].round(0).astype(int).astype(str).where(wide[order] >= 0.5, ""), fmt="",
-        annot_kws={"fontsize": 5.5}, cbar_kws={"label": "% of prompts", "shrink": 0.7, "pad": 0.01},
+        annot_kws={"fontsize": 5.5}, cbar_kws={"label": "% of prompts", "shrink": 0.7, "pad": 0.01}, xticklabels=False,
     )  # fmt: skip
     for edge in (1, len(order) - len(persons)):
         if 0 < edge < len(order):
             ax.axvline(edge, color="black", lw=1.2)
     ax.set(xlabel="", ylabel="mean similarity")
-    ax.set_xticks(np.arange(len(order)) + 0.5, order, rotation=90)
+    ax.set_xticks(np.arange(len(order)) + 0.5, map(_short, order), rotation=90, parse_math=False)
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)
-    for label in ax.get_xticklabels():
-        label.set_color(colours.get(family.get(model_of.get(label.get_text())), "black"))
+    for label, arm in zip(ax.get_xticklabels(), order, strict=True):
+        label.set_color(colours.get(family.get(model_of[arm]), "black"))
     return fig
 
 
@@ -98,13 +103,14 @@ def references(table):
     plt = _pyplot()
     table = table.sort_values("mean", ignore_index=True)
     y = np.arange(len(table))
-    fig, ax = plt.subplots(figsize=(7.2, 0.9 + 0.3 * len(table)))
+    fig, ax = plt.subplots(figsize=(7.2, max(1.6, 0.9 + 0.3 * len(table))))
     colours = [style.HUMAN_COLOUR if kind == "people" else style.ACCENT for kind in table["kind"]]
     ax.hlines(y, table["q05"], table["q95"], color=colours, lw=5, alpha=0.22)
     ax.scatter(table["median"], y, marker="|", s=60, color=colours, lw=1.2)
     _error_dots(ax, table["mean"], y, table["lower"], table["upper"], colours)
     labels = [_reference_label(row) for row in table.itertuples()]
-    ax.set(yticks=y, yticklabels=labels, xlabel="cosine similarity of two answers", ylim=(-0.6, len(table) - 0.4))
+    ax.set(xlabel="cosine similarity of two answers", ylim=(-0.6, len(table) - 0.4))
+    ax.set_yticks(y, labels, parse_math=False)
     for row, at in zip(table.itertuples(), y, strict=True):
         ax.annotate(f"{row.mean:.2f}", (row.mean, at), (0, 6), textcoords="offset points", ha="center", fontsize=6.5)
     ax.tick_params(axis="y", length=0)
@@ -117,10 +123,11 @@ def arm_panels(arms, measures, models, colours):
     first = arms[arms["measure"] == measures[0]].sort_values("mean", ignore_index=True)
     keys = ["model", "condition", "decoding"]
     y = np.arange(len(first))
-    height = 1.0 + 0.125 * len(first)
+    height = max(2.0, 1.0 + 0.125 * len(first))
     fig, axes = plt.subplots(1, len(measures), figsize=(7.2, height), sharey=True)
     family = models.set_index("model")["family"]
-    for ax, measure in zip(np.atleast_1d(axes), measures, strict=True):
+    axes = np.atleast_1d(axes)
+    for ax, measure in zip(axes, measures, strict=True):
         values = first[keys].merge(arms[arms["measure"] == measure], on=keys, how="left")
         dots = [colours[family[m]] for m in values["model"]]
         _error_dots(ax, values["mean"], y, values["lower"], values["upper"], dots, size=8)
@@ -128,7 +135,9 @@ def arm_panels(arms, measures, models, colours):
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
         ax.tick_params(axis="x", labelsize=6)
-    axes[0].set(yticks=y, yticklabels=_arm_labels(first), ylim=(-0.6, len(first) - 0.4))
+        ax.locator_params(axis="x", nbins=2)
+    axes[0].set(ylim=(-0.6, len(first) - 0.4))
+    axes[0].set_yticks(y, _arm_labels(first), parse_math=False)
     axes[0].tick_params(axis="y", labelsize=5.5 if len(first) > 12 else 7)
     _family_legend(fig, first["model"].map(family), colours)
     return fig
@@ -159,7 +168,7 @@ def second_opinion(wide, opinions, agreement, models, colours):
     plt = _pyplot()
     family = models.set_index("model")["family"]
     fig, axes = plt.subplots(1, len(opinions), figsize=(7.2, 2.6), sharex=True)
-    for ax, name in zip(axes, opinions, strict=True):
+    for ax, name in zip(np.atleast_1d(axes), opinions, strict=True):
         ax.scatter(
             wide["mean_cosine"], wide[name], s=12, c=[colours[family[m]] for m in wide["model"]], alpha=0.85, lw=0
         )
@@ -180,7 +189,7 @@ def paraphrases(table, models, colours):
     for model, row in means.iterrows():
         ax.plot(range(3), row, color=colours[family[model]], lw=0.8, alpha=0.7, marker="o", ms=2.5)
     ax.plot(range(3), means.mean(), color="black", lw=2, marker="o", ms=4)
-    for x, value in enumerate(means.mean()):
+    for x, value in enumerate(means.mean().dropna()):
         ax.annotate(
             f"{value:.2f}", (x, value), (0, 7), textcoords="offset points", ha="center", fontsize=7, fontweight="bold"
         )
@@ -200,8 +209,8 @@ def by_prompt(table, largest=45):
     shown = shown.reset_index(drop=True)
     category = shown["category"].where(shown["category"].notna(), "category unknown")
     category = category.mask(shown["kind"] == "closed", "closed-ended")
-    palette = dict(zip(sorted(set(category)), [*style.FAMILY_COLOURS, *style.FAMILY_COLOURS], strict=False))
-    height = 1.0 + 0.17 * len(shown)
+    palette = dict(zip(sorted(set(category)), cycle(style.FAMILY_COLOURS), strict=False))
+    height = max(2.0, 1.0 + 0.17 * len(shown))
     fig, axes = plt.subplots(
         1, 2 if len(known) else 1, figsize=(7.2, height), width_ratios=[1.9, 1][: 2 if len(known) else 1]
     )
@@ -209,14 +218,14 @@ def by_prompt(table, largest=45):
     y = np.arange(len(shown))
     ax.barh(y, shown["mean_cosine"], color=[palette[c] for c in category], height=0.72)
     ax.hlines(y, shown["lower"], shown["upper"], color="black", lw=0.8)
-    labels = [textwrap.shorten(text, 58, placeholder="…") for text in shown["text"]]
-    ax.set(yticks=y, yticklabels=labels, xlabel="mean repetition", ylim=(len(shown) - 0.4, -0.6))
+    ax.set(xlabel="mean repetition", ylim=(len(shown) - 0.4, -0.6))
+    ax.set_yticks(y, [_short(text, 58) for text in shown["text"]], parse_math=False)
     ax.tick_params(axis="y", labelsize=6, length=0)
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[c]) for c in palette]
-    fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6)
+    _plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
     if len(known):
         axes[1].scatter(known["open_endedness"], known["mean_cosine"], s=14, color=style.ACCENT)
-        axes[1].set(xlabel="share calling it open-ended", ylabel="mean repetition")
+        axes[1].set(xlabel="open-endedness", ylabel="mean repetition")
     return fig
 
 
@@ -230,9 +239,9 @@ def by_facts(table, colours):
     correlations : dict of str to float
         Spearman correlation with log size and with date.
     """
-    from scipy.stats import spearmanr
-
     plt = _pyplot()
+    dates = pd.to_datetime(table["release_date"], format="ISO8601", errors="coerce")  # a registry may say "2024-05"
+    table = table.assign(release_date=dates)
     known = [name for name in ("size_b", "tuning", "release_date") if table[name].notna().sum() > 2]
     if not known:
         return None, {}
@@ -247,17 +256,16 @@ def by_facts(table, colours):
                 ax.hlines(group["mean"].mean(), place - 0.28, place + 0.28, color="black", lw=2)
             ax.set(xticks=[0, 1], xticklabels=["base", "instruct"], xlim=(-0.5, 1.5))
         else:
-            x = at[name] if name == "size_b" else pd.to_datetime(at[name])
-            rank = at[name] if name == "size_b" else pd.to_datetime(at[name]).astype("int64")
-            one = at.assign(rank=rank).groupby("model")[["rank", "mean"]].mean()
-            correlations["size" if name == "size_b" else "release date"] = float(
-                spearmanr(one["rank"], one["mean"]).statistic
-            )
+            x = at[name]
+            one = at.assign(rank=x.rank()).groupby("model")[["rank", "mean"]].mean()
+            rho = rank_agreement(one["rank"], one["mean"])
+            if not np.isnan(rho):
+                correlations["size" if name == "size_b" else "release date"] = rho
             ax.set(xlabel="parameters (billions)" if name == "size_b" else "release date")
             if name == "size_b":
                 ax.set_xscale("log")
             else:
-                ax.xaxis.set_major_locator(_dates().AutoDateLocator(maxticks=4))
+                ax.xaxis.set_major_locator(_dates().AutoDateLocator(minticks=2, maxticks=7))
                 ax.xaxis.set_major_formatter(_dates().ConciseDateFormatter(ax.xaxis.get_major_locator()))
         _error_dots(
             ax, x, at["mean"], at["lower"], at["upper"], [colours[f] for f in at["family"]], vertical=True, size=12
@@ -299,14 +307,15 @@ def model_pair_heatmap(pairs, family, colours, column="mean_cosine"):
         values, mask=upper, ax=ax, cmap=style.SEQUENTIAL, vmin=np.floor(low * 20) / 20, vmax=1, square=False,
         annot=values.round(2).map(lambda v: f"{v:.2f}".removeprefix("0") if v == v else ""), fmt="",
         annot_kws={"fontsize": 4.2 if n > 16 else 6}, linewidths=0.3, linecolor="white",
-        cbar_ax=fig.add_subplot(grid[1, 2]), cbar_kws={"label": "mean cosine similarity"}, yticklabels=False,
+        cbar_ax=fig.add_subplot(grid[1, 2]), cbar_kws={"label": "mean cosine similarity"},
+        xticklabels=False, yticklabels=False,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(np.arange(n) + 0.5, order, rotation=90, fontsize=6.5)
+    ax.set_xticks(np.arange(n) + 0.5, map(_short, order), rotation=90, fontsize=6.5, parse_math=False)
     ax.tick_params(axis="both", length=0)
     strip.imshow(np.array([_rgb(colours[family[a]]) for a in order])[:, None], aspect="auto", extent=(0, 1, n, 0))
-    strip.set(xticks=[], yticks=np.arange(n) + 0.5)
-    strip.set_yticklabels(order, fontsize=6.5)
+    strip.set_xticks([])
+    strip.set_yticks(np.arange(n) + 0.5, map(_short, order), fontsize=6.5, parse_math=False)
     strip.tick_params(length=0)
     for spine in strip.spines.values():
         spine.set_visible(False)
@@ -316,7 +325,11 @@ def model_pair_heatmap(pairs, family, colours, column="mean_cosine"):
         top.set_axis_off()
     present = list(dict.fromkeys(family[a] for a in order))
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[f]) for f in sorted(present)]
-    ax.legend(handles, sorted(present), title="family", loc="upper right", fontsize=6, title_fontsize=7)
+    if n > 5 + len(present):  # the empty triangle has room
+        legend = ax.legend(handles, sorted(present), title="family", loc="upper right", fontsize=6, title_fontsize=7)
+    else:
+        legend = fig.legend(handles, sorted(present), loc="outside lower center", ncols=3, fontsize=6)
+    _plain(legend)
     return fig
 
 
@@ -338,7 +351,7 @@ def nearest_sources(curve):
             xlabel="N nearest answers", ylabel=f"distinct {plural} among them", ylim=(0, None), xlim=(0, x.max() + 1)
         )
         ax.legend(loc="upper left")
-        ax.set_ylim(0, at["expected"].max() * 1.3)
+        ax.set_ylim(0, at[["expected", "quartile_3"]].max().max() * 1.3)
     return fig
 
 
@@ -347,11 +360,11 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
     plt = _pyplot()
     table = shares.sort_values("span", ascending=False).head(largest).reset_index(drop=True)
     y = np.arange(len(table))
-    fig, ax = plt.subplots(figsize=(7.2, 1.0 + 0.19 * len(table)))
+    fig, ax = plt.subplots(figsize=(7.2, max(1.6, 1.0 + 0.19 * len(table))))
     ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"shares ≥ {min_span_words} words in a row")
     ax.barh(y, table["exact"], color=style.ACCENT, height=0.75, label="whole text")
-    labels = [textwrap.shorten(prompt_texts[p], 60, placeholder="…") for p in table["prompt_id"]]
-    ax.set(yticks=y, yticklabels=labels, ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
+    ax.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
+    ax.set_yticks(y, [_short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
     ax.set_xlabel("share of answers that another model gives too")
     ax.tick_params(axis="y", labelsize=6.5, length=0)
     fig.legend(loc="outside lower right", ncols=2)
@@ -398,9 +411,21 @@ def _arm_labels(table):
     """Model, with condition and decoding where the table has several of them."""
     parts = [table["model"]]
     for name in ("condition", "decoding"):
-        if table[name].nunique() > 1:
+        if len(set(table[name]) - {"none"}) > 1:  # people have no decoding
             parts.append(table[name].mask(table[name].isin(["default", "none"]), ""))
-    return [" · ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+    return [_short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
+
+
+def _short(text, length=40):
+    """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _plain(legend):
+    """Print a dollar in a legend as a dollar."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _reference_label(row):
@@ -420,4 +445,4 @@ def _family_legend(fig, families, colours, columns=8):
     if len(names) < 2:
         return
     handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=colours[f]) for f in names]
-    fig.legend(handles, names, loc="outside lower center", ncols=min(len(names), columns), fontsize=6.5)
+    _plain(fig.legend(handles, names, loc="outside lower center", ncols=min(len(names), columns), fontsize=6.5))

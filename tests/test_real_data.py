@@ -1,0 +1,66 @@
+"""Notebooks 04–06 on answers that other people collected; needs $HIVEMIND_REAL_DATA."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+REAL = os.environ.get("HIVEMIND_REAL_DATA")
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data"),
+]
+
+
+def run(project, name, body):
+    (project.folder / f"{name}.yaml").write_text(body)
+    project.make("figures", f"PROFILE={name}.yaml")
+    return project.folder / "data" / name, project.folder / "results" / name
+
+
+def test_noveltybench_people_are_less_alike_than_models(make_project):
+    folder = Path(REAL).resolve() / "noveltybench"
+    wanted = [f"curated-{n}" for n in range(0, 100, 10)]
+    data, results = run(
+        make_project(),
+        "noveltybench",
+        "common: {run: ['04', '05', '06'], n_boot: 500, n_draws: 5}\n"
+        f"04_generate:\n  answers_path: {folder / 'curated_responses.parquet'}\n"
+        "  columns: {condition: mode, idea: partition}\n"
+        "  idea_scope: [prompt_id, model, condition]\n"
+        "  human: [human]\n"
+        f"  prompts_path: {folder / 'curated.jsonl'}\n"
+        "  prompt_columns: {prompt_id: id}\n"
+        f"  prompts: {wanted}\n"
+        "06_inter_model: {people_as_source: true}\n",
+    )
+    answers = pd.read_parquet(data / "04_responses.parquet")
+    assert answers.groupby(["model", "condition"]).size().to_dict() == {
+        ("gemini-1.5-pro", "default"): 100, ("human", "default"): 80,
+        **{("gpt-4o-2024-11-20", mode): 100 for mode in ("default", "in-context", "paraphrase", "system-prompt")},
+    }  # fmt: skip
+    assert len(pd.read_parquet(data / "04_ideas.parquet")) == len(answers)
+    assert pd.read_parquet(data / "04_prompts.parquet")["category"].notna().all()
+    arms = pd.read_parquet(data / "05_arms.parquet").set_index(["model", "condition", "measure"])
+    for measure in ("mean_cosine_equal_n", "mean_tfidf"):
+        people = arms.loc[("human", "default", measure), "upper"]
+        for model in ("gemini-1.5-pro", "gpt-4o-2024-11-20"):
+            assert people < arms.loc[(model, "default", measure), "lower"]
+    blocks = {b["block"]: b for b in json.loads((results / "06.json").read_text())["blocks"]}
+    assert blocks["people and models"]["upper"] < blocks["same model"]["lower"]
+
+
+def test_jokegpt_collapse_runs_through_without_other_models(make_project):
+    path = Path(REAL).resolve() / "jokegpt" / "responses.parquet"
+    data, results = run(
+        make_project(),
+        "jokegpt",
+        f"common: {{run: ['04', '05', '06'], n_boot: 50, n_draws: 5}}\n04_generate: {{answers_path: {path}}}\n",
+    )
+    coverage = pd.read_parquet(data / "04_coverage.parquet")
+    assert coverage["n_answers"].tolist() == [1011] and coverage["n_repeated"].tolist() == [1011 - 118]
+    repetition = pd.read_parquet(data / "05_repetition.parquet")
+    assert repetition["n"].tolist() == [1011] and repetition["duplicate_share"].item() > 0.85
+    assert json.loads((results / "06.json").read_text())["models_needed"] is None
