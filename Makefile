@@ -29,7 +29,7 @@ figures $(NUMBERS): $(READY)
 	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY_DEV)  ## run the tests
 	$(PYTHON) -m pytest $(TESTS)

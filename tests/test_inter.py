@@ -516,6 +516,16 @@ def test_page_records_are_as_many_as_asked_for_and_no_span_comes_twice(n):
     assert len(set(shown)) == len(shown)
 
 
+def test_a_span_that_many_pairs_share_is_shown_once():
+    models = ["gpt", "llama", "qwen"]
+    texts = [f"{model} says {SENTENCE} and so says {model}" for model in models]
+    answers = pd.DataFrame({"prompt_id": "p1", "model": models, "text": texts, "response_id": ["r1", "r2", "r3"]})
+    table = overlaps_of(answers, np.eye(3, dtype=np.float32) + 1, n_pairs=1)
+    assert table["kind"].tolist() == ["span"] * 3 + ["nearest"]
+    (record,) = inter.page_records(table, answers, pd.Series({"p1": "What is time?"}), 9)
+    assert record["longest_span_words"] == 16, "the sentence, and three words around it"
+
+
 def test_no_overlaps_make_an_empty_page():
     answers, vectors = written()
     table = overlaps_of(answers.assign(model="gpt"), vectors)
@@ -643,6 +653,7 @@ def test_models_needed_are_the_fewest_that_reach_the_largest_pool_of_one_model()
     table = pool_table({1: 1, 5: 2, 10: 2.5}, {1: 1, 2: 1.9, 3: 2.6, 5: 4})
     assert inter.models_needed(table) == {"k": 10, "models": 3}
     assert inter.models_needed(table[::-1]) == {"k": 10, "models": 3}
+    assert inter.models_needed(pool_table({1: 1, 10: 2.5}, {2: 2.5, 3: 3})) == {"k": 10, "models": 2}
 
 
 def test_no_number_of_models_may_be_enough():

@@ -26,7 +26,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with matplotlib.rc_context():
         style.use()
-        plt.rcParams["savefig.dpi"] = 72  # the layout is judged, not the print
+        plt.rcParams.update({"savefig.dpi": 72, "pdf.fonttype": 3})  # quick: the layout is judged, not the print
         yield tmp_path
     plt.close("all")
 
