@@ -523,7 +523,7 @@ def test_a_span_that_many_pairs_share_is_shown_once():
     table = overlaps_of(answers, np.eye(3, dtype=np.float32) + 1, n_pairs=1)
     assert table["kind"].tolist() == ["span"] * 3 + ["nearest"]
     (record,) = inter.page_records(table, answers, pd.Series({"p1": "What is time?"}), 9)
-    assert record["longest_span_words"] == 16, "the sentence, and three words around it"
+    assert record["longest_span_words"] == 17, "the sentence, and four words around it"
 
 
 def test_no_overlaps_make_an_empty_page():
