@@ -8,7 +8,9 @@ from similarity import matmul_peak, verdict
 
 from hivemind_utils import embedding
 
-WORDS = "time river slow bright memory of the under a window carries what we called morning salt and paper lantern".split()
+WORDS = (
+    "time river slow bright memory of the under a window carries what we called morning salt and paper lantern".split()
+)
 
 
 def main():

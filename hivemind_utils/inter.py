@@ -189,30 +189,38 @@ def neighbours(answers, vectors, families, n_nearest, progress=None):
                 f(counts, n_nearest) for f in (similarity.separated_sources, similarity.expected_sources)
             )
             rows += [
-                (prompt_id, by, n + 1, found[n], floor[n], expected[n], len(at)) for n in range(len(found))
+                (prompt_id, by, n + 1, found[n], floor[n], expected[n], len(names), len(at)) for n in range(len(found))
             ]  # fmt: skip
-    columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_answers"]
+    columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_available", "n_answers"]
     return pd.DataFrame(rows, columns=columns).astype(
         {"n_nearest": int, "n_answers": int} | dict.fromkeys(columns[3:6], float)
     )
 
 
 def telling_row(curve, by="model"):
-    """Row of the largest N at which random labels find at most 95 % of what they find at the end of the curve."""
+    """Row of the largest N at which random labels would find at most 95 % of the sources there are.
+
+    Beyond, finding many sources says nothing. The paper's N = 50 of 25 models with 50 answers each lies before.
+    """
     at = curve[curve["by"] == by]
-    telling = at[at["expected"] <= 0.95 * at["expected"].max()] if at["expected"].max() < at["n_nearest"].max() else at
+    telling = at[at["expected"] <= 0.95 * at["n_available"]]
     telling = telling if len(telling) else at
     return telling.loc[telling["n_nearest"].idxmax()]
 
 
 def neighbour_curve(table, n_boot, rng):
-    """Mean over prompts of the source-model curve with its interval, per grouping and N, beside its references."""
+    """Mean over prompts of the source-model curve with its interval, per grouping and N, beside its references.
+
+    The curve ends at the largest N that half of the prompts reach; prompts with fewer answers are left out, so that
+    every N averages the same `n_prompts` prompts.
+    """
     rows = []
     for by, at in table.groupby("by"):
-        wide = at.pivot(index="prompt_id", columns="n_nearest", values="n_sources")
-        wide = wide.loc[:, wide.notna().all()]
+        last = int(at.groupby("prompt_id")["n_nearest"].max().quantile(0.5, interpolation="lower"))
+        wide = at.pivot(index="prompt_id", columns="n_nearest", values="n_sources").loc[:, :last].dropna()
         mean, lower, upper = resample.mean_interval(wide.to_numpy(), resample.bootstrap_weights(len(wide), n_boot, rng))
-        other = at.groupby("n_nearest")[["separated", "expected"]].mean().loc[wide.columns]
+        same = at[at["prompt_id"].isin(wide.index)].groupby("n_nearest")
+        other = same[["separated", "expected", "n_available"]].mean().loc[wide.columns]
         spread = wide.quantile([0.25, 0.75]).to_numpy()
         rows.append(
             pd.DataFrame(
@@ -223,7 +231,7 @@ def neighbour_curve(table, n_boot, rng):
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
+def overlaps(answers, vectors, min_span_words, n_spans_kept, n_nearest_pairs, progress=None):
     """Answers of different models with words in common: same text, long shared spans, and the nearest pairs.
 
     Parameters
@@ -233,16 +241,21 @@ def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
     vectors : ndarray of float, shape (n_answers, n_dims)
     min_span_words : int
         Shortest shared run that counts as a span.
+    n_spans_kept : int
+        Pairs with a span kept in the table per prompt, longest first; all of them are counted.
     n_nearest_pairs : int
         Cross-model pairs kept by cosine, per prompt.
     progress : callable, optional
 
     Returns
     -------
-    pandas.DataFrame
+    table : pandas.DataFrame
         Table ``06_overlaps``.
+    shares : pandas.DataFrame
+        Columns prompt_id, exact and span (share of the prompt's answers whose text, or text or a long run of it,
+        another model gives too), n_answers, n_span_pairs (pairs of distinct texts with a long run, kept or not).
     """
-    rows = []
+    rows, shares = [], []
     groups = answers.sort_values("response_id").groupby("prompt_id")
     for prompt_id, at in progress(groups, total=groups.ngroups, unit="prompt") if progress else groups:
         if at["model"].nunique() < 2:
@@ -251,9 +264,11 @@ def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
         rows_of = at.index.to_numpy()
         lists = overlap.word_lists(texts)
         normal = [" ".join(words) for words in lists]
+        exact = set()
         for duplicate in overlap.exact_duplicates(texts, names).itertuples():
             same = overlap.normalise(duplicate.text)
             members = [k for k, text in enumerate(normal) if text == same]
+            exact.add(same)
             first = members[0]
             second = next(k for k in members if names[k] != names[first])
             n_words = len(lists[first])
@@ -262,9 +277,12 @@ def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
                 _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers,
                          cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
             )  # fmt: skip
-        for pair in overlap.verbatim_pairs(texts, names, min_words=min_span_words).itertuples():
-            if normal[pair.i] == normal[pair.j]:
-                continue
+        pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
+        spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
+        share = np.isin(normal, list(exact)), np.isin(normal, list(exact | spanned))
+        shares.append((prompt_id, share[0].mean(), share[1].mean(), len(at), len(pairs)))
+        longest = pairs.sort_values("longest_span_words", ascending=False, kind="stable").head(n_spans_kept)
+        for pair in longest.itertuples():
             cosine = similarity.mean_cross_cosine(vectors[rows_of[[pair.i]]], vectors[rows_of[[pair.j]]])
             rows.append(
                 _overlap("span", prompt_id, (pair.i, pair.j), names, ids, 2, 2, cosine, pair.longest_span_words,
@@ -279,30 +297,8 @@ def overlaps(answers, vectors, min_span_words, n_nearest_pairs, progress=None):
     columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_answers", "cosine",
                "longest_span_words", "shared_8grams", "span"]  # fmt: skip
     whole = dict.fromkeys(["n_models", "n_answers", "longest_span_words"], int)
-    return pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
-
-
-def overlap_shares(answers, table):
-    """Share of each prompt's answers whose text, or a long span of it, occurs in another model's answers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns prompt_id, exact, span (0 to 1; `span` includes `exact`), n_answers.
-    """
-    lists = pd.Series([" ".join(w) for w in overlap.word_lists(answers["text"])], index=answers.index)
-    models = answers.groupby([answers["prompt_id"], lists])["model"].transform("nunique")
-    exact = (models > 1) & (lists != "")
-    spans = table[table["kind"] == "span"]
-    spanned = set(spans["response_a"]) | set(spans["response_b"])
-    texts = set(zip(answers["prompt_id"], lists.where(answers["response_id"].isin(spanned)), strict=True))
-    in_span = pd.Series([pair in texts for pair in zip(answers["prompt_id"], lists, strict=True)], index=answers.index)
-    shares = pd.DataFrame({"prompt_id": answers["prompt_id"], "exact": exact, "span": exact | in_span})
-    return (
-        shares.groupby("prompt_id")
-        .agg(exact=("exact", "mean"), span=("span", "mean"), n_answers=("exact", "size"))
-        .reset_index()
-    )
+    table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
+    return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_answers", "n_span_pairs"])
 
 
 def page_records(table, answers, prompt_texts, n):
@@ -424,6 +420,8 @@ def models_needed(table):
     if one.empty or many.empty:
         return None
     target = one.loc[one["k"].idxmax()]
+    if target["k"] < 2:
+        return None
     enough = many[many["vendi_1"] >= target["vendi_1"]]
     return {"k": int(target["k"]), "models": int(enough["k"].min()) if len(enough) else None}
 

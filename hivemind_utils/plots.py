@@ -275,27 +275,24 @@ def by_facts(table, colours):
     return fig, correlations
 
 
-def model_pair_heatmap(pairs, family, colours, column="mean_cosine"):
+def model_pair_heatmap(values, tree, family, colours):
     """Lower triangle of model pairs ordered by clustering, with the tree above and family colours beside.
 
     Parameters
     ----------
-    pairs : pandas.DataFrame
-        Table ``06_model_pairs``.
+    values : pandas.DataFrame
+        Symmetric matrix of similarities, arms in the order drawn; see `inter.square`.
+    tree : ndarray or None
+        Linkage of the arms in that order, from `inter.family_order`; None draws no tree.
     family : dict of str to str
         Family of every arm.
     colours : dict of str to str
-    column : str
-        ``mean_cosine``, or ``mean_cosine_published`` with self pairs on the diagonal.
     """
     import seaborn as sns
     from scipy.cluster.hierarchy import dendrogram
 
-    from hivemind_utils import inter
-
     plt = _pyplot()
-    order, tree = inter.family_order(pairs)
-    values = inter.square(pairs, order, column)
+    order = list(values.index)
     n = len(order)
     side = min(max(3.0, 1.2 + 0.215 * n), 14)
     fig = plt.figure(figsize=(side + 1.6, side + 1.2))
@@ -361,7 +358,7 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
     table = shares.sort_values("span", ascending=False).head(largest).reset_index(drop=True)
     y = np.arange(len(table))
     fig, ax = plt.subplots(figsize=(7.2, max(1.6, 1.0 + 0.19 * len(table))))
-    ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"shares ≥ {min_span_words} words in a row")
+    ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"whole text, or ≥ {min_span_words} words in a row")
     ax.barh(y, table["exact"], color=style.ACCENT, height=0.75, label="whole text")
     ax.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
     ax.set_yticks(y, [_short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)

@@ -71,7 +71,7 @@ def title(fig, text):
     """Give a figure its finding as title: bold, at the left, wrapped to the width."""
     width = fig.get_size_inches()[0]
     wrapped = "\n".join(textwrap.wrap(text, int(width * 14)))
-    fig.suptitle(wrapped, x=0.01, ha="left", fontsize=9, fontweight="bold")
+    fig.suptitle(wrapped, x=0.01, ha="left", fontsize=9, fontweight="bold", parse_math=False)
 
 
 def save(fig, slug, table, *, profile, stamp, caption=""):

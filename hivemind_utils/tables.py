@@ -212,7 +212,9 @@ TABLES = {
                 Column("kind", "str", "kind of pair"),
                 Column("decoding", "str", "decoding of both answers; `all` where it plays no part"),
                 Column("n_pairs", "int", "pairs counted", low=0),
-                _cosine("mean", "mean of the kind, prompts weighing equally", nullable=True),
+                _cosine(
+                    "mean", "mean of the kind, prompts weighing equally (the floor: pairs), to 0.0005", nullable=True
+                ),
                 *_INTERVAL,
                 _cosine("q05", "5 % quantile of pairs", nullable=True),
                 _cosine("median", "median of pairs", nullable=True),
@@ -262,6 +264,7 @@ TABLES = {
                 Column("n_sources", "float", "distinct sources among them, mean over answers", low=1),
                 Column("separated", "float", "the same if every source kept to itself", low=1),
                 Column("expected", "float", "the same if labels were random", low=1),
+                Column("n_available", "int", "sources that answered the prompt", low=2),
                 Column("n_answers", "int", "answers of the prompt", low=2),
             ),
         ),

@@ -19,7 +19,9 @@ class Project:
         for name in ("Makefile", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
         for name in ("notebooks", "params", "hivemind_utils"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+            )
         (folder / "data" / "demo").mkdir(parents=True)
         shutil.copy(ROOT / "data" / "demo" / "population.yaml", folder / "data" / "demo")
 

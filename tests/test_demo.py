@@ -23,7 +23,9 @@ def draws(population):
     """Ten draws of the open prompts under top_p, twelve answers a cell, with their embeddings."""
     prompts = [p["prompt_id"] for p in population["prompts"] if p["kind"] == "original"]
     drawn = {
-        seed: simulate.draw_responses(population, seed=seed, prompts=prompts, n_samples=12, decodings=["top_p", "none"])[0]
+        seed: simulate.draw_responses(
+            population, seed=seed, prompts=prompts, n_samples=12, decodings=["top_p", "none"]
+        )[0]
         for seed in SEEDS
     }
     drawn = {seed: frame[frame["response"].str.strip() != ""] for seed, frame in drawn.items()}
@@ -47,7 +49,9 @@ def test_repetition_recovers_the_planted_order_of_sharpness_over_ten_seeds(popul
         repetition = repetition_by_model(frame, vectors).drop("people")
         assert set(repetition.index) == set(planted.index)
         found[seed] = spearmanr(planted[repetition.index], repetition).statistic
-    print("\nSpearman of planted sharpness with measured repetition:", {s: round(float(r), 3) for s, r in found.items()})
+    print(
+        "\nSpearman of planted sharpness with measured repetition:", {s: round(float(r), 3) for s, r in found.items()}
+    )
     assert min(found.values()) >= 0.9
 
 

@@ -343,15 +343,15 @@ def test_neighbours_of_a_single_model_are_an_empty_table_and_progress_is_shown()
     assert inter.neighbour_curve(table, 10, np.random.default_rng(0)).empty
 
 
-def test_the_curve_averages_prompts_as_far_as_all_of_them_go():
+def test_the_curve_goes_as_far_as_half_of_the_prompts_and_averages_the_same_ones_throughout():
     answers, vectors = study({(p, m): n for p, n in (("p1", 2), ("p2", 3), ("p3", 4)) for m in ("gpt", "llama")})
     table = inter.neighbours(answers, vectors, {"gpt": "one", "llama": "one"}, 6)
     curve = inter.neighbour_curve(table, 500, np.random.default_rng(0))
     assert curve["by"].eq("model").all(), "there is one family only"
-    assert curve["n_nearest"].tolist() == [1, 2, 3] and curve["n_prompts"].eq(3).all()
+    assert curve["n_nearest"].tolist() == [1, 2, 3, 4, 5] and curve["n_prompts"].eq(2).all()
     for row in curve.itertuples():
-        at = table[table["n_nearest"] == row.n_nearest]
-        for name in ("n_sources", "separated", "expected"):
+        at = table[(table["n_nearest"] == row.n_nearest) & table["prompt_id"].isin(["p2", "p3"])]
+        for name in ("n_sources", "separated", "expected", "n_available"):
             assert getattr(row, name) == pytest.approx(at[name].mean())
         assert (row.quartile_1, row.quartile_3) == pytest.approx(tuple(at["n_sources"].quantile([0.25, 0.75])))
         assert at["n_sources"].min() <= row.lower <= row.n_sources <= row.upper <= at["n_sources"].max()
@@ -366,14 +366,21 @@ def test_the_curve_of_one_prompt_has_no_interval():
 
 def test_the_telling_row_is_the_last_before_chance_has_found_them_all():
     expected = similarity.expected_sources([10] * 4, 30)
-    curve = pd.DataFrame({"by": "model", "n_nearest": np.arange(1, 31), "expected": expected})
+    curve = pd.DataFrame({"by": "model", "n_nearest": np.arange(1, 31), "expected": expected, "n_available": 4})
     row = inter.telling_row(curve)
-    assert row["expected"] <= 0.95 * expected[-1] < expected[int(row["n_nearest"])]
+    assert row["expected"] <= 0.95 * 4 < expected[int(row["n_nearest"])]
     assert inter.telling_row(curve[::-1])["n_nearest"] == row["n_nearest"]
 
 
-def test_where_chance_never_finds_all_sources_the_last_row_tells():
+def test_at_the_papers_size_the_last_row_tells():
+    expected = similarity.expected_sources([50] * 25, 50)
+    curve = pd.DataFrame({"by": "model", "n_nearest": np.arange(1, 51), "expected": expected, "n_available": 25})
+    assert inter.telling_row(curve)["n_nearest"] == 50
+
+
+def test_where_chance_finds_all_sources_at_once_the_last_row_is_taken():
     curve = pd.DataFrame({"by": ["model"] * 2 + ["family"], "n_nearest": [1, 2, 9], "expected": [1.5, 2.4, 3]})
+    curve["n_available"] = [9, 9, 3]
     assert inter.telling_row(curve)["n_nearest"] == 2
     assert inter.telling_row(curve, "family")["n_nearest"] == 9
 
@@ -405,7 +412,11 @@ def written():
 
 
 def overlaps_of(answers, vectors, min_span_words=6, n_pairs=2, **options):
-    return inter.overlaps(answers, vectors, min_span_words, n_pairs, **options)
+    return inter.overlaps(answers, vectors, min_span_words, 100, n_pairs, **options)[0]
+
+
+def shares_of(answers, vectors, min_span_words=6):
+    return inter.overlaps(answers, vectors, min_span_words, 100, 2)[1]
 
 
 def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup():
@@ -458,18 +469,29 @@ def test_overlaps_do_not_depend_on_row_order_and_are_the_table_they_are_written_
 def test_a_single_model_has_no_overlaps_with_others():
     answers, vectors = written()
     answers["model"] = "gpt"
-    table = overlaps_of(answers, vectors, progress=lambda groups, total, unit: groups)
-    assert tables.validate(table, "06_overlaps").num_rows == 0
-    shares = inter.overlap_shares(answers, table)
-    assert shares["exact"].eq(0).all() and shares["span"].eq(0).all()
+    table, shares = inter.overlaps(answers, vectors, 6, 100, 2, progress=lambda groups, total, unit: groups)
+    assert tables.validate(table, "06_overlaps").num_rows == 0 and shares.empty
+
+
+def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
+    pool = [f"{a} {SENTENCE} {b}" for a in ("yes", "no") for b in ("now", "then", "soon")]
+    answers = pd.DataFrame({"text": pool, "model": ["gpt", "llama"] * 3, "prompt_id": "p"})
+    answers["response_id"] = [f"r{k}" for k in range(len(pool))]
+    vectors = np.eye(6, dtype=np.float32)
+    (every, all_shares), (some, some_shares) = (inter.overlaps(answers, vectors, 6, n, 1) for n in (100, 2))
+    lengths = every.loc[every["kind"] == "span", "longest_span_words"]
+    kept = some.loc[some["kind"] == "span", "longest_span_words"]
+    assert kept.tolist() == sorted(lengths, reverse=True)[:2] and len(lengths) == all_shares["n_span_pairs"].item()
+    pd.testing.assert_frame_equal(all_shares, some_shares)
 
 
 @pytest.mark.parametrize("min_words", [3, 6, 14])
 def test_overlap_shares_match_asking_every_answer(min_words):
     answers, vectors = written()
-    shares = inter.overlap_shares(answers, overlaps_of(answers, vectors, min_words)).set_index("prompt_id")
+    shares = shares_of(answers, vectors, min_words).set_index("prompt_id")
+    assert shares.index.tolist() == ["p1", "p3"], "p2 was answered by one model"
     rows = [(p, m, overlap.words(t)) for p, m, t in WRITTEN]
-    for prompt in ("p1", "p2", "p3"):
+    for prompt in ("p1", "p3"):
         exact, span = [], []
         for p, model, words in rows:
             others = [w for q, m, w in rows if q == p == prompt and m != model]
@@ -477,11 +499,10 @@ def test_overlap_shares_match_asking_every_answer(min_words):
                 exact.append(bool(words) and words in others)
                 runs = [overlap.longest_common_span(words, other)[0] for other in others]
                 span.append(exact[-1] or max(runs, default=0) >= min_words)
-        assert shares.loc[prompt].tolist() == pytest.approx([np.mean(exact), np.mean(span), len(exact)])
+        expected = [np.mean(exact), np.mean(span), len(exact)]
+        assert shares.loc[prompt, ["exact", "span", "n_answers"]].tolist() == pytest.approx(expected)
     mixed, order = shuffled(answers, vectors)
-    pd.testing.assert_frame_equal(
-        inter.overlap_shares(mixed, overlaps_of(mixed, order, min_words)), shares.reset_index()
-    )
+    pd.testing.assert_frame_equal(shares_of(mixed, order, min_words), shares.reset_index())
 
 
 def records_of(n):

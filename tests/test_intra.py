@@ -215,29 +215,29 @@ def test_a_mean_a_little_above_one_by_rounding_stays_in_the_last_bin():
     assert shares.set_index(["arm", "bin"])["percent"]["gpt", "0.9–1.0"] == 100
 
 
-def test_the_average_at_least_a_threshold_is_what_the_paper_quotes_from_its_table():
-    table = pd.read_csv(REFERENCE / "table6_intra_model_top_p.csv", index_col="model").drop(index="Average")
-    bins = [name for name in table.columns if name[:1] == "0" and "-" in name]
-    long = table[bins].reset_index().melt("model", var_name="bin", value_name="percent")
-    average = long.groupby("bin", as_index=False)["percent"].mean().assign(arm="Average")
-    average["low"] = average["bin"].str[:3].astype(float)
-    shares = pd.concat([average, long.assign(arm=long["model"], low=long["bin"].str[:3].astype(float))])
-    assert intra.average_at_least(shares, 0.8) == pytest.approx(70.1, abs=0.05)
-    assert intra.average_at_least(shares, 0.0) == pytest.approx(100, abs=0.1)
-
-
-def test_the_average_at_least_a_threshold_is_the_share_of_prompts_there():
+def test_the_percent_at_least_a_threshold_is_what_the_paper_sums_from_its_bins():
     repetition = a_repetition()
     shares = intra.bin_shares(repetition, "top_p", PEOPLE)
-    means = repetition.loc[repetition["model"] != "writers", "mean_cosine"]
+    average = shares[shares["arm"] == "Average"]
     for threshold in (0.0, 0.3, 0.6, 0.7, 0.8, 0.9):
-        assert intra.average_at_least(shares, threshold) == pytest.approx(100 * (means >= threshold).mean())
+        summed = average.loc[average["low"] >= threshold - 1e-9, "percent"].sum()
+        assert intra.percent_at_least(repetition, "top_p", PEOPLE, threshold) == pytest.approx(summed)
 
 
-def test_a_threshold_within_a_bin_is_refused():
-    shares = intra.bin_shares(a_repetition(), "top_p", PEOPLE)
-    with pytest.raises(ValueError, match=r"must be an edge of the bins, a multiple of 0.1, but 0.75 was passed"):
-        intra.average_at_least(shares, 0.75)
+def test_the_percent_at_least_a_threshold_weighs_models_equally_whatever_their_conditions_and_prompts():
+    repetition = pd.DataFrame(
+        [
+            ("a", "plain", 0.9), ("a", "plain", 0.7), ("a", "plain", 0.76), ("a", "warm", 0.2), ("a", "warm", 0.2),
+            ("b", "plain", 0.8), ("writers", "plain", 0.9),
+        ],
+        columns=["model", "condition", "mean_cosine"],
+    ).assign(decoding="top_p", arm=lambda f: f["model"] + f["condition"], prompt_id=[*"tuvwxyz"])  # fmt: skip
+    expected = 100 * np.mean([np.mean([2 / 3, 0]), 1])
+    assert intra.percent_at_least(repetition, "top_p", {"writers"}, 0.75) == pytest.approx(expected)
+    shares = intra.bin_shares(repetition, "top_p", {"writers"})
+    average = shares[shares["arm"] == "Average"].set_index("bin")["percent"]
+    assert average["0.8–0.9"] == pytest.approx(50) and average["0.2–0.3"] == pytest.approx(25)
+    assert average.sum() == pytest.approx(100)
 
 
 # ---------------------------------------------------------------------------------------------------------- arm means

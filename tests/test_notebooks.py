@@ -129,7 +129,11 @@ def test_every_file_the_documents_link_to_exists():
 def test_every_make_target_the_documents_name_exists():
     known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        named = set(re.findall(r"make ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|```.*?```", document.read_text("utf-8"), re.S))))
+        named = set(
+            re.findall(
+                r"make ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|```.*?```", document.read_text("utf-8"), re.S))
+            )
+        )
         assert named and named <= known, named - known
 
 
@@ -144,4 +148,6 @@ def test_locks_are_hashed_name_no_index_and_no_gpu_package(path):
     pins = re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE | re.IGNORECASE)
     assert len(pins) > 100 and "://" not in text and "--index" not in text and "--find-links" not in text
     assert not [p for p in pins if p.startswith(("nvidia", "torch", "triton", "cuda"))]
-    assert len(re.findall(r"^[a-z0-9][^\n]*==[^\n]*\\\n    --hash=sha256:", text, re.MULTILINE | re.IGNORECASE)) == len(pins)
+    assert len(re.findall(r"^[a-z0-9][^\n]*==[^\n]*\\\n    --hash=sha256:", text, re.MULTILINE | re.IGNORECASE)) == len(
+        pins
+    )

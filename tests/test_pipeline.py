@@ -107,7 +107,9 @@ class Tags(HTMLParser):
 def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     project = make_project()
     stock = "the quiet harbour keeps its lamps lit for boats that never learned the way home"
-    rows = [("p1", "Say one thing.", "alpha-1", f"{stock}, said the {word}") for word in ("cat", "dog", "cook", "<b>x</b>")]
+    rows = [
+        ("p1", "Say one thing.", "alpha-1", f"{stock}, said the {word}") for word in ("cat", "dog", "cook", "<b>x</b>")
+    ]
     rows += [("p1", "Say one thing.", "beta-1", f"**{stock}** <script>alert(1)</script> & more {n}") for n in range(3)]
     rows += [("p2", "Repeat yourself.", "alpha-1", "always the same")] * 4  # beta lacks p2; all answers identical
     rows += [("p1", "Say one thing.", "beta-1", ""), ("p1", "Say one thing.", "alpha-1", "long " * 10_000)]
@@ -136,7 +138,9 @@ def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
 @pytest.mark.slow
 def test_one_model_and_one_prompt_say_what_cannot_be_compared_and_succeed(make_project):
     project = make_project()
-    lines = [{"prompt": "Name a tree.", "model": "solo", "responses": ["oak", "elm", "oak", "an old oak tree", "birch"]}]
+    lines = [
+        {"prompt": "Name a tree.", "model": "solo", "responses": ["oak", "elm", "oak", "an old oak tree", "birch"]}
+    ]
     (project.folder / "answers.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (project.folder / "solo.yaml").write_text(
         "common: {run: ['04', '05', '06'], n_boot: 50, n_draws: 2}\n04_generate: {answers_path: answers.jsonl}\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import intra, plots, style
+from hivemind_utils import inter, intra, plots, style
 
 PEOPLE = "writers"
 MEASURES = list(plots.MEASURE_NAMES)
@@ -109,6 +109,11 @@ def by_prompt_table(n, texts=(), known=True, interval=True, categories=4):
     )
 
 
+def heatmap_of(pairs, family, colours, column="mean_cosine"):
+    order, tree = inter.family_order(pairs)
+    return plots.model_pair_heatmap(inter.square(pairs, order, column), tree, family, colours)
+
+
 def pairs_of(arms, interval=True, seed=0):
     rng = np.random.default_rng(seed)
     rows = [(a, b, rng.uniform(0.3, 0.8) if a != b else 0.85) for k, a in enumerate(arms) for b in arms[k:]]
@@ -190,7 +195,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
         "pools": (1, lambda: plots.pools(pools_table(interval=interval))),
         "model_pair_heatmap": (
             3 if len(shown) < 3 else 4,
-            lambda: plots.model_pair_heatmap(pairs_of(shown, interval), family, colours),
+            lambda: heatmap_of(pairs_of(shown, interval), family, colours),
         ),
     }
     if len(names) < 3:
@@ -507,7 +512,7 @@ def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
     family = {arm: arm.split("-")[0] for arm in arms}
     pairs, colours = pairs_of(arms), style.family_colours(models_of(arms))
     pairs.loc[1, "mean_cosine"] = np.nan
-    fig = plots.model_pair_heatmap(pairs, family, colours, column)
+    fig = heatmap_of(pairs, family, colours, column)
     ax, strip = fig.axes[:2]
     assert texts_of(ax, "x") == texts_of(strip, "y") and sorted(texts_of(ax, "x")) == arms
     printed = [t.get_text() for t in ax.texts]
@@ -551,7 +556,7 @@ def test_figures_do_not_depend_on_the_order_of_rows():
     for draw_one, table in (
         (lambda t: plots.intra_heatmap(t, models, colours), shares),
         (lambda t: plots.arm_panels(t, MEASURES[:2], models, colours), arms),
-        (lambda t: plots.model_pair_heatmap(t, family, colours), pairs),
+        (lambda t: heatmap_of(t, family, colours), pairs),
         (plots.references, references_table()),
     ):
         one, two = (draw_one(t) for t in (table, table.sample(frac=1, random_state=0)))
