@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 N_BINS = 2_000  # of width 0.001 on [-1, 1]
-_BLOCK = 320  # rows of the Gram matrix held at a time
+_BLOCK = 256  # rows of the Gram matrix held at a time
 
 
 def unit_rows(embeddings):
