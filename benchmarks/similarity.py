@@ -16,7 +16,7 @@ from hivemind_utils import similarity
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name, default in (("prompts", 20), ("models", 25), ("samples", 50), ("dims", 384), ("repeats", 5)):
+    for name, default in (("prompts", 20), ("models", 25), ("samples", 50), ("dims", 384), ("repeats", 12)):
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
     rows, codes = synthetic_rows(size)

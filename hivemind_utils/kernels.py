@@ -25,20 +25,21 @@ def add_unit_rows(rows, codes, sums):
 
 
 @njit(cache=True, nogil=True)
-def count_pairs(gram, start, ends, counts):
-    """Count the upper triangle of a block of Gram rows into fine bins; row r is response `start` + r.
+def count_pairs(gram, row, column, ends, counts):
+    """Count the pairs i < j of a tile of the Gram matrix, whose corner is (row, column), into fine bins.
 
-    `ends[i]` is one past the last response of i's model. Four histograms a kind, so that neighbouring pairs in one bin
-    need not wait for each other.
+    `ends[i]` is one past the last response of i's model: pairs before it go to ``counts[0]``, others to ``counts[1]``.
+    Four histograms a kind, so that neighbouring pairs in one bin need not wait for each other.
     """
     n_bins = counts.shape[2]
     last = n_bins - 1
     scale = np.float32(n_bins / 2)
     n = gram.shape[1]
     for r in range(gram.shape[0]):
-        end = ends[start + r] - start
+        start = max(row + r + 1 - column, 0)
+        end = min(max(ends[row + r] - column, start), n)
         for kind in range(2):
-            first, stop = (r + 1, end) if kind == 0 else (end, n)
+            first, stop = (start, end) if kind == 0 else (end, n)
             for j in range(first, stop):
                 k = int(gram[r, j] * scale + scale)
                 k = min(max(k, 0), last)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 N_BINS = 2_000  # of width 0.001 on [-1, 1]
-_BLOCK = 256  # rows of the Gram matrix held at a time
+_BLOCK = 320  # rows of the Gram matrix held at a time; triangles of so many rows are not cut further
+_TILE = 1_024  # largest side of a tile of the Gram matrix
 
 
 def unit_rows(embeddings):
@@ -383,10 +384,22 @@ def _pair_histogram(embeddings, codes):
     ends = np.searchsorted(codes, codes, side="right")
     counts = np.zeros((2, 4, N_BINS), np.int64)
     kernel = _kernel("count_pairs")
-    for start in range(0, len(unit), _BLOCK):
-        gram = unit[start : start + _BLOCK] @ unit[start:].T
-        kernel(gram, start, ends, counts)
+    for rows, columns in _upper_tiles(0, len(unit)):
+        kernel(unit[rows] @ unit[columns].T, rows.start, columns.start, ends, counts)
     return counts.sum(1)
+
+
+def _upper_tiles(start, stop):
+    """Cut the upper triangle of rows start to stop into squares, halving it: little is wasted, products stay large."""
+    if stop - start <= _BLOCK:
+        yield slice(start, stop), slice(start, stop)
+        return
+    middle = (start + stop) // 2
+    yield from _upper_tiles(start, middle)
+    for row in range(start, middle, _TILE):
+        for column in range(middle, stop, _TILE):
+            yield slice(row, min(row + _TILE, middle)), slice(column, min(column + _TILE, stop))
+    yield from _upper_tiles(middle, stop)
 
 
 def _matrix(embeddings):

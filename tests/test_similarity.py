@@ -284,7 +284,10 @@ def test_pair_histograms_match_the_double_loop_binned(seed, codes):
     assert_bins(inter, [cosine(rows[i], rows[j]) for i, j in pairs if codes[i] != codes[j]])
 
 
-def test_pair_histograms_are_right_beyond_one_block_of_the_gram_matrix():
+@pytest.mark.parametrize(("block", "tile"), [(320, 1024), (50, 64), (1, 3)])
+def test_pair_histograms_are_right_however_the_gram_matrix_is_cut(block, tile, monkeypatch):
+    monkeypatch.setattr(similarity, "_BLOCK", block)
+    monkeypatch.setattr(similarity, "_TILE", tile)
     rng = np.random.default_rng(4)
     rows, codes = rng.normal(size=(700, 8)), rng.integers(0, 4, size=700)
     ((intra, inter),) = similarity.pair_histograms([(rows, codes)])
