@@ -445,11 +445,13 @@ def stamp(name, profile):
 def write_results(results, number, profile):
     """Write a notebook's quoted numbers as ``results/<profile>/NN.json``, atomically.
 
-    ``results["partial"]``, where it is present, says in a sentence what the run lacks.
+    Values that are not numbers (NaN) become null. ``results["partial"]``, where it is present, says in a sentence what the
+    run lacks.
     """
     target = root() / "results" / profile / f"{number}.json"
     with atomic(target) as temporary:
-        temporary.write_text(json.dumps(results, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+        text = json.dumps(json.loads(json.dumps(results, default=_plain), parse_constant=lambda _: None), indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 class atomic:

@@ -1,5 +1,6 @@
 """Tables: what is written is read back, what does not fit is refused, a failed write changes nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -297,3 +299,9 @@ def test_every_table_has_a_key_of_its_own_columns_and_says_what_they_mean(table)
     assert set(table.key) <= {column.name for column in table.columns if not column.nullable}
     assert all(column.meaning for column in table.columns)
     assert {column.type for column in table.columns} <= {"str", "int", "float", "bool"}
+
+
+def test_results_are_strict_json_with_null_for_what_is_not_a_number(project):
+    tables.write_results({"rho": float("nan"), "n": np.int64(3), "by": {"a": np.float64("inf")}}, "05", "p")
+    text = (tables.root() / "results" / "p" / "05.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"rho": None, "n": 3, "by": {"a": None}}
