@@ -445,8 +445,8 @@ def stamp(name, profile):
 def write_results(results, number, profile):
     """Write a notebook's quoted numbers as ``results/<profile>/NN.json``, atomically.
 
-    Values that are not numbers (NaN) become null. ``results["partial"]``, where it is present, says in a sentence what the
-    run lacks.
+    Values that are not numbers (NaN) become null. ``results["partial"]``, where it is present, says in a sentence what
+    the run lacks.
     """
     target = root() / "results" / profile / f"{number}.json"
     with atomic(target) as temporary:
