@@ -90,7 +90,7 @@ LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-anno
 
 clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's
 	@name=$$(basename '$(PROFILE)' .yaml) && test -n "$$name" && \
-	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/*.parquet
+	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
 
 clean-all:
-	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/*.parquet
+	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet

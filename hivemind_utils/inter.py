@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils import diversity, overlap, resample, similarity
-from hivemind_utils.intra import rank_agreement
 
 
 def choose_decoding(answers, people, wanted=None):
@@ -128,6 +127,36 @@ def blocks(answers, vectors, arms, prompt_order, groups, weights):
         mean, lower, upper = resample.mean_interval(per_prompt, weights)
         rows.append((name, float(mean), float(lower), float(upper), int(known.any(0).sum())))
     return pd.DataFrame(rows, columns=["block", "mean", "lower", "upper", "n_arm_pairs"])
+
+
+def family_blocks(answers, vectors, arms, prompt_order, family, model_of, people, weights):
+    """Mean similarity of different models of every pair of families, people left out; intervals over prompts.
+
+    Parameters
+    ----------
+    family, model_of : mapping of str to str
+        Family and model of every arm.
+    people : set of str
+        Other parameters as for `blocks`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns arm_a, arm_b (families, in order), mean, lower, upper, n_arm_pairs; no diagonal for a family of one.
+    """
+    names = sorted({family[arm] for arm in arms if model_of[arm] not in people})
+    pairs = [(a, b) for k, a in enumerate(names) for b in names[k:]]
+
+    def of(one, other):
+        def belongs(a, b):
+            machines = model_of[a] not in people and model_of[b] not in people
+            return machines and model_of[a] != model_of[b] and {family[a], family[b]} == {one, other}
+
+        return belongs
+
+    table = blocks(answers, vectors, arms, prompt_order, {pair: of(*pair) for pair in pairs}, weights)
+    split = pd.DataFrame(table["block"].tolist(), columns=["arm_a", "arm_b"], index=table.index)
+    return pd.concat([split, table.drop(columns="block")], axis=1)
 
 
 def family_order(pairs):
@@ -279,8 +308,9 @@ def overlaps(answers, vectors, min_span_words, n_spans_kept, n_nearest_pairs, pr
             )  # fmt: skip
         pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
         spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
-        share = np.isin(normal, list(exact)), np.isin(normal, list(exact | spanned))
-        shares.append((prompt_id, share[0].mean(), share[1].mean(), len(at), len(pairs)))
+        either = exact | spanned
+        share = np.mean([(text in exact, text in either) for text in normal], axis=0)
+        shares.append((prompt_id, share[0], share[1], len(at), len(pairs)))
         longest = pairs.sort_values("longest_span_words", ascending=False, kind="stable").head(n_spans_kept)
         for pair in longest.itertuples():
             cosine = similarity.mean_cross_cosine(vectors[rows_of[[pair.i]]], vectors[rows_of[[pair.j]]])
@@ -352,7 +382,7 @@ def page_records(table, answers, prompt_texts, n):
 def pair_agreement(pairs):
     """Spearman correlation between cosine and TF-IDF over pairs of different arms; NaN for fewer than three."""
     known = pairs[pairs["arm_a"] != pairs["arm_b"]]
-    return rank_agreement(known["mean_cosine"], known["mean_tfidf"])
+    return resample.rank_agreement(known["mean_cosine"], known["mean_tfidf"])
 
 
 def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
@@ -376,7 +406,8 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     Returns
     -------
     pandas.DataFrame
-        Table ``06_pools``; a pool's k stop where the first prompt or arm has too few answers.
+        Table ``06_pools``. For one model, arms with fewer answers than the prompt's median arm stay out; a curve ends
+        at the largest k that half of the prompts allow, and averages the same prompts throughout.
     """
     names = ("one model, k answers", "k models, one answer each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
@@ -386,7 +417,9 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     wrapped = progress(groups, total=groups.ngroups, unit="prompt") if progress else groups
     for p, ((_, at), generator) in enumerate(zip(wrapped, rng.spawn(groups.ngroups), strict=True)):
         machine = at[~at["model"].isin(people)]
-        by_arm = [i.index.to_numpy() for _, i in machine.groupby("arm")]
+        sizes_here = machine.groupby("arm").size()
+        whole = sizes_here.index[sizes_here >= sizes_here.median()] if len(sizes_here) else []  # thin arms stay out
+        by_arm = [i.index.to_numpy() for name, i in machine.groupby("arm") if name in whole]
         by_model = [i.index.to_numpy() for _, i in machine.groupby("model")]
         persons = at.index[at["model"].isin(people)].to_numpy()
         most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
@@ -398,10 +431,13 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
     weights = resample.bootstrap_weights(groups.ngroups, n_boot, rng)
     rows = []
     for pool, name in enumerate(names):
-        mean, lower, upper = resample.mean_interval(values[pool], weights)
-        n = (~np.isnan(values[pool])).sum(0)
-        n = np.where(np.cumprod(n == n[0]), n, 0)  # a curve ends where prompts drop out: others would be compared
-        rows += [(name, k, *numbers) for k, *numbers in zip(sizes, mean, lower, upper, n, strict=True) if numbers[-1]]
+        reach = (~np.isnan(values[pool])).sum(1)  # how many of the sizes each prompt allows
+        if not reach.any():
+            continue
+        last = int(np.quantile(reach[reach > 0], 0.5, method="lower"))
+        kept = reach >= last
+        summary = resample.mean_interval(values[pool][kept, :last], weights[:, kept])
+        rows += [(name, k, *numbers, int(kept.sum())) for k, *numbers in zip(sizes[:last], *summary, strict=True)]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
 
 
@@ -414,7 +450,14 @@ def _many_models(members):
 
 
 def models_needed(table):
-    """Fewest models, one answer each, whose diversity reaches that of one model's largest k; None if none does."""
+    """Smallest k of the table at which k models, one answer each, are as diverse as one model's largest k.
+
+    Returns
+    -------
+    dict or None
+        ``k``, the answers of one model; ``models``, None where even ``most`` models do not reach it. None where there
+        are too few answers or models to compare.
+    """
     one = table[table["pool"] == "one model, k answers"]
     many = table[table["pool"] == "k models, one answer each"]
     if one.empty or many.empty:
@@ -423,7 +466,8 @@ def models_needed(table):
     if target["k"] < 2:
         return None
     enough = many[many["vendi_1"] >= target["vendi_1"]]
-    return {"k": int(target["k"]), "models": int(enough["k"].min()) if len(enough) else None}
+    models = int(enough["k"].min()) if len(enough) else None
+    return {"k": int(target["k"]), "models": models, "most": int(many["k"].max())}
 
 
 def _lexical_homogeneity(answers, lexical, arms, prompt_order):

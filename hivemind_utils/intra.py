@@ -302,16 +302,6 @@ def with_facts(arms, models):
     return arms.merge(facts, on="model", validate="many_to_one")
 
 
-def rank_agreement(a, b):
-    """Spearman correlation over arms where both are known; NaN for fewer than three."""
-    from scipy.stats import spearmanr
-
-    known = ~(pd.isna(a) | pd.isna(b))
-    if known.sum() < 3 or a[known].nunique() < 2 or b[known].nunique() < 2:
-        return float("nan")
-    return float(spearmanr(a[known], b[known]).statistic)
-
-
 def _distribution(kind, decoding, counts, threshold, n_boot, rng):
     """One row of ``05_references`` from histograms per prompt, shape (n_prompts, 2000)."""
     centres = -1 + (np.arange(similarity.N_BINS) + 0.5) * 2 / similarity.N_BINS

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils import style
-from hivemind_utils.intra import rank_agreement
+from hivemind_utils.resample import rank_agreement
 
 MEASURE_NAMES = {
     "mean_cosine": "mean cosine",

@@ -1,4 +1,4 @@
-"""Bootstrap over the top unit, the prompt. Randomness arrives as a generator."""
+"""Bootstrap over the top unit, the prompt, and agreement of ranks. Randomness arrives as a generator."""
 
 import numpy as np
 
@@ -112,3 +112,13 @@ def mean_interval(values, weights, level=0.95):
     mean = np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0)
     lower, upper = interval(weighted_means(values, weights), level)
     return mean, np.where(n > 1, lower, np.nan), np.where(n > 1, upper, np.nan)
+
+
+def rank_agreement(a, b):
+    """Spearman correlation over arms where both are known; NaN for fewer than three."""
+    from scipy.stats import spearmanr
+
+    known = ~(np.isnan(a) | np.isnan(b))
+    if known.sum() < 3 or a[known].nunique() < 2 or b[known].nunique() < 2:
+        return float("nan")
+    return float(spearmanr(a[known], b[known]).statistic)

@@ -329,7 +329,7 @@ def _clean(answers):
     null_text = frame["response"].isna()
     frame["text"] = ["" if null else _clean_text(text) for text, null in zip(frame["response"], null_text, strict=True)]
     for name in set(_FIELDS) - {"response", "sample_idx", "open_endedness"}:
-        frame[name] = [None if _is_blank(value) else _clean_text(value).strip() for value in frame[name]]
+        frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
     no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
     frame["prompt_id"] = [
         _hash([text]) if _is_blank(given) and not _is_blank(text) else given
@@ -393,7 +393,8 @@ def _prompts(frame, registry):
     table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
     if registry is not None:
         table = _enrich(table, registry, "prompt_id" if "prompt_id" in registry.columns else "text", _PROMPT_FIELDS)
-    table["kind"] = table["kind"].where(table["kind"].notna(), "original")
+    by_parent = np.where(table["parent_id"].notna(), "paraphrase", "original")
+    table["kind"] = table["kind"].where(table["kind"].notna(), by_parent)
     table["open_endedness"] = pd.to_numeric(table["open_endedness"], errors="coerce")
     return table.sort_values("prompt_id", ignore_index=True)
 
@@ -441,6 +442,13 @@ def _enrich(table, registry, key, fields):
     """Fill empty fields of `table` from `registry` by `key`."""
     if key not in registry.columns:
         raise ValueError(f"The registry needs a column `{key}`, but it has {list(registry.columns)}.")
+    registry = registry.assign(**{key: [None if _is_blank(value) else _name(value) for value in registry[key]]})
+    registry = registry.dropna(subset=[key])
+    if len(registry) and not table[key].isin(registry[key]).any():
+        raise ValueError(
+            f"The facts share no `{key}` with the answers: {registry[key].head(3).tolist()} against "
+            f"{table[key].head(3).tolist()}. Name the right column, or leave the file out."
+        )
     if registry[key].duplicated().any():
         raise ValueError(f"The registry lists {registry.loc[registry[key].duplicated(), key].iloc[0]!r} twice.")
     lookup = registry.set_index(key)
@@ -450,6 +458,13 @@ def _enrich(table, registry, key, fields):
             found = found.where(~found.map(_is_blank), None)
             table[name] = table[name].astype(object).where(table[name].notna(), found)
     return table
+
+
+def _name(value):
+    """A name or id as text; a whole number that a missing neighbour made a float is written without its fraction."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return _clean_text(value).strip()
 
 
 def _clean_text(value):

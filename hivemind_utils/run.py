@@ -209,12 +209,10 @@ def input_files(notebook, values):
         for item in values[name] if isinstance(values[name], list) else [values[name]]:
             if "://" in item:
                 continue
-            path = Path(item)
-            found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
-            missing = [p for p in found if not p.exists()] if found else [path]
-            if missing:
-                raise UserError(f"Parameter `{name}` of {notebook.name} names {missing[0]}, which does not exist.")
-            files += [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
+            try:
+                files += tables.expand(item)
+            except FileNotFoundError:
+                raise UserError(f"Parameter `{name}` of {notebook.name} names {item}, which does not exist.") from None
     return files
 
 
@@ -237,9 +235,16 @@ def execute(name, spec, strict=False):
     running, final = folder / f"{notebook.number}.running.ipynb", folder / f"{notebook.number}.ipynb"
     results = tables.root() / "results" / profile.name / f"{notebook.number}.json"
     results.unlink(missing_ok=True)
+    _write_parameters(folder, notebook, values)
+    drawn = folder / f"{notebook.number}.figures.txt"  # `style.save` notes here what it draws
+    drawn.write_text("", encoding="utf-8")
+    os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()
     _execute(notebook, running, values)
     seconds = time.monotonic() - started
+    figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
+    drawn.unlink()
+    _remove_stale_figures(profile.name, folder / f"{notebook.number}.manifest.json", figures)
 
     partial = json.loads(results.read_text(encoding="utf-8")).get("partial") if results.exists() else None
     manifest = {
@@ -251,6 +256,7 @@ def execute(name, spec, strict=False):
         "git_commit": _commit(),
         "seconds": round(seconds, 2),
         "partial": partial,
+        "figures": figures,
     }
     with tables.atomic(folder / f"{notebook.number}.manifest.json") as temporary:
         temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -276,11 +282,7 @@ def rules(spec):
     lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(f'{n}' for n in chosen)}", "FORCE:", ""]
     for number, notebook in chosen.items():
         values = resolve(profile, notebook)
-        parameters = folder / f"{number}.params.json"
-        text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        if not parameters.exists() or parameters.read_text(encoding="utf-8") != text:
-            with tables.atomic(parameters) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        parameters = _write_parameters(folder, notebook, values)
         stamp = folder / f"{number}.ipynb"
         outputs = [tables.path(t, profile.name) for t in notebook.writes]
         if notebook.writes_embeddings:
@@ -305,6 +307,24 @@ def rules(spec):
     with tables.atomic(target) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
     return target
+
+
+def _write_parameters(folder, notebook, values):
+    """Write the resolved parameters if they changed; what they change reruns."""
+    parameters = folder / f"{notebook.number}.params.json"
+    text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    if not parameters.exists() or parameters.read_text(encoding="utf-8") != text:
+        with tables.atomic(parameters) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return parameters
+
+
+def _remove_stale_figures(profile, manifest, figures):
+    """Remove what the last run of the notebook drew and this one did not: it would show other data."""
+    old = json.loads(manifest.read_text(encoding="utf-8")).get("figures", []) if manifest.exists() else []
+    for slug in set(old) - set(figures):
+        for suffix in ("png", "pdf", "csv", "html"):
+            (tables.root() / "figures" / profile / f"{slug}.{suffix}").unlink(missing_ok=True)
 
 
 def _execute(notebook, running, values):

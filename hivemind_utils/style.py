@@ -1,5 +1,7 @@
 """Two widths, one colour per model family, and `save`: the only way a figure reaches the disk."""
 
+import os
+import re
 import textwrap
 
 from hivemind_utils import tables
@@ -116,12 +118,28 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
             fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
     with tables.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
+    _note(slug)
 
 
 def save_html(html, slug, *, profile):
     """Write ``figures/<profile>/<slug>.html``."""
     with tables.atomic(tables.root() / "figures" / profile / f"{slug}.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
+    _note(slug)
+
+
+def slug(*parts):
+    """Name of a figure's files: parts joined by an underscore, odd characters replaced, a hash where that changed."""
+    name = "_".join(parts).replace(" ", "_")
+    safe = re.sub(r"[^\w.-]+", "-", name)
+    return safe if safe == name else f"{safe}-{tables.text_id(name)[:6]}"
+
+
+def _note(name):
+    """Tell the runner, where there is one, what was drawn."""
+    if "HIVEMIND_DRAWN" in os.environ:
+        with open(os.environ["HIVEMIND_DRAWN"], "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
 
 
 def source_line(stamp):

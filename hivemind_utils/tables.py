@@ -328,6 +328,22 @@ def path(name, profile):
     return folder(profile) / f"{name}.parquet"
 
 
+def expand(path):
+    """Files that a path stands for: itself, the matches of a pattern in its last part, or the files of a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    path = Path(path)
+    found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
+    files = [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
+    if not files:
+        raise FileNotFoundError(f"{path} does not exist, or holds no file.")
+    return files
+
+
 def text_id(text):
     """Stable id of a text: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]

@@ -638,12 +638,14 @@ def test_the_many_models_of_a_pool_differ_even_where_one_has_two_conditions():
     assert table[ONE].tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-def test_a_curve_stops_where_an_arm_has_too_few_answers():
+def test_one_thin_arm_or_prompt_is_left_out_and_does_not_cut_the_curve_of_the_others():
     counts = {(p, m): 5 for p in ("p1", "p2", "p3") for m in ("gpt", "llama", "writers")}
     answers, vectors = study(counts | {("p2", "llama"): 2, ("p3", "writers"): 3})
     table = pools_of(answers, vectors, sizes=[4, 3, 2, 1, 2, 0])
-    assert table.groupby("pool")["k"].apply(list).to_dict() == {ONE: [1, 2], MANY: [1, 2], "people": [1, 2, 3]}
-    assert table["n_prompts"].eq(3).all()
+    assert table.groupby("pool")["k"].apply(list).to_dict() == {ONE: [1, 2, 3, 4], MANY: [1, 2], "people": [1, 2, 3, 4]}
+    assert table.groupby("pool")["n_prompts"].unique().map(list).to_dict() == {ONE: [3], MANY: [3], "people": [2]}
+    short, vectors = study(dict.fromkeys(counts, 2))
+    assert pools_of(short, vectors, sizes=[1, 2, 3])["k"].max() == 2, "nobody has three answers"
 
 
 def test_pools_come_back_from_an_equal_generator_whatever_the_order_of_rows():
@@ -672,11 +674,33 @@ def pool_table(one, many):
 
 def test_models_needed_are_the_fewest_that_reach_the_largest_pool_of_one_model():
     table = pool_table({1: 1, 5: 2, 10: 2.5}, {1: 1, 2: 1.9, 3: 2.6, 5: 4})
-    assert inter.models_needed(table) == {"k": 10, "models": 3}
-    assert inter.models_needed(table[::-1]) == {"k": 10, "models": 3}
-    assert inter.models_needed(pool_table({1: 1, 10: 2.5}, {2: 2.5, 3: 3})) == {"k": 10, "models": 2}
+    assert inter.models_needed(table) == {"k": 10, "models": 3, "most": 5}
+    assert inter.models_needed(table[::-1]) == {"k": 10, "models": 3, "most": 5}
+    assert inter.models_needed(pool_table({1: 1, 10: 2.5}, {2: 2.5, 3: 3})) == {"k": 10, "models": 2, "most": 3}
 
 
 def test_no_number_of_models_may_be_enough():
-    assert inter.models_needed(pool_table({1: 1, 10: 5}, {1: 1, 3: 2})) == {"k": 10, "models": None}
+    assert inter.models_needed(pool_table({1: 1, 10: 5}, {1: 1, 3: 2})) == {"k": 10, "models": None, "most": 3}
     assert inter.models_needed(pool_table({}, {1: 1})) is None
+
+
+def test_family_blocks_are_means_over_pairs_of_different_models_without_people():
+    answers, vectors = study({(p, m): 3 for p in ("p1", "p2") for m in ("a1", "a2", "b1", "writers")})
+    family = {"a1": "a", "a2": "a", "b1": "b", "writers": "people"}
+    arms, prompts = sorted(family), ["p1", "p2"]
+    weights = resample.bootstrap_weights(2, 20, np.random.default_rng(0))
+    same = {arm: arm for arm in arms}
+    table = inter.family_blocks(answers, vectors, arms, prompts, family, same, {"writers"}, weights)
+    rows_of = answers.groupby(["prompt_id", "model"]).indices
+    expected = {}
+    for pair in (("a1", "a2"), ("a1", "b1"), ("a2", "b1")):
+        means = [
+            np.mean([cosine(vectors[i], vectors[j]) for i in rows_of[p, pair[0]] for j in rows_of[p, pair[1]]])
+            for p in prompts
+        ]
+        expected.setdefault(tuple(family[m] for m in pair), []).append(np.mean(means))
+    found = table.set_index(["arm_a", "arm_b"])
+    assert set(found.index) == {("a", "a"), ("a", "b")}, "family b has one model"
+    for pair, means in expected.items():
+        assert found.loc[pair, "mean"] == pytest.approx(np.mean(means), abs=1e-6)
+    assert found["n_arm_pairs"].to_dict() == {("a", "a"): 1, ("a", "b"): 2}

@@ -604,19 +604,19 @@ def test_facts_join_by_model_whatever_the_order():
 
 def test_rank_agreement_in_dumb_cases():
     a = pd.Series([1.0, 2, 3, 4])
-    assert intra.rank_agreement(a, a**3) == pytest.approx(1)
-    assert intra.rank_agreement(a, -a) == pytest.approx(-1)
-    assert intra.rank_agreement(a, pd.Series([2.0, 1, 4, 3])) == pytest.approx(0.6)
+    assert resample.rank_agreement(a, a**3) == pytest.approx(1)
+    assert resample.rank_agreement(a, -a) == pytest.approx(-1)
+    assert resample.rank_agreement(a, pd.Series([2.0, 1, 4, 3])) == pytest.approx(0.6)
 
 
 def test_rank_agreement_looks_at_what_both_know_in_any_order():
     a, b = pd.Series([1.0, 2, np.nan, 4, 5]), pd.Series([1.0, 3, 0, 2, np.nan])
-    assert intra.rank_agreement(a, b) == pytest.approx(0.5)
+    assert resample.rank_agreement(a, b) == pytest.approx(0.5)
     order = [4, 0, 3, 1, 2]
-    assert intra.rank_agreement(a[order], b[order]) == pytest.approx(0.5)
+    assert resample.rank_agreement(a[order], b[order]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("b", [[1.0, 2, np.nan], [np.nan] * 3, [5.0, 5, 5]])
 def test_too_few_known_or_constant_values_have_no_rank_agreement(b):
-    assert np.isnan(intra.rank_agreement(pd.Series([1.0, 2, 3]), pd.Series(b)))
-    assert np.isnan(intra.rank_agreement(pd.Series(b), pd.Series([1.0, 2, 3])))
+    assert np.isnan(resample.rank_agreement(pd.Series([1.0, 2, 3]), pd.Series(b)))
+    assert np.isnan(resample.rank_agreement(pd.Series(b), pd.Series([1.0, 2, 3])))

@@ -151,3 +151,8 @@ def test_locks_are_hashed_name_no_index_and_no_gpu_package(path):
     assert len(re.findall(r"^[a-z0-9][^\n]*==[^\n]*\\\n    --hash=sha256:", text, re.MULTILINE | re.IGNORECASE)) == len(
         pins
     )
+
+
+def test_importing_answers_does_not_depend_on_the_tables_of_later_notebooks():
+    modules = {path.stem for path in run.inspect("04_generate").modules}
+    assert not modules & {"intra", "inter", "diversity", "overlap"}

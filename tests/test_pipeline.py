@@ -45,7 +45,7 @@ class TestFixtureProfile:
         assert slugs == {
             "coverage", "intra_heatmap_top_p", "intra_heatmap_min_p", "similarity_references", "diversity_measures",
             "rarefaction", "second_opinion", "paraphrases", "repetition_by_prompt", "repetition_by_model",
-            "inter_heatmap", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
+            "inter_heatmap", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
         }  # fmt: skip
         for slug in slugs:
             assert (folder / f"{slug}.png").read_bytes().startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import inter, intra, plots, style
+from hivemind_utils import inter, intra, plots, resample, style
 
 PEOPLE = "writers"
 MEASURES = list(plots.MEASURE_NAMES)
@@ -175,7 +175,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
     colours = style.family_colours(models)
     arms, repetition = arms_of(names, people=people, interval=interval), repetition_of(names, n_prompts, people)
     wide = arms.pivot(index=["model", "condition", "decoding"], columns="measure", values="mean").reset_index()
-    opinions = {name: intra.rank_agreement(wide["mean_cosine"], wide[name]) for name in OPINIONS}
+    opinions = {name: resample.rank_agreement(wide["mean_cosine"], wide[name]) for name in OPINIONS}
     family = models.set_index("model")["family"].to_dict()
     machines = arms[(arms["measure"] == "mean_cosine") & (arms["model"] != PEOPLE)]
     facts = intra.with_facts(machines, models_with_facts(names))

@@ -617,3 +617,29 @@ def test_every_row_becomes_an_answer_or_an_exclusion(answers):
         else:
             numbered.add((prompt, model, row["condition"], int(float(number))))
     assert len(written["04_responses"]) == len(numbered) + unnumbered
+
+
+def test_facts_join_on_ids_that_are_numbers_here_and_text_there():
+    answers = pd.DataFrame({"prompt_id": ["1", "1"], "model": "a", "response": ["x", "y"]})
+    facts = pd.DataFrame({"prompt_id": [1.0, 2.0], "kind": ["closed", "original"]})
+    made = responses.tabulate(answers, prompts=facts)
+    assert made["04_prompts"]["kind"].tolist() == ["closed"]
+
+
+def test_facts_that_match_nothing_are_refused():
+    answers = pd.DataFrame({"prompt_id": ["p"], "model": ["Solo"], "response": ["x"]})
+    with pytest.raises(ValueError, match="share no `model` with the answers"):
+        responses.tabulate(answers, models=pd.DataFrame({"model": ["solo"], "size_b": [7]}))
+
+
+def test_whole_number_ids_keep_their_form_beside_a_missing_one():
+    answers = pd.DataFrame({"prompt_id": [7.0, np.nan], "prompt": ["Why?", "How?"], "model": "a", "response": "x"})
+    assert "7" in responses.tabulate(answers)["04_prompts"]["prompt_id"].tolist()
+
+
+def test_a_prompt_with_a_parent_is_a_paraphrase():
+    answers = pd.DataFrame({"prompt_id": ["p", "q"], "parent_id": [None, "p"], "model": "a", "response": "x"})
+    assert responses.tabulate(answers)["04_prompts"].set_index("prompt_id")["kind"].to_dict() == {
+        "p": "original",
+        "q": "paraphrase",
+    }
