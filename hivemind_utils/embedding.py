@@ -497,12 +497,8 @@ _REPAIR = "Run notebook 04_generate, which finishes an interrupted write; if it 
 
 def _write(path, write):
     """Write a file so that it is there whole or not at all, even if the power fails."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with tables.atomic(path) as temporary, open(temporary, "wb") as file:
         write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _merge(final, parts, encoder):
