@@ -444,3 +444,16 @@ def test_modules_are_found_however_they_are_imported(project, line):
     found = [path.name for path in run.inspect("06").modules]
     assert found[-1] == "second.py"
     assert "third.py" not in found
+
+
+def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
+    folder = project / "figures" / "demo"
+    folder.mkdir(parents=True)
+    for name in ("old.png", "old.csv", "kept.png", "of_another_notebook.png"):
+        (folder / name).write_text("x")
+    manifest = project / "05.manifest.json"
+    run._remove_stale_figures("demo", manifest, ["kept"])
+    assert len(list(folder.iterdir())) == 4, "without an earlier run nothing is known to be stale"
+    manifest.write_text(json.dumps({"figures": ["old", "kept"]}))
+    run._remove_stale_figures("demo", manifest, ["kept"])
+    assert {path.name for path in folder.iterdir()} == {"kept.png", "of_another_notebook.png"}

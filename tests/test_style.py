@@ -166,3 +166,17 @@ def test_a_title_stands_at_the_left_and_wraps():
     style.title(fig, "Models from different laboratories answer alike, and more so than people do")
     assert fig.get_suptitle().count("\n") == 1
     assert fig._suptitle.get_ha() == "left"
+
+
+def test_a_slug_is_a_plain_file_name_and_tells_decodings_apart():
+    assert style.slug("intra_heatmap", "top_p") == "intra_heatmap_top_p"
+    odd = [style.slug("intra_heatmap", name) for name in ("t=1/p=.9", "t=1;p=.9", "t 1")]
+    assert len(set(odd)) == 3 and not any("/" in name or " " in name for name in odd)
+
+
+def test_save_tells_the_runner_what_was_drawn(tmp_path, monkeypatch):
+    note = tmp_path / "drawn.txt"
+    monkeypatch.setenv("HIVEMIND_DRAWN", str(note))
+    style._note("one")
+    style._note("two")
+    assert note.read_text().split() == ["one", "two"]
