@@ -225,9 +225,7 @@ def execute(name, spec, strict=False):
     files = input_files(notebook, values)
     missing = [t for t in notebook.reads if not tables.path(t, profile.name).exists()]
     if missing:
-        place = Path("data") / profile.name / f"{missing[0]}.parquet"
-        how = tables.how_to_run(spec)
-        raise UserError(f"{place} is missing. Notebook {tables.writer(missing[0])} writes it: {how}.")
+        raise UserError(tables.missing_message(missing[0], profile.name, spec))
     inputs = [*files, *(tables.path(t, profile.name) for t in notebook.reads)]
 
     folder = tables.root() / "executed" / profile.name
@@ -275,11 +273,10 @@ def rules(spec):
     """
     profile = load_profile(spec)
     check_common(profile)
-    root = tables.root()
-    folder = root / "executed" / profile.name
+    folder = tables.root() / "executed" / profile.name
     inspected = {name[:2]: inspect(name) for name in notebooks()}
     chosen = {number: notebook for number, notebook in inspected.items() if number in profile.run}
-    lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(f'{n}' for n in chosen)}", "FORCE:", ""]
+    lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(chosen)}", "FORCE:", ""]
     for number, notebook in chosen.items():
         values = resolve(profile, notebook)
         parameters = _write_parameters(folder, notebook, values)

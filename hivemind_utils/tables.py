@@ -530,9 +530,14 @@ def _table(name):
 def _existing(name, profile):
     file = path(name, profile)
     if not file.exists():
-        place = Path("data") / profile / file.name
-        raise FileNotFoundError(f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(profile)}.")
+        raise FileNotFoundError(missing_message(name, profile))
     return file
+
+
+def missing_message(name, profile, spec=None):
+    """Say that a table is missing, which notebook writes it and how; `spec` is the profile as the user gave it."""
+    place = Path("data") / profile / f"{name}.parquet"
+    return f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(spec or profile)}."
 
 
 def how_to_run(profile):
