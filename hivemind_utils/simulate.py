@@ -298,8 +298,14 @@ def _cells(population, prompt, speaker):
     return cells
 
 
-def _generator(*key):
-    """Return a generator that depends on the words of its key alone, in every process and on every machine."""
+def generator(*key):
+    """Return a generator that depends on the words of its key alone, in every process and on every machine.
+
+    Parameters
+    ----------
+    *key
+        Whatever `str` tells apart: a seed, names of models and prompts.
+    """
     digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
@@ -310,10 +316,10 @@ def _leaning(population, prompt, speaker, size, scale, *choice):
     They are planted, not drawn: their generators know no seed.
     """
     grammar, parent = population["grammar"], prompt["parent_id"] or prompt["prompt_id"]
-    shift = grammar[f"family_{scale}_sd"] * _generator(speaker["family"], parent, *choice).standard_normal(size)
-    shift += grammar[f"model_{scale}_sd"] * _generator(speaker["model"], parent, *choice).standard_normal(size)
+    shift = grammar[f"family_{scale}_sd"] * generator(speaker["family"], parent, *choice).standard_normal(size)
+    shift += grammar[f"model_{scale}_sd"] * generator(speaker["model"], parent, *choice).standard_normal(size)
     if prompt["parent_id"]:
-        shift += grammar[f"rewording_{scale}_sd"] * _generator(prompt["prompt_id"], *choice).standard_normal(size)
+        shift += grammar[f"rewording_{scale}_sd"] * generator(prompt["prompt_id"], *choice).standard_normal(size)
     return shift
 
 
@@ -337,7 +343,7 @@ def _phrase_logits(population, prompt, speaker, idea, slot, n_options):
 
 def _draw_cell(population, prompt, speaker, decoding, n, seed):
     """Draw the first ``n`` answers of a cell as rows of the full table."""
-    rng = _generator("answers", seed, prompt["prompt_id"], speaker["model"], decoding)
+    rng = generator("answers", seed, prompt["prompt_id"], speaker["model"], decoding)
     truncation = population["decodings"][decoding]["truncation"] if decoding != "none" else {}
     bold = population["families"].get(speaker["family"], {}).get("bold", False)
     people = speaker["model"] == "people"
