@@ -1,5 +1,6 @@
 """Two widths, one colour per model family, and `save`: the only way a figure reaches the disk."""
 
+import json
 import os
 import re
 import textwrap
@@ -79,6 +80,8 @@ def title(fig, text):
 def save(fig, slug, table, *, profile, stamp, caption=""):
     """Write ``figures/<profile>/<slug>`` as PDF, PNG and CSV of the plotted numbers, the source printed on it.
 
+    What is printed around the picture (title, caption, source) goes to ``<slug>.json``, which the report reads.
+
     Parameters
     ----------
     fig : matplotlib.figure.Figure
@@ -118,6 +121,14 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
             fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
     with tables.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
+    printed = {
+        "title": " ".join(fig.get_suptitle().split()),
+        "caption": caption,
+        "source": source_line(stamp),
+        "partial": stamp.get("partial"),
+    }
+    with tables.atomic(folder / f"{slug}.json") as temporary:
+        temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _note(slug)
 
 
