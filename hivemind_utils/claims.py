@@ -23,13 +23,13 @@ def read():
     pandas.DataFrame
         ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result`` and
         ``minus``, places of this run's value and of what is taken from it, ``NN:key/key`` (see `find`); ``scale``, by
-        which it is multiplied to have the paper's unit; ``interval``, names of the bounds beside the value; ``low`` and
+        which it is multiplied to have the paper's ``unit``; ``interval``, names of the bounds beside the value; ``low`` and
         ``high``, the band that replicates, in the paper's unit; ``bound``: "encoder" where the number belongs to the
         paper's encoder, "released" where to its data; ``note``.
     """
     import pandas as pd
 
-    text = ["claim_id", "topic", "claim", "where", "paper", "result", "minus", "interval", "bound", "note"]
+    text = ["claim_id", "topic", "claim", "where", "paper", "result", "minus", "unit", "interval", "bound", "note"]
     frame = pd.read_csv(tables.root() / "data" / "reference" / "claims.csv", dtype=dict.fromkeys(text, str))
     return frame.fillna(dict.fromkeys(text, "")).assign(scale=frame["scale"].fillna(1.0))
 

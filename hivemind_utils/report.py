@@ -163,11 +163,12 @@ def formula(tex):
 
     drawn = io.StringIO()
     try:
-        with mpl.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": tex}):
+        with mpl.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": tex, "savefig.facecolor": "none"}):
             depth = math_to_image(f"${' '.join(tex.split())}$", drawn, dpi=72, format="svg")
     except ValueError:  # a command it does not know
         return f"<code>{escape(tex)}</code>"
-    svg = re.sub(r"<metadata>.*?</metadata>", "", drawn.getvalue()[drawn.getvalue().index("<svg") :], flags=re.DOTALL)
+    svg = drawn.getvalue()[drawn.getvalue().index("<svg") :]
+    svg = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->| id="[a-z]+_\d+"', "", svg, flags=re.DOTALL)
     width, height = (float(re.search(rf'{side}="([\d.]+)pt"', svg)[1]) / 10 for side in ("width", "height"))
     place = f'style="width:{width:.2f}em;height:{height:.2f}em;vertical-align:{-depth / 10:.2f}em"'
     return svg.replace("<svg", f'<svg class="math" role="img" aria-label="{escape(tex)}" {place}', 1)
@@ -201,14 +202,14 @@ def _notebook(name, profile):
 def _figures(profile, manifest, recorded):
     """Figures of a recorded run in the study's order, with what is printed around them."""
     folder, entries = tables.root() / "figures" / profile, guide()
-    figures = []
+    found = []
     for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
         picture = folder / f"{slug}.png"
         printed = _json(folder / f"{slug}.json")
         drawn = picture if picture.exists() else folder / f"{slug}.html"
         if not drawn.exists():
             continue
-        figures.append(
+        found.append(
             {"title": "", "caption": "", "source": ""}
             | printed
             | entry(slug, entries)[1]
@@ -219,7 +220,7 @@ def _figures(profile, manifest, recorded):
                 "redrawn": drawn.stat().st_mtime > recorded.stat().st_mtime + 1,
             }
         )
-    return figures
+    return found
 
 
 def _size(picture):

@@ -22,8 +22,10 @@ class Project:
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
             )
-        (folder / "data" / "demo").mkdir(parents=True)
-        shutil.copy(ROOT / "data" / "demo" / "population.yaml", folder / "data" / "demo")
+        shutil.copytree(ROOT / "data" / "reference", folder / "data" / "reference")
+        (folder / "data" / "demo").mkdir()
+        for file in (ROOT / "data" / "demo").glob("*.yaml"):
+            shutil.copy(file, folder / "data" / "demo")
 
     def make(self, *arguments, check=True):
         """Run make; returns the finished process with its output as text."""
