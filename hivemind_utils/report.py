@@ -5,6 +5,7 @@ run's values; where everything came from. Plain HTML that opens from disk: no sc
 """
 
 import argparse
+import base64
 import fnmatch
 import io
 import json
@@ -108,6 +109,7 @@ def notebook_html(notebook, links):
     """
     from nbconvert import HTMLExporter
 
+    notebook.metadata.pop("widgets", None)
     heading = "the notebook"
     for cell in notebook.cells:
         found = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
@@ -144,7 +146,7 @@ def markdown(text, links):
 
 
 def formula(tex):
-    r"""Draw a formula as inline SVG, read out as its TeX; what matplotlib cannot draw stays TeX.
+    r"""Draw a formula as a picture of text size, read out as its TeX; what matplotlib cannot draw stays TeX.
 
     Parameters
     ----------
@@ -161,17 +163,16 @@ def formula(tex):
     import matplotlib as mpl
     from matplotlib.mathtext import math_to_image
 
-    drawn = io.StringIO()
+    drawn = io.BytesIO()
     try:
-        with mpl.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": tex, "savefig.facecolor": "none"}):
+        with mpl.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "", "savefig.facecolor": "none"}):
             depth = math_to_image(f"${' '.join(tex.split())}$", drawn, dpi=72, format="svg")
     except ValueError:  # a command it does not know
         return f"<code>{escape(tex)}</code>"
-    svg = drawn.getvalue()[drawn.getvalue().index("<svg") :]
-    svg = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->| id="[a-z]+_\d+"', "", svg, flags=re.DOTALL)
-    width, height = (float(re.search(rf'{side}="([\d.]+)pt"', svg)[1]) / 10 for side in ("width", "height"))
-    place = f'style="width:{width:.2f}em;height:{height:.2f}em;vertical-align:{-depth / 10:.2f}em"'
-    return svg.replace("<svg", f'<svg class="math" role="img" aria-label="{escape(tex)}" {place}', 1)
+    width, height = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn.getvalue()).groups()
+    place = f"width:{float(width) / 10:.2f}em;height:{float(height) / 10:.2f}em;vertical-align:{-depth / 10:.2f}em"
+    source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return f'<img class="math" style="{place}" alt="{escape(tex)}" src="{source}">'
 
 
 def _notebook(name, profile):

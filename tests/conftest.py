@@ -1,5 +1,6 @@
-"""A copy of the project in which the pipeline may write."""
+"""Copies of the project in which the pipeline may write, and one in which it has run on the fixture profile."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,10 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Project:
-    """A copy of the tree; `make` runs its Makefile with the Python of the tests."""
+    """A copy of the tree in a folder, made unless it is there; `make` runs its Makefile with the Python of the tests."""
 
     def __init__(self, folder):
         self.folder = folder
+        if (folder / "Makefile").exists():
+            return
         for name in ("Makefile", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
         for name in ("notebooks", "params", "hivemind_utils"):
@@ -43,3 +46,20 @@ class Project:
 def make_project(tmp_path_factory):
     """Call it for a fresh copy of the project."""
     return lambda: Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def fixture_run(tmp_path_factory, worker_id):
+    """A project in which every notebook has run on the fixture profile, once for all workers; leave it as it is."""
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "fixture-run"
+    shared.mkdir(exist_ok=True)
+    with FileLock(f"{shared}.lock"):
+        project, log = Project(shared), shared / "make.json"
+        if not log.exists():
+            done = project.make("figures", "PROFILE=fixture")
+            log.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    project.log = json.loads(log.read_text())
+    return project
