@@ -41,7 +41,7 @@ check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, link
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
-	$(PYTHON) -m pytest tests/test_documents.py
+	$(PYTHON) -m pytest -m "not slow" tests/test_documents.py
 
 format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 	$(PYTHON) -m ruff check --fix .

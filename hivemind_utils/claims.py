@@ -23,9 +23,9 @@ def read():
     pandas.DataFrame
         ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result`` and
         ``minus``, places of this run's value and of what is taken from it, ``NN:key/key`` (see `find`); ``scale``, by
-        which it is multiplied to have the paper's ``unit``; ``interval``, names of the bounds beside the value; ``low`` and
-        ``high``, the band that replicates, in the paper's unit; ``bound``: "encoder" where the number belongs to the
-        paper's encoder, "released" where to its data; ``note``.
+        which it is multiplied to have the paper's ``unit``; ``interval``, names of the bounds beside the value;
+        ``low`` and ``high``, the band that replicates, in the paper's unit; ``bound``: "encoder" where the number
+        belongs to the paper's encoder, "released" where to its data; ``note``.
     """
     import pandas as pd
 

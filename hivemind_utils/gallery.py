@@ -1,6 +1,7 @@
 """Copy the demo's figures to ``docs/gallery``, small, with a page that says how to read each.
 
-``python -m hivemind_utils.gallery`` after ``make figures``. Only the demo's: what is committed is simulated and says so.
+``python -m hivemind_utils.gallery`` after ``make figures``. Only the demo's: what is committed is
+simulated and says so.
 """
 
 import json
@@ -69,7 +70,9 @@ def recorded():
             place, known = report.entry(slug, entries)
             if (tables.root() / "figures" / "demo" / f"{slug}.png").exists():
                 found.append((place, known | {"slug": slug, "notebook_name": record["notebook"]}))
-    return [figure for _, figure in sorted(found, key=lambda pair: (pair[1]["notebook_name"], pair[0], pair[1]["slug"]))]
+    return [
+        figure for _, figure in sorted(found, key=lambda pair: (pair[1]["notebook_name"], pair[0], pair[1]["slug"]))
+    ]
 
 
 def main():

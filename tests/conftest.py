@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Project:
-    """A copy of the tree in a folder, made unless it is there; `make` runs its Makefile with the Python of the tests."""
+    """A copy of the tree, made unless it is there; `make` runs its Makefile with the Python of the tests."""
 
     def __init__(self, folder):
         self.folder = folder

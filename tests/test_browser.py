@@ -1,6 +1,7 @@
 """What a reader does in a browser: JupyterLab with Run All Cells, the report and its interactive pages.
 
-Skipped where no Chromium is installed. Pictures of what was seen go to ``$HIVEMIND_SCREENSHOTS``, or a temporary folder.
+Skipped where no Chromium is installed. Pictures of what was seen go to ``$HIVEMIND_SCREENSHOTS``, or a temporary
+folder.
 """
 
 import json
@@ -89,7 +90,11 @@ def site(fixture_run):
 
 def pages(site):
     """The index, and one notebook and one interactive page of each kind."""
-    return [site / "index.html", *sorted((site / "notebooks").glob("*.html")), *sorted((site / "figures").glob("*.html"))]
+    return [
+        site / "index.html",
+        *sorted((site / "notebooks").glob("*.html")),
+        *sorted((site / "figures").glob("*.html")),
+    ]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -170,7 +175,9 @@ def lab(fixture_run, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= --allow-root"
+    options = (
+        f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= --allow-root"
+    )
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     environment |= {"PYTHONPATH": str(project), "IPYTHONDIR": str(tmp_path / "ipython")}
     environment |= {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
@@ -228,7 +235,9 @@ def test_run_all_cells_in_jupyterlab(lab, open_page, screenshots):
         cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
         errors = [o for c in cells for o in c["outputs"] if o["output_type"] == "error"]
         assert not errors, errors[0]["evalue"]
-        return all(c["execution_count"] for c in cells) and {s["kernel"]["execution_state"] for s in sessions()} == {"idle"}
+        return all(c["execution_count"] for c in cells) and {s["kernel"]["execution_state"] for s in sessions()} == {
+            "idle"
+        }
 
     def sessions():
         return answers(f"{address}/api/sessions") or []

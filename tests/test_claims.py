@@ -56,7 +56,13 @@ def test_bands_are_bands_and_only_claims_with_a_value_have_one():
 
 @pytest.mark.parametrize(
     ("claim", "value"),
-    [("intra_79", 79.08), ("inter_mean", 75.94), ("abs_full_lm", 0.361), ("abs_full_judge", 0.322), ("n_entropy_2", 17)],
+    [
+        ("intra_79", 79.08),
+        ("inter_mean", 75.94),
+        ("abs_full_lm", 0.361),
+        ("abs_full_judge", 0.322),
+        ("n_entropy_2", 17),
+    ],
 )
 def test_the_papers_own_value_replicates_the_paper(claim, value):
     row = claims.read().set_index("claim_id").loc[claim]
@@ -82,7 +88,11 @@ def test_averages_of_scorers_are_those_of_the_published_tables():
 
 # -------------------------------------------------------------------------------------------------------- finding
 
-RESULTS = {"a": {"b/c": 1, "b": {"d": 2}}, "list": [{"name": "x", "mean": 3, "lower": 2}, {"name": "y", "mean": 4}], "n": None}
+RESULTS = {
+    "a": {"b/c": 1, "b": {"d": 2}},
+    "list": [{"name": "x", "mean": 3, "lower": 2}, {"name": "y", "mean": 4}],
+    "n": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +168,10 @@ def test_a_number_of_the_papers_encoder_is_tested_under_that_encoder_only(projec
 
 def test_a_number_of_the_released_data_is_tested_on_them_only(project):
     for source, expected in (("imported", claims.NOT_TESTABLE), ("released", claims.REPLICATES)):
-        assert one_claim(project, {"source": source, "a": 3}, result="05:a", low=0, bound="released")["verdict"] == expected
+        assert (
+            one_claim(project, {"source": source, "a": 3}, result="05:a", low=0, bound="released")["verdict"]
+            == expected
+        )
 
 
 def test_what_is_not_there_is_said_not_to_be_measured(project):

@@ -13,7 +13,14 @@ import pytest
 
 from hivemind_utils import claims, gallery, report, run, tables
 
-FETCHED = {("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("object", "data")}
+FETCHED = {
+    ("img", "src"),
+    ("script", "src"),
+    ("link", "href"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("object", "data"),
+}
 
 
 class Page(HTMLParser):
@@ -49,7 +56,7 @@ def pages(site):
     return sorted(site.rglob("*.html"))
 
 
-# ------------------------------------------------------------------------------------------------ on the fixture profile
+# ---------------------------------------------------------------------------------------------- on the fixture profile
 
 
 def test_every_figure_of_every_run_is_shown_with_words_and_linked_to_its_files(site, fixture_run):
@@ -78,7 +85,7 @@ def test_every_link_leads_somewhere(site):
     for path in pages(site):
         page = Page(path)
         assert len(page.ids) == len(set(page.ids)), path.name
-        for tag, attributes in page.tags:
+        for _, attributes in page.tags:
             for name in ("href", "src"):
                 target = urlparse(attributes.get(name) or "")
                 if target.scheme:
@@ -153,7 +160,7 @@ def test_a_profile_that_has_not_run_says_what_to_do(fixture_run):
     assert done.returncode and "Nothing of the profile demo has run yet: run `make figures`" in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------------- on a hostile study
+# -------------------------------------------------------------------------------------------------- on a hostile study
 
 HOSTILE = "<script>alert(1)</script> & 5 $ x"
 
@@ -227,7 +234,15 @@ def test_a_formula_that_cannot_be_drawn_stays_tex():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (float("nan"), ""), (3.0, "3"), (31250, "31,250"), (0.123456, "0.1235"), (79.08, "79.08"), (-2.5, "-2.5")],
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (3.0, "3"),
+        (31250, "31,250"),
+        (0.123456, "0.1235"),
+        (79.08, "79.08"),
+        (-2.5, "-2.5"),
+    ],
 )
 def test_numbers_are_written_for_readers(value, text):
     assert report.number(value) == text
