@@ -52,7 +52,7 @@ def strength_for(full, options):
 
     studies = []
     for rng in np.random.default_rng(options.seed + 1).spawn(20):
-        quality, groups, labels = people(rng, options.annotators)
+        quality, _, labels = people(rng, options.annotators)
         studies.append((quality, labels.mean(1), rng.normal(size=len(quality))))
 
     def excess(strength):

@@ -1,7 +1,8 @@
 """Do scorers follow people where people differ? The published correlations, and the controls that make them readable.
 
-Arrays in, arrays out. Scores have shape (n_scorers, n_items), NaN where a scorer is missing; ``target`` is the human mean
-of every item, ``groups`` the number of its prompt. Subsets come as weights of shape (n_subsets, n_items); see `selection`.
+Arrays in, arrays out. Scores have shape (n_scorers, n_items), NaN where a scorer is missing; ``target`` is the human
+mean of every item, ``groups`` the number of its prompt. Subsets come as weights of shape (n_subsets, n_items); see
+`selection`.
 """
 
 import numpy as np
@@ -111,7 +112,7 @@ def normal_scores(scores):
 
 
 def contrast(scores, target, contested, groups, *, normal_target=True):
-    """Primary contrast: does the score rise less with the human mean on contested items than on the rest?
+    """Primary contrast: how much less the score rises with the human mean on contested items than on the rest.
 
     The normal-scored score is regressed on the human mean, with a slope and a level of its own on contested items, and
     prompt fixed effects; the standard error comes from a jackknife over prompts.
@@ -136,8 +137,8 @@ def contrast(scores, target, contested, groups, *, normal_target=True):
     Notes
     -----
     A correlation falls where the target's spread is small, a slope does not: this is why the primary test is a contrast
-    of slopes. Two-sided 95 % bounds from t with P - 1 degrees of freedom make the conviction one-sided at 2.5 %. Size and
-    power: ``benchmarks/verdict_power.csv``.
+    of slopes. Two-sided 95 % bounds from t with P - 1 degrees of freedom make the conviction one-sided at 2.5 %. Size
+    and power: ``benchmarks/verdict_power.csv``.
     """
     scores = _scores(scores, target)
     target = normal_scores(target)[0] if normal_target else target
@@ -167,17 +168,9 @@ def contrast_jackknife(scores, target, contested, groups):
         used, where = np.unique(groups[present], return_inverse=True)
         m = target[present] - target[present].mean()
         design = np.stack([m, contested[present] * m, contested[present]], axis=1)
-        design = _demeaned(design, where, len(used))
-        response = _demeaned(y[same][:, present].T, where, len(used))
-        grams = np.zeros((len(used), 3, 3))
-        np.add.at(grams, where, design[:, :, None] * design[:, None, :])
-        crosses = np.zeros((len(used), 3, response.shape[1]))
-        np.add.at(crosses, where, design[:, :, None] * response[:, None, :])
-        left = np.concatenate([grams.sum(0)[None], grams.sum(0) - grams])
-        right = np.concatenate([crosses.sum(0)[None], crosses.sum(0) - crosses])
-        solvable = np.linalg.cond(left) < 1e10
-        found = np.full(right.shape, np.nan)
-        found[solvable] = np.linalg.solve(left[solvable], right[solvable])
+        design = _demean(design, where, len(used))
+        response = _demean(y[same][:, present].T, where, len(used))
+        found = _leave_out(design, design, response, where, len(used))
         index = np.concatenate([[0], used + 1])
         replicates[np.ix_(index, [0, 1], np.flatnonzero(same))] = found[:, :2]
         counts[same] = len(used)
@@ -263,6 +256,117 @@ def verdicts(p_adjusted, acquittal_lower, level=PRIMARY_LEVEL):
     )
 
 
+def clustered_bootstrap(scores, target, statistics, rules, groups, n_boot, rng, *, draws_at_once=128):
+    """Resample prompts, apply every rule again in every draw, and correlate.
+
+    Parameters
+    ----------
+    scores, target
+        See `rank_correlations`.
+    statistics : dict of str to ndarray of float, shape (n_items,)
+        What the rules look at; thresholds are recomputed in every draw.
+    rules : list of selection.Rule
+    groups : ndarray of int, shape (n_items,)
+        Prompt of every item.
+    n_boot : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float, shape (n_boot, n_rules, n_scorers)
+    """
+    from hivemind_utils import resample, selection
+
+    groups = np.asarray(groups)
+    prompts, where = np.unique(groups, return_inverse=True)
+    drawn = resample.bootstrap_weights(len(prompts), n_boot, rng)
+    result = np.empty((n_boot, len(rules), len(np.atleast_2d(scores))))
+    for start in range(0, n_boot, draws_at_once):
+        weights = drawn[start : start + draws_at_once, where]
+        kept = [selection.kept_weights(rule, statistics, w, groups) for w in weights for rule in rules]
+        found = rank_correlations(scores, target, np.stack(kept))
+        result[start : start + len(weights)] = found.reshape(len(weights), len(rules), -1)
+    return result
+
+
+def pluralism(scores, labels, typicality, log_length, groups, n_splits, rng, *, persons=None):
+    """Pluralism coefficient: how much a scorer rewards the typical answer over an equally liked rarer one.
+
+    Normal-scored score on typicality, human mean and log length with prompt fixed effects. The mean of one half of the
+    annotators is instrumented by the other half's: a plain regression lets typicality stand in for the quality that a
+    noisy mean misses, and flags innocent scorers.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_scorers, n_items)
+        Without NaN.
+    labels : ndarray of float, shape (n_items, n_annotators)
+    typicality, log_length : ndarray of float, shape (n_items,)
+        Mean cosine of the response to all pool answers of its prompt; log of its length.
+    groups : ndarray of int, shape (n_items,)
+    n_splits : int
+    rng : numpy.random.Generator
+    persons : ndarray of int, shape (n_items, n_annotators), optional
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n_scorers,)
+        ``coefficient`` (standard deviations of the score per standard deviation of typicality), ``se``, ``lower``,
+        ``upper`` (95 %, jackknife over prompts). Positive: the typical answer is preferred.
+    """
+    from scipy.stats import t
+
+    from hivemind_utils import agreement
+
+    y, groups = normal_scores(scores), np.unique(groups, return_inverse=True)[1]
+    if np.isnan(y).any():
+        raise ValueError("`scores` must be complete: leave out the items a scorer lacks.")
+    labels = np.asarray(labels, float)
+    present = ~np.isnan(labels)
+    n_prompts = int(groups.max()) + 1
+    fixed = np.stack([_standard(typicality), _standard(log_length)], axis=1)
+    replicates = []
+    for _ in range(n_splits):
+        half = agreement.random_half(present, rng, persons) & present
+        a, b = agreement.row_means(labels, half), agreement.row_means(labels, present & ~half)
+        known = ~np.isnan(a) & ~np.isnan(b)
+        for regressor, instrument in ((a, b), (b, a)):
+            x, z = (
+                _demean(np.column_stack([fixed, v])[known], groups[known], n_prompts) for v in (regressor, instrument)
+            )
+            response = _demean(y.T[known], groups[known], n_prompts)
+            replicates.append(_leave_out(z, x, response, groups[known], n_prompts)[:, 0])
+    found = np.mean(replicates, axis=0)
+    left_out = found[1:]
+    se = np.sqrt((n_prompts - 1) / n_prompts * ((left_out - left_out.mean(0)) ** 2).sum(0))
+    half_width = t.ppf(0.975, n_prompts - 1) * se
+    return {"coefficient": found[0], "se": se, "lower": found[0] - half_width, "upper": found[0] + half_width}
+
+
+def _leave_out(instruments, design, response, groups, n_groups):
+    """Coefficients with all groups, then with each left out: shape (n_groups + 1, n_columns, n_responses).
+
+    Instrumental variables, as many as regressors; the design as its own instrument makes it least squares. NaN where
+    the equations cannot be solved.
+    """
+    k, m = design.shape[1], response.shape[1]
+    left, right = np.zeros((n_groups, k, k)), np.zeros((n_groups, k, m))
+    np.add.at(left, groups, instruments[:, :, None] * design[:, None, :])
+    np.add.at(right, groups, instruments[:, :, None] * response[:, None, :])
+    left = np.concatenate([left.sum(0)[None], left.sum(0) - left])
+    right = np.concatenate([right.sum(0)[None], right.sum(0) - right])
+    solvable = np.linalg.cond(left) < 1e10
+    found = np.full(right.shape, np.nan)
+    found[solvable] = np.linalg.solve(left[solvable], right[solvable])
+    return found
+
+
+def _standard(values):
+    values = np.asarray(values, float)
+    spread = values.std()
+    return (values - values.mean()) / (spread if spread > 0 else 1)
+
+
 def _scores(scores, target):
     scores = np.atleast_2d(np.asarray(scores, float))
     if scores.shape[1] != len(target):
@@ -278,7 +382,7 @@ def _ties(values):
     return order, np.repeat(last, np.diff(last, prepend=0))
 
 
-def _demeaned(values, groups, n_groups):
+def _demean(values, groups, n_groups):
     n = np.bincount(groups, minlength=n_groups)
     sums = np.zeros((n_groups, values.shape[1]))
     np.add.at(sums, groups, values)

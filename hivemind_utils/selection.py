@@ -1,7 +1,7 @@
 """Which items count: the published rules for "equally good" and "contested" items, and the primary rule.
 
-Every rule keeps the items whose statistic (the human mean, the entropy, ...) lies between two bounds, which depend on all
-items; weights say how often an item was drawn by a bootstrap, so that a rule can be applied again in every draw.
+Every rule keeps the items whose statistic (the human mean, the entropy, ...) lies between two bounds, which depend on
+all items; weights say how often an item was drawn by a bootstrap, so that a rule can be applied again in every draw.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Rule:
     family : str
         Rules of one family form a grid: "full", "similar" or "contested", and what follows it.
     method : str
-        "all"; "tukey" (within `parameter` interquartile ranges of the quartiles); "z_score" (within `parameter` standard
-        deviations, population); "middle", "top", "bottom" (`parameter` percent of the items, bounds inclusive, linear
-        percentiles); "first" (stable sort by the statistic, ascending, the first ``floor(n * parameter / 100)``);
-        "fixed" (where the statistic is 1: a subset that was chosen beforehand).
+        "all"; "tukey" (within `parameter` interquartile ranges of the quartiles); "z_score" (within `parameter`
+        standard deviations, population); "middle", "top", "bottom" (`parameter` percent of the items, bounds
+        inclusive, linear percentiles); "first" (stable sort by the statistic, ascending, the first ``floor(n *
+        parameter / 100)``); "fixed" (where the statistic is 1: a subset that was chosen beforehand).
     statistic : str
         Key of the statistic the bounds are laid on.
     parameter : float
@@ -43,7 +43,7 @@ class Rule:
 
 
 def absolute_rules(measure="entropy_bits"):
-    """The published grid for ratings: all items, Tukey fences of the mean, top percents of entropy; and the primary rule."""
+    """The published grid for ratings (all items, Tukey fences of the mean, top percents of entropy), the primary rule."""
     return [
         Rule("full", "full", "all"),
         *(Rule(f"tukey {k:g}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
@@ -63,7 +63,7 @@ def pair_rules():
 
 
 def similar_rules():
-    """Other readings of "equally good" (Table 19): Tukey, z-score, middle percentile and gap, global and within prompts."""
+    """Other readings of "equally good" (Table 19): Tukey, z-score, middle percentile, gap; global and within prompts."""
     rules = []
     for where, suffix in (("G", ""), ("L", "_within")):
         rules += [
@@ -90,7 +90,8 @@ def kept_weights(rule, statistics, weights=None, groups=None):
     weights : ndarray of int, shape (n_items,), optional
         How often each item was drawn; 1 each by default.
     groups : ndarray of int, shape (n_items,), optional
-        Prompt of every item: needed by rules on statistics that end in ``_within``, whose bounds are laid within prompts.
+        Prompt of every item: needed by rules on statistics that end in ``_within``, whose bounds are laid within
+        prompts.
 
     Returns
     -------
@@ -150,7 +151,7 @@ def _bounds(rule, values, weights):
 
 
 def weighted_percentiles(values, percents, weights):
-    """Linear-interpolated percentiles of values repeated as often as the weights say: ``np.percentile(np.repeat(...))``.
+    """Linear-interpolated percentiles of weighted values: ``np.percentile(np.repeat(values, weights))``.
 
     Parameters
     ----------

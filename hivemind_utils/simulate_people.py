@@ -12,7 +12,8 @@ CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 
 def draw_quality(n_prompts, n_items, rng, *, prompt_sd=0.4):
     """Latent quality of every response, standard deviation 1, with part of it shared by the responses of a prompt.
 
-    Heavy-tailed and skewed to bad responses: Tukey fences of the means then keep about as many items as the paper prints.
+    Heavy-tailed and skewed to bad responses: Tukey fences of the means then keep about as many items as the paper
+    prints.
 
     Returns
     -------
