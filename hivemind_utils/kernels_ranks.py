@@ -51,7 +51,7 @@ def spearman(order, ends, target_ranks, target_spread, total, weights):
 
 @njit(cache=True, nogil=True)
 def fill(orders, ends, complete, target_order, target_ends, weights, result):
-    """Correlation of every scorer with the target under every row of weights; complete scorers share the target's ranks."""
+    """Correlation of every scorer with the target under every row of weights."""
     n_items = weights.shape[1]
     ranks, own_ranks, own_weights = np.zeros(n_items), np.zeros(n_items), np.zeros(n_items)
     for r in range(weights.shape[0]):

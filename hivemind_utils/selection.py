@@ -43,7 +43,7 @@ class Rule:
 
 
 def absolute_rules(measure="entropy_bits"):
-    """The published grid for ratings (all items, Tukey fences of the mean, top percents of entropy), the primary rule."""
+    """The published grid for ratings (all, Tukey fences of the mean, top percents of entropy), the primary rule."""
     return [
         Rule("full", "full", "all"),
         *(Rule(f"tukey {k:g}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
@@ -63,7 +63,7 @@ def pair_rules():
 
 
 def similar_rules():
-    """Other readings of "equally good" (Table 19): Tukey, z-score, middle percentile, gap; global and within prompts."""
+    """Other readings of "equally good" (Table 19): Tukey, z-score, middle, gap; global and within prompts."""
     rules = []
     for where, suffix in (("G", ""), ("L", "_within")):
         rules += [

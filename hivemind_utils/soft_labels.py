@@ -31,6 +31,8 @@ def soft_scores(predicted, counts, scale, *, smoothing=1e-3):
     ValueError
         If a prediction is negative, not finite, or sums to 0, or an item has no label.
     """
+    from scipy.special import xlogy
+
     predicted, counts = np.asarray(predicted, float), np.asarray(counts, float)
     if predicted.shape != counts.shape:
         raise ValueError(f"`predicted` must have the shape of `counts`, {counts.shape}, but has {predicted.shape}.")
@@ -48,7 +50,7 @@ def soft_scores(predicted, counts, scale, *, smoothing=1e-3):
     return {
         "manhattan": np.abs(p - q).sum(1),
         "jensen_shannon": np.maximum(_bits(middle) - (_bits(p) + _bits(q)) / 2, 0),
-        "cross_entropy": -(p * np.log2(smooth)).sum(1),
+        "cross_entropy": -xlogy(p, smooth).sum(1) / np.log(2),
         "brier": ((p - q) ** 2).sum(1),
         "wasserstein_1": (np.abs(np.cumsum(p - q, axis=1)[:, :-1]) * steps).sum(1),
         "entropy_predicted": _bits(q),
@@ -113,23 +115,22 @@ def tie_calibration(differences, classes):
     Returns
     -------
     threshold : float
-        ``|difference| <= threshold`` is a tie; -1 where calling nothing a tie is best. The smallest of equally good ones.
+        ``|difference| <= threshold`` is a tie; -1 where calling nothing a tie is best. The smallest of equals.
     accuracy : float
         Share of pairs with the same of three classes, at that threshold.
 
     Notes
     -----
-    Deutsch, Foster and Freitag (2023), "Ties matter". Chosen and judged on the same pairs: for an honest accuracy choose
-    on other prompts, as `tie_accuracy` does.
+    Deutsch, Foster and Freitag (2023), "Ties matter". Chosen and judged on the same pairs: for an honest accuracy
+    choose on other prompts, as `tie_accuracy` does.
     """
     differences, classes = np.asarray(differences, float), np.asarray(classes)
     size = np.abs(differences)
     order = np.argsort(size, kind="stable")
     right_as_tie = (classes[order] == 0).astype(int)
     right_as_sign = (np.sign(differences[order]) == classes[order]).astype(int)
-    right = np.concatenate([[0], np.cumsum(right_as_tie)]) + (
-        right_as_sign.sum() - np.append(0, np.cumsum(right_as_sign))
-    )
+    below, above = np.append(0, np.cumsum(right_as_tie)), np.append(0, np.cumsum(right_as_sign))
+    right = below + above[-1] - above
     last = np.append(True, np.append(np.diff(size[order]) > 0, True)) if len(size) else np.array([True])
     best = int(np.argmax(np.where(last, right, -1)))
     return (float(size[order][best - 1]) if best else -1.0), float(right[best] / max(len(size), 1))
