@@ -1,8 +1,8 @@
 """Speed of the clustered bootstrap and the null bands against resampling with SciPy in a loop, results compared.
 
 A study of the released size: 750 items, 50 prompts, 66 scorers, 16 subset rules, 2,000 draws of prompts with the
-selection redone in every draw, and the null bands. The loop is timed on a slice of draws and scorers in the same minute.
-Run with ``make bench`` or ``python benchmarks/calibration.py --boot 2000``.
+selection redone in every draw, and the null bands. The loop is timed on a slice of draws and scorers in the same
+minute. Run with ``make bench`` or ``python benchmarks/calibration.py --boot 2000``.
 """
 
 import argparse
