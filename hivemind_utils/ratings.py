@@ -136,7 +136,7 @@ def tabulate(long, kind, scale, *, label_values=None):
     labels : pandas.DataFrame
         One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
     items : pandas.DataFrame
-        One row an item: item_id, kind, prompt and responses with ids, form_id.
+        One row an item: item_id, items (the kind), prompt and responses with ids, form_id.
     excluded : pandas.DataFrame
         Rows of ``08_excluded``.
 
@@ -161,7 +161,7 @@ def tabulate(long, kind, scale, *, label_values=None):
         reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
     excluded = pd.DataFrame(
         {
-            "kind": kind, "input_row": frame["input_row"], "reason": reason,
+            "items": kind, "input_row": frame["input_row"], "reason": reason,
             "excerpt": [_excerpt(row) for row in frame[["item_id", "annotator", "label"]].to_dict("records")],
         }
     )[reason != ""].reset_index(drop=True)  # fmt: skip
@@ -170,7 +170,7 @@ def tabulate(long, kind, scale, *, label_values=None):
         commonest = excluded["reason"].mode()
         raise ValueError(f"No label is left: {len(excluded)} were excluded, most often for {commonest.tolist()}.")
     shown = ["prompt_id", "prompt", "response_1", "response_2", "response_1_id", "response_2_id", "form_id"]
-    items = frame.drop_duplicates("item_id")[["item_id", *shown]].assign(kind=kind)
+    items = frame.drop_duplicates("item_id")[["item_id", *shown]].assign(items=kind)
     different = frame.groupby("item_id")[["prompt_id", "response_1_id", "response_2_id"]].nunique().gt(1).any(axis=1)
     if different.any():
         raise ValueError(f"Items must have one text each, but {different.idxmax()!r} has several prompts or responses.")
@@ -234,8 +234,8 @@ def describe(items, values, scale, level, contested_percent):
     -------
     pandas.DataFrame
     """
-    numbers = _numbers(scale)
-    counts = agreement.label_counts(values, numbers)
+    values_of_scale = numbers(scale)
+    counts = agreement.label_counts(values, values_of_scale)
     entropy = agreement.entropy_bits(counts)
     ordered = level != "nominal"
     nothing = np.full(len(items), np.nan)
@@ -243,7 +243,7 @@ def describe(items, values, scale, level, contested_percent):
     means = agreement.row_means(values, present) if ordered else nothing
     depth, p_value = agreement.valley(counts) if ordered and len(scale) > 2 else (nothing, nothing)
     contested = entropy >= np.percentile(entropy, 100 - contested_percent)
-    pairs = (items["kind"] == "pairs").to_numpy() & (0 in numbers)
+    pairs = (items["items"] == "pairs").to_numpy() & (0 in values_of_scale)
     squares = np.where(present, (values - means[:, None]) ** 2, 0).sum(1)
     return items.assign(
         n=counts.sum(1),
@@ -251,18 +251,20 @@ def describe(items, values, scale, level, contested_percent):
         sd=np.sqrt(np.divide(squares, counts.sum(1) - 1, out=nothing.copy(), where=counts.sum(1) > 1)),
         entropy_bits=entropy,
         entropy_corrected_bits=agreement.miller_madow_bits(counts),
-        entropy_normalised=entropy / np.log2(len(numbers)),
-        entropy_grouped_bits=agreement.entropy_bits(agreement.grouped(counts)) if len(numbers) == 5 else nothing,
+        entropy_normalised=entropy / np.log2(len(values_of_scale)),
+        entropy_grouped_bits=agreement.entropy_bits(agreement.grouped(counts))
+        if len(values_of_scale) == 5
+        else nothing,
         gini=agreement.gini(counts),
         pairwise_disagreement=agreement.pairwise_disagreement(counts),
         minority_share=agreement.minority_share(counts),
         fleiss_disagreement=1 - agreement.item_agreement(counts),
-        consensus=agreement.ordinal_consensus(counts, numbers) if ordered else nothing,
+        consensus=agreement.ordinal_consensus(counts, values_of_scale) if ordered else nothing,
         valley_depth=depth,
         valley_p=p_value,
         disagreement=np.select([p_value < 0.05, contested], ["split", "noisy"], "agreed"),
-        n_ties=np.where(pairs, counts[:, np.asarray(numbers) == 0].sum(1), np.nan),
-        agreement=np.where(pairs, agreement.pair_agreement(counts, numbers), np.nan),
+        n_ties=np.where(pairs, counts[:, np.asarray(values_of_scale) == 0].sum(1), np.nan),
+        agreement=np.where(pairs, agreement.pair_agreement(counts, values_of_scale), np.nan),
     )
 
 
@@ -287,14 +289,15 @@ def item_statistics(items):
     }
 
 
-def _numbers(scale):
+def numbers(scale):
+    """Values of a scale as numbers; names of categories are numbered from 0."""
     return list(range(len(scale))) if any(isinstance(v, str) for v in scale) else [float(v) for v in scale]
 
 
 def _labeller(scale, label_values):
     """Function from what stands in the file to a number of the scale, or NaN."""
-    numbers = _numbers(scale)
-    known = {str(v): n for v, n in zip(scale, numbers, strict=True)}
+    values = numbers(scale)
+    known = {str(v): n for v, n in zip(scale, values, strict=True)}
     translate = {str(k): str(v) for k, v in label_values.items()}
 
     def value(label):

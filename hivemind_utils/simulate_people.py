@@ -79,7 +79,7 @@ def _tastes(n_items, n_annotators, rng, taste_sd, n_tastes, divided):
     tastes -= tastes.mean(1, keepdims=True)
     if divided > 0:
         camps = rng.random(n_items) < divided
-        tastes[camps] = 1.6 * np.sign(tastes[camps]) / divisiveness[camps, None]
+        tastes[camps] = 2.0 * np.sign(tastes[camps]) / divisiveness[camps, None]
     return (divisiveness[:, None] * tastes)[:, np.arange(n_annotators) % n_tastes]
 
 
