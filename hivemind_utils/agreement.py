@@ -216,6 +216,29 @@ def alpha_of_counts(counts, scale, level="nominal", weights=None):
     return float(1 - (coincidences * distances).sum() / expected) if expected > 0 else float("nan")
 
 
+def random_half(present, rng, persons=None):
+    """Random half of each row's labels; with persons, of each row's people, in all rows of the same people alike.
+
+    Parameters
+    ----------
+    present : ndarray of bool, shape (n_items, n_annotators)
+        Where there is a label.
+    rng : numpy.random.Generator
+    persons : ndarray of int, shape (n_items, n_annotators), optional
+        See `halves`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_items, n_annotators)
+        Labels of the first half; the second is ``present & ~half``.
+    """
+    if persons is None:
+        keys, n = np.where(present, rng.random(present.shape), np.inf), present.sum(1, keepdims=True)
+    else:
+        keys, n = rng.random(int(np.max(persons)) + 1)[persons], present.shape[1]
+    return np.argsort(np.argsort(keys, axis=1), axis=1) < n // 2
+
+
 def halves(labels, n_splits, rng, persons=None):
     """Means of two random halves of every item's labels, many times.
 
@@ -237,8 +260,8 @@ def halves(labels, n_splits, rng, persons=None):
     present = ~np.isnan(labels)
     a, b = np.empty((n_splits, len(labels))), np.empty((n_splits, len(labels)))
     for i in range(n_splits):
-        first = _first_half(present, rng, persons)
-        a[i], b[i] = _row_means(labels, present & first), _row_means(labels, present & ~first)
+        first = random_half(present, rng, persons)
+        a[i], b[i] = row_means(labels, present & first), row_means(labels, present & ~first)
     return a, b
 
 
@@ -349,18 +372,10 @@ def _shares(counts):
     return np.divide(counts, k, out=np.full(counts.shape, np.nan), where=k > 0)
 
 
-def _row_means(values, mask):
+def row_means(values, mask):
+    """Mean of every row over the places the mask names; NaN where it names none."""
     n = mask.sum(1)
     return np.divide(np.where(mask, values, 0).sum(1), n, out=np.full(len(n), np.nan), where=n > 0)
-
-
-def _first_half(present, rng, persons):
-    """Random half of each row's labels; with persons, of each row's people, in all rows of the same people alike."""
-    if persons is None:
-        keys, n = np.where(present, rng.random(present.shape), np.inf), present.sum(1, keepdims=True)
-    else:
-        keys, n = rng.random(int(np.max(persons)) + 1)[persons], present.shape[1]
-    return np.argsort(np.argsort(keys, axis=1), axis=1) < n // 2
 
 
 def _correlation(a, b):

@@ -89,7 +89,7 @@ def intra_heatmap(shares, models, colours):
         if 0 < edge < len(order):
             ax.axvline(edge, color="black", lw=1.2)
     ax.set(xlabel="", ylabel="mean similarity")
-    ax.set_xticks(np.arange(len(order)) + 0.5, map(_short, order), rotation=90, parse_math=False)
+    ax.set_xticks(np.arange(len(order)) + 0.5, map(short, order), rotation=90, parse_math=False)
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)
     for label, arm in zip(ax.get_xticklabels(), order, strict=True):
@@ -219,7 +219,7 @@ def by_prompt(table, largest=45):
     ax.barh(y, shown["mean_cosine"], color=[palette[c] for c in category], height=0.72)
     ax.hlines(y, shown["lower"], shown["upper"], color="black", lw=0.8)
     ax.set(xlabel="mean repetition", ylim=(len(shown) - 0.4, -0.6))
-    ax.set_yticks(y, [_short(text, 58) for text in shown["text"]], parse_math=False)
+    ax.set_yticks(y, [short(text, 58) for text in shown["text"]], parse_math=False)
     ax.tick_params(axis="y", labelsize=6, length=0)
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[c]) for c in palette]
     _plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
@@ -308,11 +308,11 @@ def model_pair_heatmap(values, tree, family, colours):
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(np.arange(n) + 0.5, map(_short, order), rotation=90, fontsize=6.5, parse_math=False)
+    ax.set_xticks(np.arange(n) + 0.5, map(short, order), rotation=90, fontsize=6.5, parse_math=False)
     ax.tick_params(axis="both", length=0)
     strip.imshow(np.array([_rgb(colours[family[a]]) for a in order])[:, None], aspect="auto", extent=(0, 1, n, 0))
     strip.set_xticks([])
-    strip.set_yticks(np.arange(n) + 0.5, map(_short, order), fontsize=6.5, parse_math=False)
+    strip.set_yticks(np.arange(n) + 0.5, map(short, order), fontsize=6.5, parse_math=False)
     strip.tick_params(length=0)
     for spine in strip.spines.values():
         spine.set_visible(False)
@@ -363,7 +363,7 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
     ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"whole text, or ≥ {min_span_words} words in a row")
     ax.barh(y, table["exact"], color=style.ACCENT, height=0.75, label="whole text")
     ax.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
-    ax.set_yticks(y, [_short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
+    ax.set_yticks(y, [short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
     ax.set_xlabel("share of answers that another model gives too")
     ax.tick_params(axis="y", labelsize=6.5, length=0)
     fig.legend(loc="outside lower right", ncols=2)
@@ -412,10 +412,10 @@ def _arm_labels(table):
     for name in ("condition", "decoding"):
         if len(set(table[name]) - {"none"}) > 1:  # people have no decoding
             parts.append(table[name].mask(table[name].isin(["default", "none"]), ""))
-    return [_short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
+    return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-def _short(text, length=40):
+def short(text, length=40):
     """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
