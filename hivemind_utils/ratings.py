@@ -82,18 +82,12 @@ def read_any(path, encoding="utf-8-sig"):
 
 def unroll(frame, *, columns=None, where=None, label_columns=None):
     """Bring a frame of labels into long form; see `read`."""
-    columns, where = dict(columns or {}), dict(where or {})
-    frame = frame.assign(input_row=np.arange(len(frame)))
-    for name, value in where.items():
-        _require(frame, name, "`where`")
-        wanted = {str(v) for v in (value if _is_list(value) else [value])}
-        frame = frame[frame[name].astype(str).isin(wanted)]
-        if frame.empty:
-            raise ValueError(f"`where` keeps no row: no {name} is {sorted(wanted)}.")
+    columns = dict(columns or {})
+    frame = keep_where(frame.assign(input_row=np.arange(len(frame))), where)
     for field, theirs in columns.items():
         if field not in _FIELDS:
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
-        _require(frame, theirs, f"`{field}`")
+        require(frame, theirs, f"`{field}`")
     known = {theirs: field for theirs, field in _RELEASED.items() if field not in columns and field not in frame}
     names = known | {theirs: field for field, theirs in columns.items()}
     wide = _matching(frame, label_columns) if label_columns else []
@@ -116,6 +110,17 @@ def unroll(frame, *, columns=None, where=None, label_columns=None):
             f"The columns are {list(frame.columns)}."
         )
     return frame[[*keep, "label", "input_row"]].reset_index(drop=True)
+
+
+def keep_where(frame, where):
+    """Keep the rows whose columns have the given values, or one of a list of them; compared as text."""
+    for name, value in (where or {}).items():
+        require(frame, name, "`where`")
+        wanted = {str(v) for v in (value if _is_list(value) else [value])}
+        frame = frame[frame[name].astype(str).isin(wanted)]
+        if frame.empty:
+            raise ValueError(f"`where` keeps no row: no {name} is {sorted(wanted)}.")
+    return frame
 
 
 def tabulate(long, kind, scale, *, label_values=None):
@@ -425,13 +430,14 @@ def _matching(frame, names):
     for name in names:
         matches = [c for c in frame.columns if c.startswith(name[:-1])] if name.endswith("*") else [name]
         for column in matches:
-            _require(frame, column, "`label_columns`")
+            require(frame, column, "`label_columns`")
         if not matches:
             raise ValueError(f"`label_columns` names {name!r}, but the columns are {list(frame.columns)}.")
         found += matches
     return found
 
 
-def _require(frame, column, what):
+def require(frame, column, what):
+    """Refuse a column name that the frame does not have."""
     if column not in frame.columns:
         raise ValueError(f"{what} names the column {column!r}, but the columns are {list(frame.columns)}.")

@@ -88,7 +88,7 @@ def kept_weights(rule, statistics, weights=None, groups=None):
     rule : Rule
     statistics : dict of str to ndarray of float, shape (n_items,)
     weights : ndarray of int, shape (n_items,), optional
-        How often each item was drawn; 1 each by default.
+        How often each item was drawn; 1 each by default. Within prompts, copies of a prompt are prompts of their own.
     groups : ndarray of int, shape (n_items,), optional
         Prompt of every item: needed by rules on statistics that end in ``_within``, whose bounds are laid within
         prompts.
@@ -114,8 +114,8 @@ def kept_weights(rule, statistics, weights=None, groups=None):
             raise ValueError(f"Rule {rule.name!r} works within prompts: pass `groups`.")
         kept = np.zeros(n)
         for rows in _rows_of(groups):
-            kept[rows] = _kept(rule, values[rows], weights[rows])
-        return kept
+            kept[rows] = _kept(rule, values[rows], np.ones(len(rows)))
+        return kept * weights
     return _kept(rule, values, weights)
 
 
