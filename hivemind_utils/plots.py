@@ -1,7 +1,6 @@
 """Figures: finished tables in, a Figure out. No statistics here, no files."""
 
 import textwrap
-from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -147,7 +146,7 @@ def rarefaction(curves):
     """Expected number of different answers against the number drawn, one line a group."""
     plt = _pyplot()
     fig, ax = plt.subplots(figsize=(3.5, 2.7))
-    palette = iter(style.FAMILY_COLOURS)
+    palette = iter(style.distinct(curves["group"].nunique()))
     largest = curves["n"].max()
     ax.plot([1, largest], [1, largest], color=style.MUTED, lw=0.7, ls=":")
     for name, at in curves.groupby("group"):
@@ -209,7 +208,8 @@ def by_prompt(table, largest=45):
     shown = shown.reset_index(drop=True)
     category = shown["category"].where(shown["category"].notna(), "category unknown")
     category = category.mask(shown["kind"] == "closed", "closed-ended")
-    palette = dict(zip(sorted(set(category)), cycle(style.FAMILY_COLOURS), strict=False))
+    names = sorted(set(category))
+    palette = dict(zip(names, style.distinct(len(names)), strict=True))
     height = max(2.0, 1.0 + 0.17 * len(shown))
     fig, axes = plt.subplots(
         1, 2 if len(known) else 1, figsize=(7.2, height), width_ratios=[1.9, 1][: 2 if len(known) else 1]
@@ -319,6 +319,8 @@ def model_pair_heatmap(values, tree, family, colours):
     if tree is not None:
         top = fig.add_subplot(grid[0, 1])
         dendrogram(tree, ax=top, color_threshold=0, above_threshold_color="#666666", no_labels=True)
+        for lines in top.collections:
+            lines.set_linewidth(0.6)
         top.set_axis_off()
     present = list(dict.fromkeys(family[a] for a in order))
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[f]) for f in sorted(present)]
