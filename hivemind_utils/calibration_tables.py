@@ -236,12 +236,13 @@ def verdict_table(made):
     distinct = [kind for kind in dict.fromkeys(kinds) if kind != "text"]  # length is a yardstick, no suspect
     if not distinct:
         return _adjusted(rows[0], made)
-    means = np.stack([_nanmean(replicates[:, :, kinds == k], axis=2) for k in distinct], axis=2)
+    filled = np.where(np.isnan(replicates), replicates[:1], replicates)  # a prompt a scorer lacks changes nothing
+    means = np.stack([_nanmean(filled[:, :, kinds == k], axis=2) for k in distinct], axis=2)
     of_kind = pd.DataFrame({"scorer": distinct, "kind": distinct})
     margin = np.stack([_nanmean((made["draws"][:, r] - shortfall)[:, kinds == k], axis=1) for k in distinct], axis=1)
-    least = np.array([n_prompts[kinds == k].max() for k in distinct])
+    all_prompts = np.full(len(distinct), len(replicates) - 1)
     averaged = {**made, "rho": np.stack([_nanmean(made["rho"][:, kinds == k], axis=1) for k in distinct], axis=1)}
-    rows.append(_verdict_rows("kind", averaged, r, of_kind, means, least, margin))
+    rows.append(_verdict_rows("kind", averaged, r, of_kind, means, all_prompts, margin))
     return _adjusted(pd.concat(rows, ignore_index=True), made)
 
 
@@ -401,12 +402,13 @@ def published_values(folder):
     for column in table.columns:
         items, *rest = column.split("_")
         items = {"abs": "absolute", "pair": "pairs"}[items]
-        name = {
-            "full": lambda _: "full",
-            "sim": lambda p: f"similar {p[1:]} %",
-            "dis": lambda p: f"contested {p[1:]} %",
-        }.get(rest[0], lambda _, k=rest[0]: f"tukey {float(k[1:]):g}")(rest[-1])
+        if rest[0] in ("sim", "dis"):
+            grid = "similar" if rest[0] == "sim" else "contested" if items == "pairs" else "entropy"
+            name = f"{grid} {rest[1][1:]}"
+        else:
+            name = "full" if rest[0] == "full" else f"tukey {rest[0][1:]}"
         rows += [(items, kind, name, value) for kind, value in table[column].dropna().items()]
+    rows += [(items, "lm perplexity", name, value) for items, kind, name, value in rows if kind == "lm"]
     return pd.DataFrame(rows, columns=["items", "kind", "rule", "published"])
 
 

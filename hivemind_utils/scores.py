@@ -129,6 +129,37 @@ def match(long, items, door):
     return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded.reset_index(drop=True)
 
 
+def remember(path, keys, compute, *, at_once=64):
+    """Numbers of every key from a Parquet file; what it lacks is computed, a few at a time, and added to it at once.
+
+    Parameters
+    ----------
+    path : Path
+        Made where it is missing; one per model.
+    keys : sequence of str
+        Distinct.
+    compute : callable
+        ``compute(rows)`` returns a dict of name to array, one value for each of the rows of `keys` asked for.
+    at_once : int
+        Keys computed before they are written: what a stopped run loses at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a key, in order; NaN is kept too, and asked again in the next run.
+    """
+    known = pd.read_parquet(path) if path.exists() else pd.DataFrame({"key": []}, dtype=object)
+    known = known.set_index("key").dropna()
+    lacking = [row for row, key in enumerate(keys) if key not in known.index]
+    for start in range(0, len(lacking), at_once):
+        rows = lacking[start : start + at_once]
+        new = pd.DataFrame(compute(rows), index=pd.Index([keys[row] for row in rows], name="key"))
+        known = new if known.empty else pd.concat([known, new])
+        with tables.atomic(path) as temporary:
+            known.reset_index().to_parquet(temporary, index=False)
+    return known.reindex(keys)
+
+
 def text_lengths(items):
     """Length of the responses in characters as a scorer: what any scorer should beat."""
     first = items.dropna(subset=["response_1"])
