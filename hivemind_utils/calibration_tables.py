@@ -416,3 +416,195 @@ def _nanmean(values, axis):
     present = ~np.isnan(values)
     n = present.sum(axis)
     return np.divide(np.where(present, values, 0).sum(axis), n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+MEASURE_NAMES = {
+    "entropy_bits": "Entropy",
+    "entropy_grouped_bits": "Entropy Grouped",
+    "gini": "Gini",
+    "pairwise_disagreement": "Pairwise Disagreement",
+    "minority_share": "Majority-vs-Minority",
+    "fleiss_disagreement": "Fleiss Kappa Single",
+}
+_SAME_NAME = {"gap L": "Gap L", "gap G": "Gap G"}  # rules of ours that the paper's Table 19 names alike
+
+
+def selections_table(made, rules, reference, *, n_boot, rng):
+    """Mean correlation per kind of scorer along other grids, with the paper's Tables 19 and 20 beside.
+
+    Parameters
+    ----------
+    made : dict
+        From `study`.
+    rules : list of selection.Rule
+        "full" first.
+    reference : Path
+        ``data/reference``.
+    n_boot : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame
+        kind, family, step, rule, n, rho, lower, upper, expected, published.
+    """
+    rules, masks, merged = distinct_rules(rules, made["items"])
+    rho = calibration.rank_correlations(made["scores"], made["target"], masks)
+    statistics = ratings.item_statistics(made["items"])
+    boot, simulate = rng.spawn(2)
+    draws = calibration.clustered_bootstrap(
+        made["scores"], made["target"], statistics, rules, made["groups"], n_boot, boot
+    )
+    expected = np.full(rho.shape, np.nan)
+    if made["null"] is not None:
+        quality = nulls.shrunken_means(made["values"])[0]
+        null = nulls.null_draws(quality, made["target"], masks, 100, simulate)
+        expected = nulls.expected_correlations(null, rho[0])
+    kinds, rows = made["scorers"]["kind"].to_numpy(), []
+    for r, rule in enumerate(rules[1:], start=1):
+        for kind in dict.fromkeys(kinds):
+            lower, upper = resample.interval(_nanmean(draws[:, r, kinds == kind], axis=1))
+            means = [float(_nanmean(part[r, kinds == kind], axis=0)) for part in (rho, expected)]
+            for alias in (rule.name, *merged.get(rule.name, [])):
+                step = alias.rsplit(" ", 1)[-1]
+                rows.append((kind, rule.family, step, alias, int(masks[r].sum()), means[0], lower, upper, means[1]))
+    columns = ["kind", "family", "step", "rule", "n", "rho", "lower", "upper", "expected"]
+    table = pd.DataFrame(rows, columns=columns)
+    printed = pd.read_csv(reference / "tables19_20_selections.csv").melt(
+        ["table", "selection", "subset"], ["lm", "reward", "judge"], var_name="kind", value_name="published"
+    )
+    printed["step"] = printed["subset"].str.removesuffix(" %")
+    names = {**MEASURE_NAMES, **_SAME_NAME}
+    table["selection"] = table["family"].map(names)
+    return table.merge(printed[["selection", "step", "kind", "published"]], how="left").drop(columns="selection")
+
+
+def selection_panels(table):
+    """Families of `selections_table` with the titles of their panels."""
+    return {family: MEASURE_NAMES.get(family, family) for family in dict.fromkeys(table["family"])}
+
+
+def typicality(items, pool):
+    """Mean TF-IDF cosine of every rated response to all pool answers of its prompt but itself.
+
+    Parameters
+    ----------
+    items : pandas.DataFrame
+        With prompt and response_1.
+    pool : pandas.DataFrame
+        prompt and response.
+
+    Returns
+    -------
+    ndarray of float, shape (n_items,)
+        NaN where the pool has no other answer to the prompt.
+    """
+    from hivemind_utils import diversity, overlap
+
+    found = np.full(len(items), np.nan)
+    answers = pool.drop_duplicates(["prompt", "response"]).groupby("prompt")["response"].agg(list)
+    for prompt, rows in items.groupby("prompt").indices.items():
+        others = answers.get(prompt, [])
+        rated = items["response_1"].iloc[rows].tolist()
+        vectors = diversity.lexical_vectors(overlap.word_lists([*rated, *others]))
+        cosines = (vectors[: len(rated)] @ vectors[len(rated) :].T).toarray()
+        different = np.array([[text != other for other in others] for text in rated])
+        n = different.sum(1)
+        found[rows] = np.divide((cosines * different).sum(1), n, out=np.full(len(rated), np.nan), where=n > 0)
+    return found
+
+
+def distributions(scores, items, n_values):
+    """Distributions of the scorers that give one, as arrays.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        ``09_scores``.
+    items : pandas.DataFrame
+    n_values : int
+        Values of the people's scale; distributions over another number of values cannot be compared and are left out.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_items, n_values)
+        Rows of NaN where there is none.
+    """
+    import json
+
+    at = scores.dropna(subset=["distribution"])
+    place = pd.Series(np.arange(len(items)), index=items["item_id"])
+    found = {}
+    for scorer, rows in at[at["item_id"].isin(place.index)].groupby("scorer"):
+        shares = [json.loads(text) for text in rows["distribution"]]
+        if all(len(row) == n_values for row in shares):
+            found[scorer] = np.full((len(items), n_values), np.nan)
+            found[scorer][place[rows["item_id"]]] = shares
+    return found
+
+
+def human_ceiling(made, persons, n_splits, rng):
+    """Split-half correlation of the annotators on the full set, and the highest correlation a scorer can reach."""
+    from hivemind_utils import agreement
+
+    half, _ = agreement.split_half(made["values"], n_splits, rng, persons)
+    return {"split_half": half, "ceiling": nulls.full_ceiling(half)}
+
+
+def nested_kinds(kinds, merged):
+    """``09_kinds`` as results: items → kind → rule → numbers; rules that were merged are said under every name."""
+    nested = {}
+    names = [
+        "n",
+        "rho",
+        "lower",
+        "upper",
+        "within",
+        "expected",
+        "null_lower",
+        "null_upper",
+        "crossed",
+        "people",
+        "published",
+    ]
+    for row in kinds.to_dict("records"):
+        place = nested.setdefault(row["items"], {}).setdefault(row["kind"], {})
+        for name in (row["rule"], *merged[row["items"]].get(row["rule"], [])):
+            place[name] = {key: row[key] for key in names}
+    return nested
+
+
+def nested_verdicts(verdicts):
+    """``09_verdicts`` as results: kind → contrast, interval and verdict, with its scorers."""
+    nested = {}
+    for row in verdicts.sort_values("level").to_dict("records"):
+        numbers = {"contrast": row["difference"]} | {
+            key: row[key]
+            for key in (
+                "lower",
+                "upper",
+                "p_holm",
+                "rho_full",
+                "rho_contested",
+                "expected",
+                "acquittal_lower",
+                "verdict",
+            )
+        }
+        if row["level"] == "kind":
+            nested[row["kind"]] = numbers | {"scorers": {}}
+        else:
+            nested.setdefault(row["kind"], {"scorers": {}})["scorers"][row["scorer"]] = numbers
+    return nested
+
+
+def nested_measures(table):
+    """`selections_table` as results: measure of Table 20 → items of 750 → kind → numbers."""
+    nested = {}
+    for row in table.to_dict("records") if len(table) else []:
+        if row["family"] in MEASURE_NAMES:
+            place = nested.setdefault(MEASURE_NAMES[row["family"]], {})
+            place.setdefault(str(round(7.5 * float(row["step"]))), {})[row["kind"]] = {
+                key: row[key] for key in ("n", "rho", "lower", "upper", "expected")
+            }
+    return nested

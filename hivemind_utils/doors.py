@@ -1,4 +1,4 @@
-"""Doors through which scores come in: judges, models on this machine, endpoints. Each returns scores and what is missing.
+"""Doors through which scores come in: judges, models on this machine, endpoints. Each also says what is missing.
 
 What a model computed stays in a file of its own under ``data/<profile>/store``, so that a run that stopped goes on.
 """
