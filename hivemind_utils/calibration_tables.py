@@ -10,7 +10,7 @@ import pandas as pd
 from hivemind_utils import calibration, nulls, ratings, resample, selection, soft_labels
 
 MEASURES = (
-    "entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share", "fleiss_disagreement",
+    "entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share", "fleiss_agreement",
 )  # fmt: skip
 PRIMARY = "contested third"
 PUBLISHED_KINDS = {"RM": "reward", "judge": "judge"}
@@ -33,8 +33,8 @@ def distinct_rules(rules, items):
     merged : dict of str to list of str
         Name of a kept rule to the names of those that equal it.
     """
-    statistics = ratings.item_statistics(items)
     groups = pd.factorize(items["prompt_id"])[0]
+    statistics = ratings.statistics(items, groups)
     kept, masks, merged = [], [], {}
     for rule in rules:
         name = rule.statistic.removesuffix("_within") if rule.statistic not in statistics else rule.statistic
@@ -77,7 +77,7 @@ def study(items, values, scorers, scores, rules, *, n_boot, n_null, rng):
     groups = pd.factorize(items["prompt_id"])[0]
     boot_rng, null_rng = rng.spawn(2)
     draws = calibration.clustered_bootstrap(
-        scores, target, ratings.item_statistics(items), rules, groups, n_boot, boot_rng
+        scores, target, ratings.statistics(items, groups), rules, groups, n_boot, boot_rng
     )
     null, no_null = None, None
     try:
@@ -193,14 +193,15 @@ def cross_fit_table(made, persons, scale, level, *, n_splits, rng):
     enough = (~np.isnan(made["values"])).sum(1) >= nulls.LEAST_LABELS
     if enough.mean() < 0.5:
         return None
-    bare = made["items"].loc[enough, ["item_id", "items", "prompt_id"]]
+    is_pair = (made["items"]["items"] == "pairs").to_numpy()[enough]
+    groups = made["groups"][enough]
 
     def statistics_of(labels, rows):
-        return ratings.item_statistics(ratings.describe(bare.iloc[rows], labels, scale, level, 100 / 3))
+        return ratings.statistics(ratings.measures(labels, scale, level, is_pair[rows]), groups[rows])
 
     found = nulls.cross_fit(
         made["values"][enough], made["scores"][:, enough], made["rules"], statistics_of, n_splits, rng,
-        groups=made["groups"][enough], persons=None if persons is None else persons[enough],
+        groups=groups, persons=None if persons is None else persons[enough],
     )  # fmt: skip
     frames = [
         made["scorers"].assign(
@@ -424,13 +425,12 @@ MEASURE_NAMES = {
     "gini": "Gini",
     "pairwise_disagreement": "Pairwise Disagreement",
     "minority_share": "Majority-vs-Minority",
-    "fleiss_disagreement": "Fleiss Kappa Single",
+    "fleiss_agreement": "Fleiss Kappa Single",
 }
-_SAME_NAME = {"gap L": "Gap L", "gap G": "Gap G"}  # rules of ours that the paper's Table 19 names alike
 
 
 def selections_table(made, rules, reference, *, n_boot, rng):
-    """Mean correlation per kind of scorer along other grids, with the paper's Tables 19 and 20 beside.
+    """Mean correlation per kind of scorer along other grids, with the paper's Table 20 beside.
 
     Parameters
     ----------
@@ -450,7 +450,7 @@ def selections_table(made, rules, reference, *, n_boot, rng):
     """
     rules, masks, merged = distinct_rules(rules, made["items"])
     rho = calibration.rank_correlations(made["scores"], made["target"], masks)
-    statistics = ratings.item_statistics(made["items"])
+    statistics = ratings.statistics(made["items"], made["groups"])
     boot, simulate = rng.spawn(2)
     draws = calibration.clustered_bootstrap(
         made["scores"], made["target"], statistics, rules, made["groups"], n_boot, boot
@@ -474,9 +474,15 @@ def selections_table(made, rules, reference, *, n_boot, rng):
         ["table", "selection", "subset"], ["lm", "reward", "judge"], var_name="kind", value_name="published"
     )
     printed["step"] = printed["subset"].str.removesuffix(" %")
-    names = {**MEASURE_NAMES, **_SAME_NAME}
-    table["selection"] = table["family"].map(names)
+    table["selection"] = table["family"].map(MEASURE_NAMES)
     return table.merge(printed[["selection", "step", "kind", "published"]], how="left").drop(columns="selection")
+
+
+def narrowest(table, suffix):
+    """Mean correlation over kinds of scorers at the narrowest step of the families whose names end in `suffix`."""
+    at = table[table["family"].str.endswith(suffix) & (table["kind"] != "text")]
+    steps = at["step"].astype(float)
+    return float(at.loc[steps == steps.groupby(at["family"]).transform("min"), "rho"].mean())
 
 
 def selection_panels(table):

@@ -169,7 +169,7 @@ def calibration(kinds, families, labels):
     import matplotlib.pyplot as plt
 
     order = kind_order(kinds["kind"])
-    fig, axes = plt.subplots(len(families), 1, figsize=(7.2, 2.35 * len(families) + 0.5), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(len(families), 1, figsize=(7.2, 2.35 * len(families) + 0.5), squeeze=False, sharey=False)
     for ax, family in zip(axes[:, 0], families, strict=True):
         at = kinds[kinds["family"].isin(["full", family])]
         rules = list(dict.fromkeys(at["rule"]))
@@ -191,7 +191,7 @@ def calibration(kinds, families, labels):
         ax.set_title(labels[family], fontsize=8, fontweight="normal")
     handles, names = axes[0, 0].get_legend_handles_labels()
     handles += [
-        plt.Rectangle((0, 0), 1, 1, fill=False, ls=":", lw=0.7),
+        plt.Rectangle((0, 0), 1, 1, facecolor="none", edgecolor="black", ls=":", lw=0.8),
         plt.Line2D([], [], marker="D", ls="", ms=4, mfc="white", mec="black"),
     ]
     names += ["equally good scorers (95 %)", "paper"]
@@ -254,7 +254,8 @@ def contrasts(verdicts):
         rows = table[at]
         ax.hlines(y[at], rows["lower"], rows["upper"], color=colour, lw=1.3)
         size = np.where(rows["level"] == "kind", 42, 18)
-        ax.scatter(rows["difference"], y[at], s=size, color=colour, marker="o", label=f"{name} ({at.sum()})", zorder=3)
+        ax.scatter(rows["difference"], y[at], s=size, color=colour, zorder=3)
+        ax.plot([], [], "o", ms=4, color=colour, label=name)
     ax.axvline(0, color="black", lw=0.8)
     names = [
         f"{kind_name(row.kind)}, mean" if row.level == "kind" else short(row.scorer, 46) for row in table.itertuples()
