@@ -495,7 +495,12 @@ TABLES = {
                 _float("gini", "1 - sum of squared label shares", low=0, high=1),
                 _float("pairwise_disagreement", "share of annotator pairs with different labels", low=0, high=1),
                 _float("minority_share", "1 - share of the commonest label", low=0, high=1),
-                _float("fleiss_disagreement", "1 - Fleiss' agreement of the item", low=0, high=1),
+                _float(
+                    "fleiss_agreement",
+                    "Fleiss' agreement of the item: share of annotator pairs that agree",
+                    low=0,
+                    high=1,
+                ),
                 _float("consensus", "ordinal consensus of Tastle and Wierman", low=0, high=1),
                 _float("valley_depth", "depth of the valley between two camps, in label shares", low=0, high=1),
                 _float("valley_p", "binomial test of that valley", low=0, high=1),
