@@ -232,3 +232,32 @@ def dominance(answers, labels, people, size, n_draws, weights, prompt_order, rng
         kind = "people" if arm in people else "model"
         rows.append((arm, kind, size, int((~np.isnan(values)).sum()), float(mean), float(lower), float(upper)))
     return pd.DataFrame(rows, columns=["arm", "kind", "n", "n_prompts", "dominant_share", "lower", "upper"])
+
+
+def headline(row, ledger):
+    """Title of a prompt's map: what holds, and how much the largest mode takes.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of ``07_prompts``.
+    ledger : pandas.DataFrame
+        The prompt's rows of ``07_modes``.
+    """
+    if ledger.empty:
+        return f"{row['n_answers']} answers, no modes"
+    largest = ledger.iloc[0]
+    return (
+        f"{row['n_supported']:.0f} of {row['n_modes']:.0f} modes hold; the largest, “{largest['keyphrases']}”, "
+        f"takes {largest['share']:.0%} of {row['n_answers']} answers"
+    )
+
+
+def dominance_headline(table, size):
+    """Title of the dominance figure: models beside people, by the best idea labels there are."""
+    at = table[table["ideas"] == table["ideas"].iat[-1]]
+    means = at.groupby("kind")["dominant_share"].mean()
+    if "model" not in means:
+        return f"Of {size} answers of people {means['people']:.0%} rest on the commonest idea"
+    beside = f"; of people's {means['people']:.0%}" if "people" in means else ""
+    return f"Of {size} answers of a model {means['model']:.0%} rest on its commonest idea{beside} (mean)"
