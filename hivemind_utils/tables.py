@@ -807,7 +807,7 @@ def write(frame, name, profile, stamp):
 
 
 def write_truth(frame, profile, name="ideas"):
-    """Write what the demo planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    """Write what the demo population planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
     with atomic(folder(profile) / "truth" / f"{name}.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 
