@@ -146,7 +146,7 @@ def open_endedness(degrees, alternatives, people):
         errors = [alternatives["share"] - alternatives["lower"], alternatives["upper"] - alternatives["share"]]
         ax.errorbar(x - 0.18, alternatives["share"], errors, fmt="none", ecolor="black", elinewidth=0.8)
         ax.bar(x + 0.18, alternatives["published"], width=0.36, fc="none", ec="#444444", lw=0.8, label="published")
-        ax.set_xticks(x, [textwrap.fill(a, 9) for a in alternatives["answer"]], fontsize=6.5)
+        ax.set_xticks(x, [textwrap.fill(a, 9) for a in alternatives["answer"]], fontsize=6)
         ax.set(ylabel="share of answers", xlabel="reasonable alternatives")
         ax.set_ylim(0, 1.25 * max(alternatives["upper"].max(), alternatives["published"].max()))
         ax.legend(loc="upper left", ncols=2, fontsize=6)
@@ -187,6 +187,8 @@ def taxonomy(table):
         if row is not None:
             ax.barh(y, row.share, color=colours[row.level], height=0.7)
             ax.plot([row.lower, row.upper], [y, y], color="black", lw=0.8)
+            if pd.notna(row.alpha):
+                ax.annotate(f"α {row.alpha:.2f}", (1, y), xycoords=("axes fraction", "data"), fontsize=5.5, va="center")
             if pd.notna(row.published):
                 ax.plot(row.published, y, "o", ms=4, mfc="white", mec="black", mew=0.8)
     labels = ax.set_yticks(range(len(rows)), [name for name, _ in rows], parse_math=False)
@@ -286,10 +288,10 @@ def trends(table):
             x = np.arange(len(groups)) + 0.5 * (k / max(1, len(kinds) - 1) - 0.5)
             errors = [rows["share"] - rows["lower"], rows["upper"] - rows["share"]]
             ax.errorbar(
-                x, rows["share"], errors, fmt="o-" if side == "month" else "o", ms=3, lw=0.8, color=colours[kind],
+                x, rows["share"], errors, fmt="o" if side == "model" else "o-", ms=3, lw=0.8, color=colours[kind],
                 label=kind, elinewidth=0.6,
             )  # fmt: skip
-        ax.set_xticks(range(len(groups)), [textwrap.fill(g, 14) for g in groups], rotation=30 if side == "month" else 0)
+        ax.set_xticks(range(len(groups)), [textwrap.fill(g, 14) for g in groups], rotation=0 if side == "model" else 30)
         ax.tick_params(labelsize=6)
         ax.set_title(f"by {side}", fontsize=7.5, fontweight="normal")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -89,7 +89,7 @@ def draw(logs, seed, n=None):
         row, message = _conversation(logs, i, n, message, defect, seed, rng)
         rows.append(row)
         truth.append({"conversation_id": row["conversation_hash"], "defect": defect} | message)
-    return rows, pd.DataFrame(truth)
+    return rows, pd.DataFrame(truth, dtype=object)
 
 
 def write(logs, folder, seed, n=None):

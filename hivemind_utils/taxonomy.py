@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 PUBLISHED_NOVEL = 314  # arXiv 2510.22954, section 3: new categories after cleaning
 PUBLISHED_AGREEMENT = 0.747  # people with the automatic labels; how it was measured is not told
 N_PUBLISHED = 26_070
+LEAST_GROUP = 10  # queries of a month or a model that are shown
 
 
 class Category(BaseModel):
@@ -175,6 +176,45 @@ def cooccurrence(categories, n_queries):
     table = pd.DataFrame([(*pair, n) for pair, n in together.items()], columns=["a", "b", "n"])
     table["expected"] = table["a"].map(counts) * table["b"].map(counts) / n_queries
     return table.assign(lift=table["n"] / table["expected"])
+
+
+def trends(categories, facts, time_unit, kinds):
+    """Share of some kinds among the queries of every time and of every model, with Wilson intervals.
+
+    Parameters
+    ----------
+    categories : pandas.DataFrame
+        Table ``03_categories``.
+    facts : pandas.DataFrame
+        query_id, timestamp (ISO), model; one row a labelled query, missing where not known.
+    time_unit : {"month", "quarter", "year"}
+    kinds : sequence of str
+        Categories wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        by (the time unit, or "model"), group, category, n_queries, share, lower, upper. Groups of fewer than
+        `LEAST_GROUP` queries are left out.
+    """
+    from scipy.stats import binomtest
+
+    periods = {"month": "M", "quarter": "Q", "year": "Y"}
+    if time_unit not in periods:
+        raise ValueError(f"`time_unit` must be one of {list(periods)}, but {time_unit!r} was passed.")
+    time = pd.to_datetime(facts["timestamp"], errors="coerce", utc=True).dt.tz_localize(None)
+    groups = {time_unit: time.dt.to_period(periods[time_unit]).astype(str).where(time.notna()), "model": facts["model"]}
+    having = {kind: set(categories.loc[categories["category"] == kind, "query_id"]) for kind in kinds}
+    rows = []
+    for by, group in groups.items():
+        for name, ids in facts.groupby(group.to_numpy(object))["query_id"]:
+            if len(ids) < LEAST_GROUP:
+                continue
+            for kind in kinds:
+                n = int(ids.isin(having[kind]).sum())
+                bound = binomtest(n, len(ids)).proportion_ci(method="wilson")
+                rows.append((by, name, kind, len(ids), n / len(ids), bound.low, bound.high))
+    return pd.DataFrame(rows, columns=["by", "group", "category", "n_queries", "share", "lower", "upper"])
 
 
 def stability(named, n_votes):
