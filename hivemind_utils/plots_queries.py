@@ -199,7 +199,7 @@ def taxonomy(table):
     for text in ax.get_yticklabels():
         text.set_horizontalalignment("left")
     longest = max(len(name) for name, _ in rows)
-    ax.tick_params(axis="y", length=0, pad=3.3 * longest)
+    ax.tick_params(axis="y", length=0, pad=3.55 * longest)
     top = max(table["upper"].max(), table["published"].max())
     ax.set(
         ylim=(len(rows) - 0.4, -0.6), xlim=(0, min(1, 1.06 * top)), xlabel="share of open-ended queries (○ published)"
@@ -209,7 +209,9 @@ def taxonomy(table):
 
 
 def cooccurrence(table, order):
-    """Heat map of lift: how much more often than by chance two kinds meet; counts written in.
+    """Heat map: how much more often than by chance two kinds meet; counts written in.
+
+    Half a query is added to both, so that pairs too rare to tell stay pale.
 
     Parameters
     ----------
@@ -224,7 +226,7 @@ def cooccurrence(table, order):
     lift, counts = np.full((size, size), np.nan), np.zeros((size, size), int)
     for row in table.itertuples():
         i, j = sorted((at[row.a], at[row.b]), reverse=True)
-        lift[i, j], counts[i, j] = np.log2(max(row.lift, 1 / 8)), row.n
+        lift[i, j], counts[i, j] = np.log2((row.n + 0.5) / (row.expected + 0.5)), row.n
     fig, ax = plt.subplots(figsize=(7.2, 1.6 + 0.23 * size))
     image = ax.imshow(lift[1:, :-1], cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
     for i in range(1, size):
@@ -233,7 +235,7 @@ def cooccurrence(table, order):
                 colour = "white" if abs(lift[i, j]) > 1.9 else "black"
                 ax.text(j, i - 1, counts[i, j], ha="center", va="center", fontsize=5.5, color=colour)
     ax.set_xticks(
-        range(size - 1), [textwrap.shorten(n, 26, placeholder="…") for n in names[:-1]], rotation=60, ha="right"
+        range(size - 1), [textwrap.shorten(n, 38, placeholder="…") for n in names[:-1]], rotation=60, ha="right"
     )
     ax.set_yticks(range(size - 1), names[1:])
     ax.tick_params(length=0, labelsize=6.5)
@@ -241,7 +243,7 @@ def cooccurrence(table, order):
         spine.set_visible(False)
     bar = fig.colorbar(image, ax=ax, shrink=0.7, pad=0.01, ticks=[-3, -2, -1, 0, 1, 2, 3])
     bar.ax.set_yticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"], fontsize=6.5)
-    bar.set_label("queries of both kinds / expected by chance", fontsize=7)
+    bar.set_label("(queries of both kinds + ½) / (expected + ½)", fontsize=7)
     return fig
 
 

@@ -70,7 +70,9 @@ def load(path):
             if spellings.setdefault(_key(spelling), entry["name"]) != entry["name"]:
                 raise ValueError(f"{spelling!r} stands for {spellings[_key(spelling)]!r} and for {entry['name']!r}.")
     columns = ["name", "level", "definition", "example", "published"]
-    return Taxonomy(pd.DataFrame(entries).reindex(columns=columns), spellings)
+    order = list(dict.fromkeys(entry["level"] for entry in entries))
+    leaves = pd.DataFrame(entries).reindex(columns=columns).sort_values("level", key=lambda c: c.map(order.index), kind="stable")
+    return Taxonomy(leaves.reset_index(drop=True), spellings)
 
 
 def clean_name(name):
