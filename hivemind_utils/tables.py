@@ -90,6 +90,12 @@ def _bounds(what="prompts resampled", prefix=""):
 
 
 _REDONE = "prompts resampled, selection redone in every draw"
+_FAILURE = (
+    Column("query_id", "str", "the query"),
+    Column("vote", "int", "number of the vote, from 0", low=0),
+    Column("reason", "str", "what was wrong with the answer"),
+    Column("raw", "str", "the answer as given", nullable=True),
+)
 
 TABLES = {
     table.name: table
@@ -175,12 +181,7 @@ TABLES = {
             "02_failures",
             "a label that could not be had",
             ("query_id", "vote"),
-            (
-                Column("query_id", "str", "the query"),
-                Column("vote", "int", "number of the vote, from 0", low=0),
-                Column("reason", "str", "what was wrong with the answer"),
-                Column("raw", "str", "the answer as given", nullable=True),
-            ),
+            _FAILURE,
         ),
         Table(
             "02_annotations",
@@ -193,6 +194,12 @@ TABLES = {
                 Column("alternatives", "str", "reasonable alternatives, as in Table 1", nullable=True),
                 Column("weight", "float", "queries of the set that the sampled query stands for", low=0),
             ),
+        ),
+        Table(
+            "03_failures",
+            "a label of kinds that could not be had",
+            ("query_id", "vote"),
+            _FAILURE,
         ),
         Table(
             "03_categories",
@@ -950,7 +957,7 @@ def write(frame, name, profile, stamp):
 
 
 def write_truth(frame, profile, name="ideas"):
-    """Write what the demo planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    """Write what the demo population planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
     with atomic(folder(profile) / "truth" / f"{name}.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 
