@@ -16,7 +16,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local figures $(NUMBERS) test check format lab bench gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local figures $(NUMBERS) report test check format lab bench gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -28,16 +28,20 @@ figures $(NUMBERS): $(READY)
 	@rules=$$($(PYTHON) -m hivemind_utils.run --rules --profile '$(PROFILE)') && \
 	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
 
+report: $(READY)  ## build report/PROFILE/index.html from what has run: figures, notebooks, claims, provenance
+	@$(PYTHON) -m hivemind_utils.report --profile '$(PROFILE)'
+
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY_DEV)  ## run the tests
 	$(PYTHON) -m pytest $(TESTS)
 
-check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs
+check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, links and commands of the documents
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
+	$(PYTHON) -m pytest -m "not slow" tests/test_documents.py
 
 format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 	$(PYTHON) -m ruff check --fix .
@@ -48,8 +52,8 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/similarity.py
 	$(PYTHON) benchmarks/encoder.py
 
-gallery:  ## copy the demo's figures to docs/gallery
-	mkdir -p docs/gallery && cp figures/demo/*.png docs/gallery/
+gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
+	@$(PYTHON) -m hivemind_utils.gallery
 
 setup: $(READY)  ## make .venv and install the locked requirements (with PYTHON=: into that Python)
 ifndef READY
@@ -90,7 +94,7 @@ LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-anno
 
 clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's
 	@name=$$(basename '$(PROFILE)' .yaml) && test -n "$$name" && \
-	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
+	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "report/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
 
 clean-all:
 	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet

@@ -1,7 +1,6 @@
 """Figures: finished tables in, a Figure out. No statistics here, no files."""
 
 import textwrap
-from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -98,7 +97,7 @@ def intra_heatmap(shares, models, colours):
         if 0 < edge < len(order):
             ax.axvline(edge, color="black", lw=1.2)
     ax.set(xlabel="", ylabel="mean similarity")
-    ax.set_xticks(np.arange(len(order)) + 0.5, map(_short, order), rotation=90, parse_math=False)
+    ax.set_xticks(np.arange(len(order)) + 0.5, map(short, order), rotation=90, parse_math=False)
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)
     for label, arm in zip(ax.get_xticklabels(), order, strict=True):
@@ -155,7 +154,7 @@ def rarefaction(curves):
     """Expected number of different answers against the number drawn, one line a group."""
     plt = _pyplot()
     fig, ax = plt.subplots(figsize=(3.5, 2.7))
-    palette = iter(style.FAMILY_COLOURS)
+    palette = iter(style.distinct(curves["group"].nunique()))
     largest = curves["n"].max()
     ax.plot([1, largest], [1, largest], color=style.MUTED, lw=0.7, ls=":")
     for name, at in curves.groupby("group"):
@@ -217,7 +216,8 @@ def by_prompt(table, largest=45):
     shown = shown.reset_index(drop=True)
     category = shown["category"].where(shown["category"].notna(), "category unknown")
     category = category.mask(shown["kind"] == "closed", "closed-ended")
-    palette = dict(zip(sorted(set(category)), cycle(style.FAMILY_COLOURS), strict=False))
+    names = sorted(set(category))
+    palette = dict(zip(names, style.distinct(len(names)), strict=True))
     height = max(2.0, 1.0 + 0.17 * len(shown))
     fig, axes = plt.subplots(
         1, 2 if len(known) else 1, figsize=(7.2, height), width_ratios=[1.9, 1][: 2 if len(known) else 1]
@@ -227,7 +227,7 @@ def by_prompt(table, largest=45):
     ax.barh(y, shown["mean_cosine"], color=[palette[c] for c in category], height=0.72)
     ax.hlines(y, shown["lower"], shown["upper"], color="black", lw=0.8)
     ax.set(xlabel="mean repetition", ylim=(len(shown) - 0.4, -0.6))
-    ax.set_yticks(y, [_short(text, 58) for text in shown["text"]], parse_math=False)
+    ax.set_yticks(y, [short(text, 58) for text in shown["text"]], parse_math=False)
     ax.tick_params(axis="y", labelsize=6, length=0)
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[c]) for c in palette]
     _plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
@@ -316,17 +316,19 @@ def model_pair_heatmap(values, tree, family, colours):
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(np.arange(n) + 0.5, map(_short, order), rotation=90, fontsize=6.5, parse_math=False)
+    ax.set_xticks(np.arange(n) + 0.5, map(short, order), rotation=90, fontsize=6.5, parse_math=False)
     ax.tick_params(axis="both", length=0)
     strip.imshow(np.array([_rgb(colours[family[a]]) for a in order])[:, None], aspect="auto", extent=(0, 1, n, 0))
     strip.set_xticks([])
-    strip.set_yticks(np.arange(n) + 0.5, map(_short, order), fontsize=6.5, parse_math=False)
+    strip.set_yticks(np.arange(n) + 0.5, map(short, order), fontsize=6.5, parse_math=False)
     strip.tick_params(length=0)
     for spine in strip.spines.values():
         spine.set_visible(False)
     if tree is not None:
         top = fig.add_subplot(grid[0, 1])
         dendrogram(tree, ax=top, color_threshold=0, above_threshold_color="#666666", no_labels=True)
+        for lines in top.collections:
+            lines.set_linewidth(0.6)
         top.set_axis_off()
     present = list(dict.fromkeys(family[a] for a in order))
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[f]) for f in sorted(present)]
@@ -369,7 +371,7 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
     ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"whole text, or ≥ {min_span_words} words in a row")
     ax.barh(y, table["exact"], color=style.ACCENT, height=0.75, label="whole text")
     ax.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
-    ax.set_yticks(y, [_short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
+    ax.set_yticks(y, [short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
     ax.set_xlabel("share of answers that another model gives too")
     ax.tick_params(axis="y", labelsize=6.5, length=0)
     fig.legend(loc="outside lower right", ncols=2)
@@ -418,10 +420,10 @@ def _arm_labels(table):
     for name in ("condition", "decoding"):
         if len(set(table[name]) - {"none"}) > 1:  # people have no decoding
             parts.append(table[name].mask(table[name].isin(["default", "none"]), ""))
-    return [_short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
+    return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-def _short(text, length=40):
+def short(text, length=40):
     """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -10,11 +10,13 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -251,7 +253,9 @@ def execute(name, spec, strict=False):
         "parameters": values,
         "inputs": {_relative(p): _digest(p) for p in inputs},
         "packages": _versions(),
+        "python": platform.python_version(),
         "git_commit": _commit(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "partial": partial,
         "figures": figures,
@@ -320,7 +324,7 @@ def _remove_stale_figures(profile, manifest, figures):
     """Remove what the last run of the notebook drew and this one did not: it would show other data."""
     old = json.loads(manifest.read_text(encoding="utf-8")).get("figures", []) if manifest.exists() else []
     for slug in set(old) - set(figures):
-        for suffix in ("png", "pdf", "csv", "html"):
+        for suffix in ("png", "pdf", "csv", "json", "html"):
             (tables.root() / "figures" / profile / f"{slug}.{suffix}").unlink(missing_ok=True)
 
 

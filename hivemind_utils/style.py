@@ -1,5 +1,6 @@
 """Two widths, one colour per model family, and `save`: the only way a figure reaches the disk."""
 
+import json
 import os
 import re
 import textwrap
@@ -9,6 +10,13 @@ from hivemind_utils import tables
 # Colour-blind-safe hues (after Okabe and Ito, and Tol's muted scheme); families take them in sorted order.
 FAMILY_COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#332288", "#999933", "#882255", "#44AA99",
+    "#661100", "#DDCC77", "#AA4499", "#117733", "#6E6E6E", "#F0E442",
+)  # fmt: skip
+# What DejaVu has no glyphs for (Chinese, Japanese, Korean, emoji) comes from the first of these that is installed.
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS", "Microsoft YaHei",
+    "Malgun Gothic", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Segoe UI Symbol", "Unifont",
 )  # fmt: skip
 HUMAN_COLOUR = "#222222"
 ACCENT, MUTED = "#0072B2", "#8A8F98"
@@ -40,8 +48,35 @@ def use():
             "figure.constrained_layout.use": True,
             "pdf.fonttype": 42,
             "font.size": 8,
+            "font.family": fonts(),
         },
     )
+
+
+def fonts():
+    """Families to draw text with: DejaVu, then what is installed of `FALLBACK_FONTS`.
+
+    Without any of them, a character that DejaVu lacks is a box in the figure; the CSV beside it has the text.
+    """
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+
+
+def distinct(n):
+    """Give `n` different colours: `FAMILY_COLOURS`, then the same again, each time lighter.
+
+    Returns
+    -------
+    list of str
+        Hexadecimal colours.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    rounds = [1 - 0.5**k for k in range(-(-n // len(FAMILY_COLOURS)))]  # share of white
+    lighter = [to_hex([c + (1 - c) * white for c in to_rgb(hue)]) for white in rounds for hue in FAMILY_COLOURS]
+    return lighter[:n]
 
 
 def size(width, ratio=0.68):
@@ -65,7 +100,7 @@ def family_colours(models):
     """
     people = set(models.loc[models["kind"] == "human", "family"])
     families = sorted(set(models["family"]) - people)
-    colours = {family: FAMILY_COLOURS[i % len(FAMILY_COLOURS)] for i, family in enumerate(families)}
+    colours = dict(zip(families, distinct(len(families)), strict=True))
     return colours | dict.fromkeys(people, HUMAN_COLOUR)
 
 
@@ -78,6 +113,8 @@ def title(fig, text):
 
 def save(fig, slug, table, *, profile, stamp, caption=""):
     """Write ``figures/<profile>/<slug>`` as PDF, PNG and CSV of the plotted numbers, the source printed on it.
+
+    What is printed around the picture (title, caption, source) goes to ``<slug>.json``, which the report reads.
 
     Parameters
     ----------
@@ -118,6 +155,14 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
             fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
     with tables.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
+    printed = {
+        "title": " ".join(fig.get_suptitle().split()),
+        "caption": caption,
+        "source": source_line(stamp),
+        "partial": stamp.get("partial"),
+    }
+    with tables.atomic(folder / f"{slug}.json") as temporary:
+        temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _note(slug)
 
 

@@ -67,9 +67,171 @@ _INTERVAL = (
     _cosine("upper", "upper 95 % bound, prompts resampled", nullable=True),
 )
 
+_ITEM = Column("item_id", "str", "the rated response or pair")
+_ITEM_KIND = Column("items", "str", "ratings of one response, or of pairs", allowed=("absolute", "pairs"))
+_SCORER = Column("scorer", "str", "name of the scorer")
+_SCORER_KIND = Column("kind", "str", "kind of scorer: lm, reward, judge, or what an import says")
+_RULE = Column("rule", "str", "the subset")
+_RULE_FAMILY = Column("family", "str", "grid the rule belongs to")
+_LABEL = (
+    _ITEM,
+    Column("slot", "int", "place of the annotator: within a form, or among all", low=0),
+    Column("annotator", "str", "id of the person, where known", nullable=True),
+    Column("label", "float", "the label; names of categories are numbered from 0"),
+)
+
+
+def _float(name, meaning, low=None, high=None):
+    return Column(name, "float", meaning, nullable=True, low=low, high=high)
+
+
+def _bounds(what="prompts resampled", prefix=""):
+    return tuple(_float(f"{prefix}{side}", f"{side} 95 % bound, {what}") for side in ("lower", "upper"))
+
+
+_REDONE = "prompts resampled, selection redone in every draw"
+
 TABLES = {
     table.name: table
     for table in (
+        Table(
+            "01_queries",
+            "a first user message kept by the filter",
+            ("query_id",),
+            (
+                Column("query_id", "str", "hash of conversation_id and text; a number is added where both repeat"),
+                Column("conversation_id", "str", "id as given, or a hash of the text", nullable=True),
+                Column("text", "str", "the first user message, stripped"),
+                Column("n_chars", "int", "length of text, code points", low=1),
+                Column("model", "str", "model it was addressed to", nullable=True),
+                Column("language", "str", "language of the conversation, as given", nullable=True),
+                Column("timestamp", "str", "time of the conversation, ISO 8601, UTC", nullable=True),
+            ),
+        ),
+        Table(
+            "01_waterfall",
+            "a filter rule, in the order applied",
+            ("step",),
+            (
+                Column("step", "int", "position, from 0", low=0),
+                Column("rule", "str", "name of the rule"),
+                Column("rows_in", "int", "rows before it", low=0),
+                Column("rows_out", "int", "rows after it", low=0),
+                Column("note", "str", "what the rule asks, or why it removed nothing"),
+                Column("published", "int", "rows the paper reports after this rule", nullable=True, low=0),
+            ),
+        ),
+        Table(
+            "01_bad_rows",
+            "a reason why rows could not be judged",
+            ("reason",),
+            (
+                Column("reason", "str", "the first that holds"),
+                Column("n_rows", "int", "rows", low=1),
+                Column("example", "str", "conversation_id of one of them", nullable=True),
+            ),
+        ),
+        Table(
+            "01_duplicates",
+            "a message removed as a repeat",
+            ("query_id",),
+            (
+                Column("query_id", "str", "the message removed"),
+                Column("kept_id", "str", "the message it repeats, or the first of the same user"),
+                Column("rule", "str", "the rule that removed it"),
+                Column("text", "str", "the message removed"),
+            ),
+        ),
+        Table(
+            "01_sensitivity",
+            "a bound of a rule at one value, all other rules as set",
+            ("bound", "value"),
+            (
+                Column("bound", "str", "the bound that moves, or `rule left out`"),
+                Column("value", "str", "its value"),
+                Column("n_queries", "int", "messages kept", low=0),
+                Column("is_used", "bool", "the value the run uses"),
+            ),
+        ),
+        Table(
+            "02_open_ended",
+            "a labelled query",
+            ("query_id",),
+            (
+                Column("query_id", "str", "as in 01_queries, where the filter kept the query"),
+                Column("conversation_id", "str", "conversation of the query", nullable=True),
+                Column("original", "str", "the query as asked"),
+                Column("revised", "str", "minimal rewrite; the original where none was given"),
+                Column("response_type", "str", "majority of the votes", allowed=("open", "closed", "dropped")),
+                Column("why_dropped", "str", "why a query is neither open nor closed", nullable=True),
+                _share("open_share", "share of valid votes that call the query open-ended", nullable=True),
+                Column("n_votes", "int", "valid votes", low=0),
+                Column("labeller", "str", "model, or file the labels come from"),
+                Column("raw", "str", "the answers as given, a JSON list, one a vote"),
+                _cosine("rewrite_cosine", "original and rewrite, embedded", nullable=True),
+            ),
+        ),
+        Table(
+            "02_failures",
+            "a label that could not be had",
+            ("query_id", "vote"),
+            (
+                Column("query_id", "str", "the query"),
+                Column("vote", "int", "number of the vote, from 0", low=0),
+                Column("reason", "str", "what was wrong with the answer"),
+                Column("raw", "str", "the answer as given", nullable=True),
+            ),
+        ),
+        Table(
+            "02_annotations",
+            "an annotator's answers about one query",
+            ("query_id", "annotator"),
+            (
+                Column("query_id", "str", "the query"),
+                Column("annotator", "str", "who answered"),
+                Column("open_ended", "bool", "more than one answer would do", nullable=True),
+                Column("alternatives", "str", "reasonable alternatives, as in Table 1", nullable=True),
+                Column("weight", "float", "queries of the set that the sampled query stands for", low=0),
+            ),
+        ),
+        Table(
+            "03_categories",
+            "a category of a query",
+            ("query_id", "category"),
+            (
+                Column("query_id", "str", "as in 02_open_ended"),
+                Column("category", "str", "leaf of the taxonomy, or merged name of a new category"),
+                Column("level", "str", "top level of the taxonomy; `new` for a new category"),
+                Column("kind", "str", "in the taxonomy, or not", allowed=("predefined", "new")),
+                _share("vote_share", "share of the query's valid votes that name the category"),
+            ),
+        ),
+        Table(
+            "03_shares",
+            "a category with its share of queries",
+            ("category",),
+            (
+                Column("category", "str", "leaf of the taxonomy"),
+                Column("level", "str", "top level"),
+                Column("n", "int", "queries labelled so", low=0),
+                _share("share", "share of labelled queries; a query may have several"),
+                _share("lower", "lower 95 % bound (Wilson)"),
+                _share("upper", "upper 95 % bound (Wilson)"),
+                _share("published", "share in the paper", nullable=True),
+                Column("alpha", "float", "Krippendorff's alpha between votes", nullable=True, high=1),
+            ),
+        ),
+        Table(
+            "03_novel",
+            "a name of a category that is not in the taxonomy: the log of merges",
+            ("name",),
+            (
+                Column("name", "str", "the name as cleaned"),
+                Column("n", "int", "queries it was given to", low=1),
+                Column("merged", "str", "name of its group: the member nearest to all others"),
+                _cosine("cosine", "of the name with its group's name"),
+            ),
+        ),
         Table(
             "04_prompts",
             "a prompt shown to models",
@@ -371,6 +533,218 @@ TABLES = {
                 Column("n_prompts", "int", "prompts with enough answers", low=1),
             ),
         ),
+        Table("08_ratings", "one annotator's rating of one response", ("item_id", "slot"), _LABEL),
+        Table(
+            "08_pairs", "one annotator's label of one pair; above 0: the first is better", ("item_id", "slot"), _LABEL
+        ),
+        Table(
+            "08_items",
+            "a rated response or pair",
+            ("item_id",),
+            (
+                _ITEM,
+                _ITEM_KIND,
+                _ID,
+                Column("prompt", "str", "text of the prompt", nullable=True),
+                Column("response_1", "str", "the response, or the first of the pair", nullable=True),
+                Column("response_2", "str", "the second of the pair", nullable=True),
+                Column("response_1_id", "str", "hash of prompt and response", nullable=True),
+                Column("response_2_id", "str", "the same of the second", nullable=True),
+                Column("form_id", "str", "form the item stood on", nullable=True),
+                Column("n", "int", "labels", low=1),
+                _float("mean", "mean label; empty for categories"),
+                _float("sd", "standard deviation of the labels (sample)", low=0),
+                _float("entropy_bits", "entropy of the labels, plug-in, bits", low=0),
+                _float("entropy_corrected_bits", "the same with the Miller-Madow correction", low=0),
+                _float("entropy_normalised", "entropy / its maximum", low=0, high=1),
+                _float("entropy_grouped_bits", "entropy of labels grouped {1,2}, {3}, {4,5}", low=0),
+                _float("gini", "1 - sum of squared label shares", low=0, high=1),
+                _float("pairwise_disagreement", "share of annotator pairs with different labels", low=0, high=1),
+                _float("minority_share", "1 - share of the commonest label", low=0, high=1),
+                _float("fleiss_disagreement", "1 - Fleiss' agreement of the item", low=0, high=1),
+                _float("consensus", "ordinal consensus of Tastle and Wierman", low=0, high=1),
+                _float("valley_depth", "depth of the valley between two camps, in label shares", low=0, high=1),
+                _float("valley_p", "binomial test of that valley", low=0, high=1),
+                Column(
+                    "disagreement",
+                    "str",
+                    "camps; contested without camps; the rest",
+                    allowed=("split", "noisy", "agreed"),
+                ),
+                _float("n_ties", "labels that call a pair a tie", low=0),
+                _float("agreement", "pairs: max(n+ + n0/2, n- + n0/2) / n", low=0.5, high=1),
+            ),
+        ),
+        Table(
+            "08_excluded",
+            "a label that was not used",
+            ("items", "input_row", "excerpt"),
+            (
+                _ITEM_KIND,
+                Column("input_row", "int", "row of the input, from 0", low=0),
+                Column("reason", "str", "why it was left out"),
+                Column("excerpt", "str", "item, annotator and label, as JSON"),
+            ),
+        ),
+        Table(
+            "08_agreement",
+            "a measure of agreement, over all items or within a prompt",
+            ("items", "measure", "prompt_id"),
+            (
+                _ITEM_KIND,
+                Column("measure", "str", "alpha_nominal, alpha_ordinal, alpha_interval, split_half, spearman_brown"),
+                Column("prompt_id", "str", "the prompt; `all` for all items"),
+                _float("value", "the measure", high=1),
+                *_bounds(),
+                Column("n_items", "int", "items", low=1),
+            ),
+        ),
+        Table(
+            "08_reliability",
+            "(kind of items, k): the correlation of two groups of k annotators",
+            ("items", "n_annotators"),
+            (
+                _ITEM_KIND,
+                Column("n_annotators", "int", "k, annotators whose mean is taken", low=1),
+                _float("reliability", "correlation of the means of two disjoint groups, mean over splits"),
+                *_bounds("over splits"),
+                _float("predicted", "Spearman-Brown from one annotator"),
+            ),
+        ),
+        Table(
+            "08_annotators",
+            "a person whose identity is recoverable",
+            ("items", "annotator"),
+            (
+                _ITEM_KIND,
+                Column("annotator", "str", "id of the person"),
+                _float("severity", "mean distance to others on the same items, units of the scale; below 0 is severe"),
+                Column("n_labels", "int", "labels", low=1),
+            ),
+        ),
+        Table(
+            "09_scores",
+            "one scorer's score of one rated item; of a pair, first minus second",
+            ("item_id", "scorer"),
+            (
+                _ITEM,
+                _SCORER,
+                _SCORER_KIND,
+                Column("door", "str", "how the score came: import, judge, transformers, completions, text"),
+                Column("score", "float", "the score, in the scorer's own unit"),
+                Column("distribution", "str", "shares of the scale's values, JSON, where there are any", nullable=True),
+            ),
+        ),
+        Table(
+            "09_excluded",
+            "a score that was not used, or is missing",
+            ("scorer", "item_id", "reason"),
+            (
+                _SCORER,
+                Column("item_id", "str", "the item, or what stood in its place"),
+                Column("reason", "str", "why"),
+            ),
+        ),
+        Table(
+            "09_calibration",
+            "(kind of items, scorer, subset rule)",
+            ("items", "scorer", "rule"),
+            (
+                _ITEM_KIND,
+                _SCORER,
+                _SCORER_KIND,
+                _RULE,
+                _RULE_FAMILY,
+                Column("n", "int", "items of the subset the scorer has", low=0),
+                _float("rho", "Spearman correlation with the human mean, items pooled", -1, 1),
+                *_bounds(_REDONE),
+                _float("pearson", "Pearson correlation", -1, 1),
+                _float("within", "Spearman correlation within prompts, mean", -1, 1),
+                *_bounds(prefix="within_"),
+                _float("expected", "what range restriction alone predicts: mean of an equally good scorer", -1, 1),
+                _float("null_lower", "2.5 % quantile of equally good scorers", -1, 1),
+                _float("null_upper", "97.5 % quantile of equally good scorers", -1, 1),
+                _float("permuted", "mean after shuffling among items of equal human mean", -1, 1),
+                _float("permutation_p", "share of such shuffles with a correlation as low", 0, 1),
+                _float("random_lower", "2.5 % quantile of random subsets of that size", -1, 1),
+                _float("random_upper", "97.5 % quantile of random subsets of that size", -1, 1),
+            ),
+        ),
+        Table(
+            "09_kinds",
+            "(kind of items, kind of scorer, subset rule): the unweighted mean over scorers",
+            ("items", "kind", "rule"),
+            (
+                _ITEM_KIND,
+                _SCORER_KIND,
+                _RULE,
+                _RULE_FAMILY,
+                Column("n", "int", "items of the subset", low=0),
+                Column("n_scorers", "int", "scorers averaged", low=1),
+                _float("rho", "mean of their Spearman correlations", -1, 1),
+                *_bounds(_REDONE),
+                _float("within", "mean of their correlations within prompts", -1, 1),
+                _float("expected", "what range restriction alone predicts", -1, 1),
+                _float("null_lower", "mean of the scorers' lower null bounds", -1, 1),
+                _float("null_upper", "mean of the scorers' upper null bounds", -1, 1),
+                _float("crossed", "items chosen by one half of the annotators, compared with the other", -1, 1),
+                _float("half_panel", "items chosen by and compared with the same half", -1, 1),
+                _float("people", "the other half's mean as if it were a scorer: the human ceiling", -1, 1),
+                _float("published", "the paper's value", -1, 1),
+            ),
+        ),
+        Table(
+            "09_verdicts",
+            "the verdict on a scorer, or on the mean of a kind",
+            ("items", "level", "scorer"),
+            (
+                _ITEM_KIND,
+                Column("level", "str", "one scorer, or the mean over a kind", allowed=("kind", "scorer")),
+                _SCORER,
+                _SCORER_KIND,
+                Column("n", "int", "contested items", low=0),
+                _float("rho_full", "correlation over all items", -1, 1),
+                _float("rho_contested", "correlation on the contested third", -1, 1),
+                _float("expected", "what range restriction alone predicts there", -1, 1),
+                _float("difference", "primary contrast: slope on contested items - slope on the rest"),
+                *_bounds("jackknife over prompts"),
+                _float("p_value", "one-sided p-value of the contrast", 0, 1),
+                _float("p_holm", "the same, Holm-adjusted within its family", 0, 1),
+                _float("acquittal_lower", "lower 95 % bound of rho_contested - expected / 2"),
+                Column(
+                    "verdict",
+                    "str",
+                    "three-way verdict",
+                    allowed=("convicted", "acquitted", "undecided", "not testable"),
+                ),
+            ),
+        ),
+        Table(
+            "09_soft",
+            "(scorer, measure): its distribution, or its order of pairs, against people's",
+            ("items", "scorer", "measure"),
+            (
+                _ITEM_KIND,
+                _SCORER,
+                _SCORER_KIND,
+                Column("measure", "str", "what is measured"),
+                _float("value", "mean over items"),
+                *_bounds(),
+                Column("n", "int", "items", low=0),
+            ),
+        ),
+        Table(
+            "09_pluralism",
+            "a scorer's taste for the typical answer",
+            ("scorer",),
+            (
+                _SCORER,
+                _SCORER_KIND,
+                _float("coefficient", "score on typicality beside human mean and length, standard deviations"),
+                *_bounds("jackknife over prompts"),
+                Column("n", "int", "items", low=0),
+            ),
+        ),
     )
 }
 
@@ -498,9 +872,9 @@ def write(frame, name, profile, stamp):
         pq.write_table(table, temporary, compression="zstd")
 
 
-def write_truth(frame, profile):
-    """Write what the demo population planted as ``data/<profile>/truth/ideas.parquet``: for tests, not notebooks."""
-    with atomic(folder(profile) / "truth" / "ideas.parquet") as temporary:
+def write_truth(frame, profile, name="ideas"):
+    """Write what the demo planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    with atomic(folder(profile) / "truth" / f"{name}.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 
 

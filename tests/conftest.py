@@ -1,5 +1,6 @@
-"""A copy of the project in which the pipeline may write."""
+"""Copies of the project in which the pipeline may write, and one in which it has run on the fixture profile."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,18 +13,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Project:
-    """A copy of the tree; `make` runs its Makefile with the Python of the tests."""
+    """A copy of the tree, made unless it is there; `make` runs its Makefile with the Python of the tests."""
 
     def __init__(self, folder):
         self.folder = folder
+        if (folder / "Makefile").exists():
+            return
         for name in ("Makefile", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
         for name in ("notebooks", "params", "hivemind_utils"):
             shutil.copytree(
                 ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
             )
-        (folder / "data" / "demo").mkdir(parents=True)
-        shutil.copy(ROOT / "data" / "demo" / "population.yaml", folder / "data" / "demo")
+        shutil.copytree(ROOT / "data" / "reference", folder / "data" / "reference")
+        (folder / "data" / "demo").mkdir()
+        for file in (ROOT / "data" / "demo").glob("*.yaml"):
+            shutil.copy(file, folder / "data" / "demo")
 
     def make(self, *arguments, check=True):
         """Run make; returns the finished process with its output as text."""
@@ -41,3 +46,20 @@ class Project:
 def make_project(tmp_path_factory):
     """Call it for a fresh copy of the project."""
     return lambda: Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def fixture_run(tmp_path_factory, worker_id):
+    """A project in which every notebook has run on the fixture profile, once for all workers; leave it as it is."""
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "fixture-run"
+    shared.mkdir(exist_ok=True)
+    with FileLock(f"{shared}.lock"):
+        project, log = Project(shared), shared / "make.json"
+        if not log.exists():
+            done = project.make("figures", "PROFILE=fixture")
+            log.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    project.log = json.loads(log.read_text())
+    return project

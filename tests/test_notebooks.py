@@ -109,34 +109,6 @@ def test_every_table_has_a_notebook_that_writes_it():
     assert {table.number for table in tables.TABLES.values()} <= numbers
 
 
-def test_the_readme_example_is_a_valid_profile(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(example, encoding="utf-8")
-    (tmp_path / "answers.csv").write_text("prompt,model,answer\nWhy?,volunteers,Because.\n", encoding="utf-8")
-    profile = run.load_profile(tmp_path / "mine.yaml")
-    values = run.resolve(profile, run.inspect("04_generate"))
-    assert run.input_files(run.inspect("04_generate"), values) == [tmp_path / "answers.csv"]
-    assert profile.run == ("04", "05", "06") and values["columns"] == {"response": "answer"}
-
-
-def test_every_file_the_documents_link_to_exists():
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"):
-        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / link).exists(), f"{document.name} links to {link}"
-
-
-def test_every_make_target_the_documents_name_exists():
-    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        named = set(
-            re.findall(
-                r"make ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|```.*?```", document.read_text("utf-8"), re.S))
-            )
-        )
-        assert named and named <= known, named - known
-
-
 def test_environment_yml_names_python_pip_and_make_only():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert [re.split(r"[<>=]", package)[0] for package in environment["dependencies"]] == ["python", "pip", "make"]

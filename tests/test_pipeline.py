@@ -21,13 +21,6 @@ FIGURES = {
 RUNS = sorted(FIGURES)
 
 
-@pytest.fixture(scope="module")
-def fixture_run(make_project):
-    project = make_project()
-    project.log = project.make("figures", "PROFILE=fixture")
-    return project
-
-
 @pytest.fixture
 def inside(fixture_run, monkeypatch):
     monkeypatch.chdir(fixture_run.folder)
@@ -36,7 +29,7 @@ def inside(fixture_run, monkeypatch):
 
 class TestFixtureProfile:
     def test_one_progress_line_a_notebook_with_its_time(self, fixture_run):
-        lines = [line.split() for line in fixture_run.log.stdout.splitlines()]
+        lines = [line.split() for line in fixture_run.log["stdout"].splitlines()]
         assert sorted(line[0] for line in lines) == RUNS
         assert all(line[3] == "s" and float(line[2]) > 0 for line in lines)
 
@@ -54,6 +47,7 @@ class TestFixtureProfile:
         slugs = {path.stem for path in folder.glob("*.png")}
         assert slugs == set().union(*FIGURES.values())
         for slug in slugs:
+            assert set(json.loads((folder / f"{slug}.json").read_text())) == {"title", "caption", "source", "partial"}
             assert (folder / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
             assert (folder / f"{slug}.pdf").read_bytes().startswith(b"%PDF")
             assert len(pd.read_csv(folder / f"{slug}.csv"))

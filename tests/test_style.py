@@ -1,5 +1,7 @@
 """The house style: sizes, colours, and what `save` writes and prints."""
 
+import json
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -42,21 +44,28 @@ def some_models(families, people=()):
 # ------------------------------------------------------------------------------------------------------------ saving
 
 
-def test_save_writes_three_files_in_the_profiles_folder(project):
+def test_save_writes_picture_numbers_and_what_is_printed_around_them(project):
     fig, table = a_figure()
-    style.save(fig, "lines", table, profile="mine", stamp=SIMULATED)
+    style.title(fig, "A finding that is so long that it must be wrapped to the width of one column of a paper")
+    style.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": "b lacks 1"}, caption="n = 2")
     files = {path.suffix: path for path in (project / "figures" / "mine").iterdir()}
-    assert sorted(path.name for path in files.values()) == ["lines.csv", "lines.pdf", "lines.png"]
+    assert sorted(path.name for path in files.values()) == ["lines.csv", "lines.json", "lines.pdf", "lines.png"]
     assert files[".pdf"].read_bytes().startswith(b"%PDF")
     assert files[".png"].read_bytes().startswith(b"\x89PNG")
     assert files[".csv"].read_text() == "x,y\n0,0\n1,0.333333\n"
+    assert json.loads(files[".json"].read_text()) == {
+        "title": "A finding that is so long that it must be wrapped to the width of one column of a paper",
+        "caption": "n = 2",
+        "source": "source: imported · NoveltyBench · encoder minilm",
+        "partial": "b lacks 1",
+    }
 
 
 def test_equal_figures_are_equal_files(project):
     for profile in ("one", "two"):
         fig, table = a_figure()
         style.save(fig, "lines", table, profile=profile, stamp=SIMULATED)
-    for suffix in ("pdf", "png", "csv"):
+    for suffix in ("pdf", "png", "csv", "json"):
         one, two = ((project / "figures" / profile / f"lines.{suffix}").read_bytes() for profile in ("one", "two"))
         assert one == two, suffix
 
@@ -139,10 +148,10 @@ def test_use_sets_the_house_style():
     assert not plt.rcParams["axes.spines.top"]
 
 
-def test_ten_families_have_ten_colours_and_people_their_own():
-    families = [f"family {i}" for i in range(10)]
+def test_every_family_has_a_colour_of_its_own_and_people_theirs():
+    families = [f"family {i:02}" for i in range(40)]
     colours = style.family_colours(some_models(families, ["people"]))
-    assert len(set(colours.values())) == 11
+    assert len(set(colours.values())) == 41
     assert colours["people"] == style.HUMAN_COLOUR
     assert set(colours) == {*families, "people"}
 
@@ -152,10 +161,18 @@ def test_family_colours_do_not_depend_on_the_order_of_rows():
     assert style.family_colours(models[::-1]) == style.family_colours(models)
 
 
-def test_more_families_than_colours_are_still_coloured():
-    colours = style.family_colours(some_models([f"family {i:02}" for i in range(23)]))
-    assert len(colours) == 23
-    assert colours["family 00"] == colours["family 10"]
+@pytest.mark.parametrize("n", [0, 1, 16, 17, 48])
+def test_distinct_colours_are_distinct_and_begin_with_the_palette(n):
+    colours = style.distinct(n)
+    assert len(set(colours)) == len(colours) == n
+    assert [c.upper() for c in colours[:16]] == list(style.FAMILY_COLOURS[:n])
+
+
+def test_only_installed_fonts_stand_in_for_missing_characters(monkeypatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [font_manager.FontEntry(name="Unifont")])
+    assert style.fonts() == ["DejaVu Sans", "Unifont"]
 
 
 # ------------------------------------------------------------------------------------------------------------- titles
