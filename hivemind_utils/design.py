@@ -114,27 +114,29 @@ def write_sheet(prompts, path):
         sheet.to_csv(temporary, index=False)
 
 
-def choose_models(registry, names=None, where=None):
+def choose_models(registry, names=None):
     """Choose models by name or by a condition on the registry.
 
     Parameters
     ----------
     registry : DataFrame
         ``data/reference/models.csv`` or a file like it, with at least model and litellm_id.
-    names : list of str, optional
-        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does.
-    where : str, optional
-        A condition, such as ``main25`` or ``open_weights and size_b < 10``; used where no names are given.
+    names : list of str, or str, optional
+        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does; or a
+        condition on the registry's columns, such as ``main25`` or ``open_weights and size_b < 10``. Default: all.
 
     Returns
     -------
     DataFrame
         Rows of the registry, in the order of the names.
     """
-    if names is None:
-        chosen = registry.query(where) if where else registry
+    if names is None or isinstance(names, str):
+        try:
+            chosen = registry if names is None else registry.query(names)
+        except (NameError, SyntaxError) as error:  # pandas: a column that there is not, or no expression
+            raise ValueError(f"`models` is no condition on {list(registry)}: {names!r} ({error}).") from None
         if chosen.empty:
-            raise ValueError(f"No model of the registry satisfies {where!r}; its columns are {list(registry)}.")
+            raise ValueError(f"No model of the registry satisfies {names!r}; its columns are {list(registry)}.")
         return chosen.reset_index(drop=True)
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
@@ -147,6 +149,17 @@ def choose_models(registry, names=None, where=None):
         found = registry[(registry["model"] == name) | (registry["litellm_id"] == name)].head(1)
         rows.append(pd.DataFrame({"model": [name], "litellm_id": [name]}) if found.empty else found)
     return pd.concat(rows, ignore_index=True).reindex(columns=registry.columns)
+
+
+def answer_files(paths):
+    """Files of answers that a parameter names, patterns and folders expanded; none where models are to be asked."""
+    paths = [paths] if isinstance(paths, str) else paths or []
+    return [file for path in paths for file in tables.expand(tables.root() / path)]
+
+
+def no_cells():
+    """Return a frame of cells for a study that asks nobody."""
+    return pd.DataFrame(columns=CELL_COLUMNS)
 
 
 def read_registry(path):

@@ -125,6 +125,11 @@ class Outcome:
     failures: dict
     unsupported: dict
 
+    def why_missing(self, request):
+        """Why answers of a request are missing."""
+        refused = self.unsupported.get(request.model)
+        return self.failures.get(request.model) or refused or "interrupted; run again"
+
     @property
     def partial(self):
         """What is missing and why, in a sentence; None where nothing is."""
@@ -252,7 +257,7 @@ def price(model, prices=None):
         return cost_in / 1e6, cost_out / 1e6
     if _provider_name(model) == SIMULATED:
         return 0.0, 0.0
-    found = _litellm().model_cost.get(model) or _litellm().model_cost.get(model.partition("/")[2]) or {}
+    found = litellm().model_cost.get(model) or litellm().model_cost.get(model.partition("/")[2]) or {}
     cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
     return None if cost_in is None or cost_out is None else (cost_in, cost_out)
 
@@ -477,7 +482,7 @@ class _Run:
             started, task = time.monotonic(), asyncio.current_task()
             self.in_flight.add(task)
             try:
-                reply = await _litellm().acompletion(**arguments)
+                reply = await litellm().acompletion(**arguments)
             except Exception as error:  # litellm raises many classes; the status decides
                 delay = self._after(error, job, gate, attempt, arguments)
                 if delay is None:
@@ -701,7 +706,7 @@ def _is_about_decoding(error, parameters):
 
 def _todo(model, status):
     if status == 401:
-        missing = _litellm().validate_environment(model=model)["missing_keys"]
+        missing = litellm().validate_environment(model=model)["missing_keys"]
         name = " and ".join(missing) or f"{_provider_name(model).upper()}_API_KEY"
         return f"Set the right {name} in the environment and run again."
     return {
@@ -752,7 +757,8 @@ def _storable(text):
 
 
 @functools.cache
-def _litellm():
+def litellm():
+    """Import litellm, which takes seconds, set up so that it is silent, asks nobody for prices and drops nothing."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
     import litellm
 
@@ -774,7 +780,7 @@ def _provider_name(model):
     if model.startswith(provider.PREFIX):
         return SIMULATED
     try:
-        return _litellm().get_llm_provider(model)[1]
+        return litellm().get_llm_provider(model)[1]
     except Exception as error:  # litellm raises BadRequestError for a name it does not know
         raise ValueError(
             f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
@@ -785,7 +791,7 @@ def _provider_name(model):
 @functools.cache
 def _supports(model, parameter):
     name = _provider_name(model)
-    known = _litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
+    known = litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
     return known is None or parameter in known
 
 

@@ -768,6 +768,11 @@ def path(name, profile):
     return folder(profile) / f"{name}.parquet"
 
 
+def store_path(number, profile):
+    """Path of the store in which a notebook of a profile keeps what models answered."""
+    return folder(profile) / "store" / f"{number}.sqlite"
+
+
 def expand(path):
     """Files that a path stands for: itself, the matches of a pattern in its last part, or the files of a folder.
 
