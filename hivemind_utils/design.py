@@ -27,8 +27,8 @@ def read_prompts(paths, columns=None):
     ----------
     paths : str, Path or list of them
         CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, kind, parent_id,
-        category, open_endedness, and ``keep`` (rows with "no" are left out: the sheet of a human check). An address such
-        as ``hf://datasets/<owner>/<name>@~parquet/default/train`` is read from the Hugging Face hub.
+        category, open_endedness, and ``keep`` (rows with "no" are left out: the sheet of a human check). An address,
+        such as ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
     columns : dict of str to str, optional
         Our name of a column: the name in the files, where they have it.
 
@@ -48,8 +48,9 @@ def read_prompts(paths, columns=None):
         if "keep" in frame:
             frame = frame[~frame["keep"].astype(str).str.strip().str.lower().isin(["no", "n", "0", "false"])]
         frames.append(frame)
-    prompts = pd.concat(frames, ignore_index=True).reindex(columns=PROMPT_COLUMNS)
-    prompts = prompts[prompts["prompt"].fillna("").str.strip() != ""].drop_duplicates("prompt", ignore_index=True)
+    prompts = pd.concat(frames, ignore_index=True).reindex(columns=PROMPT_COLUMNS).astype(object)
+    prompts = prompts.mask(prompts.isna() | prompts.apply(lambda column: column.astype(str).str.strip() == ""), None)
+    prompts = prompts.dropna(subset="prompt").drop_duplicates("prompt", ignore_index=True)
     own = prompts["prompt"].map(lambda text: responses.text_hash(text))
     prompts["prompt_id"] = prompts["prompt_id"].where(prompts["prompt_id"].notna(), own).astype(str)
     by_parent = np.where(prompts["parent_id"].notna(), "paraphrase", "original")

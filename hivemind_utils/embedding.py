@@ -404,8 +404,8 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     if missing and encoder.library == "litellm" and not may_pay:
         n_tokens = sum(len(wanted[text_id]) for text_id in missing) / 4
         raise ValueError(
-            f"{len(missing):,} texts (some {n_tokens:,.0f} tokens) are not embedded yet, and {encoder.name} is paid for, "
-            "but `budget_usd` is 0. Set a budget, or choose another `encoder`."
+            f"{len(missing):,} texts (some {n_tokens:,.0f} tokens) are not embedded yet, and {encoder.name} is "
+            "paid for, but `budget_usd` is 0. Set a budget, or choose another `encoder`."
         )
 
     def encode_chunk(ids):

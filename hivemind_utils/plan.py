@@ -89,7 +89,9 @@ def _lacking(frame, plan, values):
                 keys.setdefault(name, []).append(model)
     lines = [f"key: {name} is not set ({_few(models)})" for name, models in keys.items()]
     if homeless:
-        lines.append(f"servers: give `api_bases`, or HOSTED_VLLM_API_BASE, for {_few(homeless)}; see docs/local-servers.md")
+        lines.append(
+            f"servers: give `api_bases`, or HOSTED_VLLM_API_BASE, for {_few(homeless)}; see docs/local-servers.md"
+        )
     unpriced = plan.loc[plan["cost_expected"].isna(), "model"].unique().tolist()
     if unpriced:
         lines.append(f"prices: unknown for {_few(unpriced)}; without one a model is not asked: give `prices`")
@@ -117,7 +119,8 @@ def _totals(plan, store_path, values):
     low, expected, high = known[["cost_low", "cost_expected", "cost_high"]].sum()
     lines = [
         f"{plan['wanted'].sum():,} answers of {plan['model'].nunique()} models: {plan['stored'].sum():,} stored, "
-        f"{plan['unsupported'].sum():,} unsupported, {plan['missing'].sum():,} missing, in {plan['calls'].sum():,} calls",
+        f"{plan['unsupported'].sum():,} unsupported, {plan['missing'].sum():,} missing, in "
+        f"{plan['calls'].sum():,} calls",
         f"cost: ${expected:,.2f} expected (${low:,.2f} to ${high:,.2f})"
         + (f", and {unknown} models of unknown price" if unknown else ""),
         f"spent so far: ${store.spent(store_path):,.2f}; budget: ${values['budget_usd']:,.2f}",

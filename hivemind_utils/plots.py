@@ -22,7 +22,7 @@ MEASURE_NAMES = {
 
 
 def coverage_table(coverage):
-    """Per arm: usable answers a prompt, and shares of answers that are empty, cut off, refused, filtered or repeated."""
+    """Per arm: usable answers a prompt, and shares of its answers by what went wrong."""
     arm = ["model", "condition", "decoding"]
     what = ["empty", "truncated", "refused", "filtered", "repeated"]
     sums = coverage.groupby(arm)[["n_answers", *(f"n_{name}" for name in what)]].sum()

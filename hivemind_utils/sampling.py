@@ -224,7 +224,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     rows, price_of = [], functools.cache(lambda model: price(model, prices))
     for label, request in zip(labels, requests, strict=True):
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
-        unsupported = request.n - stored if request.decoding in refused else 0
+        unsupported = request.n - stored if request.decoding in refused or not_honoured(request) else 0
         missing = request.n - stored - unsupported
         calls, asked = min(missing, 1), _tokens_in(request)
         high = _most_tokens(request.parameters)
@@ -472,11 +472,10 @@ class _Run:
     async def _ask(self, job, gate):
         """Make one call, again where that may help, and store what it brings; returns the answers still missing."""
         request, estimate = job.request, _tokens_in(job.request) + ASSUMED_TOKENS * len(job.samples)
-        arguments = self._arguments(job)
-        if arguments is None:
-            message = f"{_provider_name(request.model)} does not know min_p"
-            self._record_unsupported(job, 0, message)
+        if reason := not_honoured(request):
+            self._record_unsupported(job, 0, reason)
             return []
+        arguments = self._arguments(job)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             await gate.turn(estimate)
             started, task = time.monotonic(), asyncio.current_task()
@@ -507,13 +506,11 @@ class _Run:
         return []
 
     def _arguments(self, job):
-        """Arguments of litellm's call; None where the provider is known not to honour the decoding."""
+        """Arguments of litellm's call."""
         request = job.request
         parameters = {name: value for name, value in request.parameters.items() if name in _OPENAI}
         others = {name: value for name, value in request.parameters.items() if name not in _OPENAI}
         name = _provider_name(request.model)
-        if "min_p" in others and name not in _KNOW_MIN_P and not (name == "openai" and request.api_base):
-            return None
         if others:
             parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
         if _supports(request.model, "seed"):
@@ -633,6 +630,19 @@ class _Run:
 
 
 # ------------------------------------------------------------------------------------------- what providers say
+
+
+def not_honoured(request):
+    """Why a provider is known not to honour a request's decoding, or None: it would refuse it, or drop it silently."""
+    name = _provider_name(request.model)
+    for parameter in request.parameters:
+        if parameter == "min_p":
+            honoured = name in _KNOW_MIN_P or (name == "openai" and request.api_base)
+        else:
+            honoured = parameter not in ("temperature", "top_p") or _supports(request.model, parameter)
+        if not honoured:
+            return f"{name} does not take {parameter} for {request.model}"
+    return None
 
 
 def call_seed(seed, key, first_sample):
