@@ -110,7 +110,7 @@ class TestPeople:
     def test_weighted_share(self):
         draws = resample.bootstrap_weights(4, 300, rng())
         share = validation.weighted_share([1, 0, 1, np.nan], [3, 1, 1, 9], draws)
-        assert share["value"] == pytest.approx(4 / 5) and share["n"] == 3 and share["lower"] <= 0.8 <= share["upper"]
+        assert share["share"] == pytest.approx(4 / 5) and share["n"] == 3 and share["lower"] <= 0.8 <= share["upper"]
 
 
 class TestScores:
