@@ -589,6 +589,8 @@ TABLES = {
                 _ID,
                 Column("n_answers", "int", "usable answers mapped", low=1),
                 Column("n_distinct", "int", "distinct among them: the points that have a density", low=1),
+                Column("n_repeated_texts", "int", "texts given as often as the smallest mode has answers", low=0),
+                _share("repeated_share", "answers with such a text"),
                 Column("n_modes", "int", "modes the pipeline finds", low=0),
                 Column("n_supported", "int", "modes the evidence supports", low=0),
                 _share("dominant_share", "share of the largest mode"),
