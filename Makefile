@@ -1,6 +1,7 @@
 # Hivemind. `make` alone prints this help. Plain GNU make 3.81 suffices.
 PROFILE ?= demo
 JOBS ?= 2
+WORKERS ?= 2
 STRICT ?=
 
 # .venv is always the environment, unless PYTHON= is given on the command line (conda users).
@@ -37,8 +38,8 @@ plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost;
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
-test: $(READY_DEV)  ## run the tests
-	$(PYTHON) -m pytest $(TESTS)
+test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, links and commands of the documents
 	$(PYTHON) -m ruff check .

@@ -466,6 +466,29 @@ def read(text_ids, encoder, folder):
     return np.asarray(vectors[rows.to_numpy()])
 
 
+def vectors(texts, encoder, folder, *, progress=True):
+    """Embed texts, each distinct one once and kept in a folder of one's own, and return one row a text.
+
+    For texts that are not answers: `embed` and `read` in one.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    encoder : str
+        Name, as in `load_encoder`.
+    folder : path-like
+
+    Returns
+    -------
+    ndarray of float32, shape (n_texts, n_dims)
+    """
+    texts = list(texts)
+    if not texts:
+        return np.empty((0, 0), np.float32)
+    embed(texts, encoder, folder, progress=progress)
+    return read([tables.text_id(text) for text in texts], encoder, folder)
+
+
 def _slug(name):
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -190,7 +190,8 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
     scores : ndarray of float, shape (n_scorers, n_items)
     rules : list of selection.Rule
     statistics_of : callable
-        ``statistics_of(labels)`` returns the statistics the rules need, with ``"mean"`` among them.
+        ``statistics_of(labels, rows)`` returns the statistics the rules need, with ``"mean"`` among them; `rows` are
+        the items these labels belong to.
     n_splits : int
         At least 20 for a stable mean.
     rng : numpy.random.Generator
@@ -222,9 +223,9 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
         first = agreement.random_half(present, rng, persons)
         for half in (first, ~first):
             a, b = np.where(half, labels, np.nan), np.where(half, np.nan, labels)
-            usable = ~np.isnan(a).all(1) & ~np.isnan(b).all(1)
-            a, b, at = a[usable], b[usable], None if groups is None else np.asarray(groups)[usable]
-            chosen_by_a, chosen_by_b = statistics_of(a), statistics_of(b)
+            usable = np.flatnonzero(~np.isnan(a).all(1) & ~np.isnan(b).all(1))
+            at = None if groups is None else np.asarray(groups)[usable]
+            chosen_by_a, chosen_by_b = statistics_of(a[usable], usable), statistics_of(b[usable], usable)
             target = chosen_by_b["mean"]
             crossed = np.stack([selection.kept_weights(rule, chosen_by_a, groups=at) for rule in rules])
             same = np.stack([selection.kept_weights(rule, chosen_by_b, groups=at) for rule in rules])

@@ -125,11 +125,6 @@ class Outcome:
     failures: dict
     unsupported: dict
 
-    def why_missing(self, request):
-        """Why answers of a request are missing."""
-        refused = self.unsupported.get(request.model)
-        return self.failures.get(request.model) or refused or "interrupted; run again"
-
     @property
     def partial(self):
         """What is missing and why, in a sentence; None where nothing is."""

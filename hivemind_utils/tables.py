@@ -90,6 +90,12 @@ def _bounds(what="prompts resampled", prefix=""):
 
 
 _REDONE = "prompts resampled, selection redone in every draw"
+_FAILURE = (
+    Column("query_id", "str", "the query"),
+    Column("vote", "int", "number of the vote, from 0", low=0),
+    Column("reason", "str", "what was wrong with the answer"),
+    Column("raw", "str", "the answer as given", nullable=True),
+)
 
 TABLES = {
     table.name: table
@@ -175,12 +181,7 @@ TABLES = {
             "02_failures",
             "a label that could not be had",
             ("query_id", "vote"),
-            (
-                Column("query_id", "str", "the query"),
-                Column("vote", "int", "number of the vote, from 0", low=0),
-                Column("reason", "str", "what was wrong with the answer"),
-                Column("raw", "str", "the answer as given", nullable=True),
-            ),
+            _FAILURE,
         ),
         Table(
             "02_annotations",
@@ -193,6 +194,12 @@ TABLES = {
                 Column("alternatives", "str", "reasonable alternatives, as in Table 1", nullable=True),
                 Column("weight", "float", "queries of the set that the sampled query stands for", low=0),
             ),
+        ),
+        Table(
+            "03_failures",
+            "a label of kinds that could not be had",
+            ("query_id", "vote"),
+            _FAILURE,
         ),
         Table(
             "03_categories",
@@ -535,6 +542,144 @@ TABLES = {
         ),
         Table("08_ratings", "one annotator's rating of one response", ("item_id", "slot"), _LABEL),
         Table(
+            "07_map",
+            "a usable answer to an original prompt with enough of them, under one decoding",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                _ID,
+                Column("x", "float", "first coordinate of the prompt's UMAP; only nearness means something"),
+                Column("y", "float", "second coordinate"),
+                Column("pc_1", "float", "first principal component of the prompt's embeddings"),
+                Column("pc_2", "float", "second principal component"),
+                Column("mode", "int", "mode of the answer within its prompt, the largest is 0; -1 outside of all", low=-1),
+                Column("lexical_mode", "int", "the same where only words are seen (TF-IDF)", low=-1),
+            ),
+        ),
+        Table(
+            "07_modes",
+            "a mode of one prompt",
+            ("prompt_id", "mode"),
+            (
+                _ID,
+                Column("mode", "int", "number within the prompt, from the largest", low=0),
+                Column("size", "int", "answers", low=1),
+                _share("share", "share of the prompt's answers"),
+                Column("n_texts", "int", "distinct texts", low=1),
+                Column("n_models", "int", "models, and groups of people, with an answer in it", low=1),
+                Column("n_families", "int", "families with an answer in it", low=1),
+                Column("owner", "str", "family with most of the mode's answers"),
+                _share("owner_share", "the owner's share of the mode"),
+                _share("owner_expected", "the owner's share of all answers to the prompt"),
+                Column("keyphrases", "str", "words that set the mode apart; the prompt's own are left out"),
+                Column("exemplar", "str", "response_id of the answer in the middle (medoid)"),
+                Column("exemplar_text", "str", "its text"),
+                Column("separation", "float", "mean silhouette of its distinct answers, by cosine distance", low=-1, high=1),
+                _share("found_again_seeds", "mean Jaccard index with the best mode of reruns with other seeds", nullable=True),
+                _share("found_again_subsamples", "the same for random parts of the answers", nullable=True),
+                _share("word_p", "probability that random groups share as many words", nullable=True),
+                Column("supported", "bool", "the evidence supports the mode: `clustering.supported` has the rule"),
+            ),
+        ),
+        Table(
+            "07_prompts",
+            "a prompt whose answers were mapped",
+            ("prompt_id",),
+            (
+                _ID,
+                Column("n_answers", "int", "usable answers mapped", low=1),
+                Column("n_distinct", "int", "distinct among them: the points that have a density", low=1),
+                Column("n_modes", "int", "modes the pipeline finds", low=0),
+                Column("n_supported", "int", "modes the evidence supports", low=0),
+                _share("dominant_share", "share of the largest mode"),
+                Column("effective_modes", "float", "exp entropy of the shares of modes, noise left out", nullable=True),
+                _share("noise_share", "answers outside of every mode"),
+                _share("explained_1", "variance on the first principal component"),
+                _share("explained_2", "variance on the second"),
+                Column("separation", "float", "mean silhouette of all distinct answers, noise 0", low=-1, high=1),
+                Column("null_bound", "float", "what one more Gaussian would exceed with probability 2.5 %"),
+                Column("null_modes_mean", "float", "modes the pipeline finds in Gaussians of equal covariance, mean", low=0),
+                Column("null_modes_min", "int", "fewest", low=0),
+                Column("null_modes_max", "int", "most", low=0),
+                _share("null_noise_share", "noise there"),
+                Column("n_lexical_modes", "int", "modes that words alone make", low=0),
+                *(
+                    Column(f"ari_{name}{suffix}", "float", f"adjusted Rand index, {what}{how}", nullable=True, low=-1, high=1)
+                    for name, what in (
+                        ("seeds", "other seeds"),
+                        ("subsamples", "random parts of the answers"),
+                        ("lexical", "words only"),
+                    )
+                    for suffix, how in (("", ", noise as singletons"), ("_without_noise", ", noise left out"))
+                ),
+            ),
+        ),
+        Table(
+            "07_ideas",
+            "an idea label of an answer, from one of three doors",
+            ("response_id", "origin"),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("idea", "str", "label of the idea"),
+                Column(
+                    "origin",
+                    "str",
+                    "came with the data; a language model's; mode of a lexical encoder (null biased low)",
+                    allowed=("given", "judge", "lexical"),
+                ),
+                Column("scope", "str", "ideas compare only between answers of equal scope"),
+            ),
+        ),
+        Table(
+            "07_agreement",
+            "how far one labelling agrees with another, by one measure, mean over scopes",
+            ("labels", "reference", "measure"),
+            (
+                Column("labels", "str", "modes, lexical or judge"),
+                Column("reference", "str", "given or judge"),
+                Column("measure", "str", "adjusted Rand index (noise as singletons, or left out), pairs, or AUC of the cosine"),
+                Column("mean", "float", "mean over scopes"),
+                Column("lower", "float", "lower 95 % bound, prompts resampled", nullable=True),
+                Column("upper", "float", "upper 95 % bound, prompts resampled", nullable=True),
+                Column("n_scopes", "int", "scopes with a value", low=1),
+                Column("n_single", "int", "scopes with a single class in the reference, apart", low=0),
+                Column("n_prompts", "int", "prompts resampled", low=1),
+            ),
+        ),
+        Table(
+            "07_dominance",
+            "an arm: how much of it its commonest idea takes, at equal numbers of answers",
+            ("ideas", "arm"),
+            (
+                Column("ideas", "str", "modes, or the origin of the idea labels"),
+                Column("arm", "str", "model, with its condition where there are several"),
+                Column("kind", "str", "model or people", allowed=("model", "people")),
+                Column("n", "int", "answers drawn of every cell", low=1),
+                Column("n_prompts", "int", "prompts with so many", low=1),
+                _share("dominant_share", "mean over prompts"),
+                _share("lower", "lower 95 % bound, prompts resampled", nullable=True),
+                _share("upper", "upper 95 % bound, prompts resampled", nullable=True),
+            ),
+        ),
+        Table(
+            "07_floors",
+            "a kind of pair of answers, and a threshold",
+            ("kind", "ideas", "threshold"),
+            (
+                Column("kind", "str", "kind of pair; models unless it says people"),
+                Column("ideas", "str", "origin of the idea labels; `none` where they play no part"),
+                _cosine("threshold", "the threshold"),
+                Column("n_pairs", "int", "pairs, pooled over prompts", low=1),
+                Column("n_prompts", "int", "prompts with such pairs", low=1),
+                _share("share_above", "share of pairs at or above the threshold"),
+                _share("lower", "lower 95 % bound, prompts resampled", nullable=True),
+                _share("upper", "upper 95 % bound, prompts resampled", nullable=True),
+                *(_cosine(name, f"{what} of pairs") for name, what in (
+                    ("q05", "5 % quantile"), ("q25", "quartile"), ("median", "median"), ("q75", "upper quartile"), ("q95", "95 % quantile"),
+                )),
+            ),
+        ),
+        Table(
             "08_pairs", "one annotator's label of one pair; above 0: the first is better", ("item_id", "slot"), _LABEL
         ),
         Table(
@@ -561,7 +706,12 @@ TABLES = {
                 _float("gini", "1 - sum of squared label shares", low=0, high=1),
                 _float("pairwise_disagreement", "share of annotator pairs with different labels", low=0, high=1),
                 _float("minority_share", "1 - share of the commonest label", low=0, high=1),
-                _float("fleiss_disagreement", "1 - Fleiss' agreement of the item", low=0, high=1),
+                _float(
+                    "fleiss_agreement",
+                    "Fleiss' agreement of the item: share of annotator pairs that agree",
+                    low=0,
+                    high=1,
+                ),
                 _float("consensus", "ordinal consensus of Tastle and Wierman", low=0, high=1),
                 _float("valley_depth", "depth of the valley between two camps, in label shares", low=0, high=1),
                 _float("valley_p", "binomial test of that valley", low=0, high=1),
@@ -878,7 +1028,7 @@ def write(frame, name, profile, stamp):
 
 
 def write_truth(frame, profile, name="ideas"):
-    """Write what the demo planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    """Write what the demo population planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
     with atomic(folder(profile) / "truth" / f"{name}.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 

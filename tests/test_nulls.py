@@ -5,10 +5,10 @@ import pytest
 
 from hivemind_utils import agreement, calibration, nulls, selection, simulate_people
 
-RULES = [r for r in selection.absolute_rules() if r.name in ("full", "tukey 0.5", "contested 10 %", "contested third")]
+RULES = [r for r in selection.absolute_rules() if r.name in ("full", "tukey 0.5", "entropy 10", "contested third")]
 
 
-def statistics_of(labels):
+def statistics_of(labels, rows=None):
     counts = agreement.label_counts(labels, range(1, 6))
     return {"mean": agreement.row_means(labels, ~np.isnan(labels)), "entropy_bits": agreement.entropy_bits(counts)}
 
