@@ -138,7 +138,8 @@ class TestTokenShares:
             {"message": {"role": "assistant", "content": '{"overall": {"score": 2}}'}, "logprobs": content}
         ]
         found, _ = judging.judge_responses(
-            responses, "hosted_vllm/tiny", "overall", TEXT["overall"], probabilities=True, budget_usd=1.0, prices={"hosted_vllm/tiny": (0, 0)},
+            responses, "hosted_vllm/tiny", "overall", TEXT["overall"], probabilities=True, budget_usd=1.0,
+            prices={"hosted_vllm/tiny": (0, 0)},
             api_base=server.url, store_path=tmp_path / "s.sqlite", progress=False,
         )  # fmt: skip
         assert server.bodies()[0]["top_logprobs"] == 20
