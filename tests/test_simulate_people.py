@@ -94,11 +94,10 @@ class TestStudy:
             simulate_people.load_world(tmp_path / "w.yaml")
 
 
-def test_served_judges_answer_by_the_response_they_see(world, drawn):
-    from hivemind_utils import provider
-
-    (model,) = simulate_people.serve_judges(world, 0)
-    respond = provider._RESPONDERS[model.removeprefix(provider.PREFIX)]
+def test_judges_answer_by_the_response_they_see(world, drawn):
+    (judge,) = world["judges"]
+    quality = dict(zip(drawn["truth"]["response"], drawn["truth"]["quality"], strict=True))
+    respond = simulate_people._responder(judge, quality, 0)
     found = []
     for response in drawn["truth"]["response"].head(150):
         text = f'<response>\n{response}\n</response> {{"overall": {{"score": 1}}}}'
