@@ -333,7 +333,7 @@ def conversation_features(view, described):
         if "openai_moderation" in columns
         else None,
         "n_user_turns": "len(list_filter(roles, lambda r: r = 'user'))",
-        "text": f"trim(first_turn.content, {_quote(WHITESPACE)})",
+        "text": stripped("first_turn.content"),
         "hashed_user": f"coalesce({', '.join(user)})" if user else None,
     }
     types = {"timestamp": "TIMESTAMP", "toxic": "BOOLEAN", "flagged": "BOOLEAN"}
@@ -342,11 +342,17 @@ def conversation_features(view, described):
     needed = [c for c in described if c.lower() in _CONVERSATION]
     select = (
         f"SELECT {selected}, conversation IS NULL OR len(conversation) = 0 AS no_conversation, "
-        f"{' AND '.join(f'{c} IS NULL' for c in needed)} AS no_row FROM ("
+        f"{' AND '.join(f'{c} IS NULL' for c in needed if c != 'openai_moderation')} AS no_row FROM ("
         "SELECT *, conversation[list_position(roles, 'user')] AS first_turn FROM ("
         f"SELECT {', '.join(needed)}, list_transform(conversation, lambda t: t.role) AS roles FROM ({view})))"
     )
     return select, {name for name, sql in parts.items() if sql}
+
+
+def stripped(sql):
+    """SQL of Python's ``str.strip``; most messages begin and end with a visible character, which is quick to see."""
+    visible = " AND ".join(f"{sql}[{end}] BETWEEN '!' AND '~'" for end in (1, -1))
+    return f"CASE WHEN {visible} THEN {sql} ELSE trim({sql}, {_quote(WHITESPACE)}) END"
 
 
 def labelled(select, has_language):
