@@ -50,8 +50,8 @@ def main():
         )
         whole = best("filter", files, 3)
         print(
-            f"filter, all shards: {whole['seconds']:.1f} s (target 5; {whole['cpu_seconds']:.1f} s of processor time on "
-            f"two cores, imports included), {whole['gigabytes']:.2f} GB (target 1)"
+            f"filter, all shards: {whole['seconds']:.1f} s (target 5; {whole['cpu_seconds']:.1f} s of processor time, "
+            f"imports included), {whole['gigabytes']:.2f} GB (target 1)"
         )
         fast, slow = best("filter", files[:1], 3), best("pandas", files[:1], 1)
         assert fast["kept"] == slow["kept"], (fast, slow)

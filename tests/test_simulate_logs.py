@@ -97,11 +97,13 @@ class TestDraw:
         assert (kept["text_x"] == kept["text_y"]).all()
 
 
-class TestLabeller:
-    @pytest.fixture(autouse=True)
-    def serve(self):
-        simulate_logs.serve_labellers(LOGS, 0)
+@pytest.fixture(scope="module")
+def served():
+    simulate_logs.serve_labellers(LOGS, 0)
 
+
+@pytest.mark.usefixtures("served")
+class TestLabeller:
     def test_votes_err_as_planted(self, drawn):
         plain = drawn[1][drawn[1]["defect"].isna()].drop_duplicates("text")
         seen = {}
@@ -141,10 +143,9 @@ class TestLabeller:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def labelled(tmp_path_factory, served):
     folder = tmp_path_factory.mktemp("logs")
     files, truth = simulate_logs.write(LOGS, folder, 0)
-    simulate_logs.serve_labellers(LOGS, 0)
     with Logs(files) as logs:
         queries = logs.filter(Rules())[0]
     votes = votes_of(simulate_logs.LABELLER, open_endedness.Label, queries[["query_id", "text"]].to_numpy())
