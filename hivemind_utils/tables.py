@@ -285,6 +285,12 @@ TABLES = {
                 Column("finish_reason", "str", "why the model stopped, as reported", nullable=True),
                 Column("usable", "bool", "false: counted in 04_coverage, kept out of every similarity"),
                 Column("why_not", "str", "why an answer is not usable", nullable=True),
+                Column(
+                    "outcome",
+                    "str",
+                    "what came; refusals without a provider's word are known by how they begin",
+                    allowed=("answer", "truncated", "empty", "refusal", "content_filter"),
+                ),
             ),
         ),
         Table(
@@ -309,7 +315,67 @@ TABLES = {
                 Column("n_usable", "int", "answers that count", low=0),
                 Column("n_empty", "int", "empty answers", low=0),
                 Column("n_truncated", "int", "answers cut off by the length limit", low=0),
+                Column("n_refused", "int", "refusals", low=0),
+                Column("n_filtered", "int", "answers withheld by a content filter", low=0),
                 Column("n_repeated", "int", "answers whose exact text came before in the cell", low=0),
+            ),
+        ),
+        Table(
+            "04_provenance",
+            "a sampled answer: how it came about (imported answers have none)",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("call_id", "int", "the call that brought it; answers of one call may be dependent"),
+                Column("n_in_call", "int", "answers of that call", low=1),
+                Column("seed", "int", "seed of the call; empty where the provider takes none", nullable=True),
+                Column("requested", "str", "decoding as requested, JSON"),
+                Column("effective", "str", "what was sent, JSON"),
+                Column("api_base", "str", "address of the server, where it was given", nullable=True),
+                Column("served_model", "str", "model that answered, by its own word", nullable=True),
+                Column("system_fingerprint", "str", "the provider's configuration", nullable=True),
+                Column("attempts", "int", "calls until one succeeded", low=1),
+                Column("latency_s", "float", "seconds of the call", low=0),
+                Column("prompt_tokens", "int", "tokens of the prompt, of the call", nullable=True, low=0),
+                Column("completion_tokens", "int", "tokens of all answers of the call", nullable=True, low=0),
+                Column("reasoning_tokens", "int", "hidden ones among them", nullable=True, low=0),
+                Column("cost_usd", "float", "US dollars of the call / its answers", nullable=True, low=0),
+                Column("answered_at", "str", "time, UTC, ISO 8601"),
+                Column("litellm_version", "str", "version of litellm"),
+            ),
+        ),
+        Table(
+            "04_plan",
+            "a model under a decoding: what the study wants of it, and what there is",
+            ("model", "decoding"),
+            (
+                Column("model", "str", "name of the model"),
+                Column("decoding", "str", "name of the decoding setting"),
+                Column("wanted", "int", "answers the study wants", low=0),
+                Column("stored", "int", "answers there are", low=0),
+                Column("unsupported", "int", "answers not to be had: the provider refuses the decoding", low=0),
+                Column("missing", "int", "answers still to ask for", low=0),
+                Column("calls", "int", "calls that takes", low=0),
+                Column("tokens_in", "float", "tokens of their prompts, estimate", low=0),
+                Column("tokens_out", "float", "tokens of their answers, estimate", low=0),
+                Column("cost_low", "float", "US dollars; empty where the price is unknown", nullable=True, low=0),
+                Column("cost_expected", "float", "US dollars", nullable=True, low=0),
+                Column("cost_high", "float", "US dollars, every answer at its full length", nullable=True, low=0),
+                Column("hours", "float", "least time at the given request rates", low=0),
+            ),
+        ),
+        Table(
+            "04_paraphrases",
+            "a paraphrase that a model wrote, kept or not",
+            ("prompt_id",),
+            (
+                Column("prompt_id", "str", "id of the paraphrase"),
+                Column("parent_id", "str", "the original"),
+                Column("text", "str", "the paraphrase"),
+                Column("writer", "str", "model that wrote it"),
+                Column("judge", "str", "model that checked it"),
+                Column("same_meaning", "bool", "the judge's verdict; empty: none could be read", nullable=True),
+                Column("reply", "str", "the judge's reply as it came", nullable=True),
             ),
         ),
         Table(
@@ -476,6 +542,146 @@ TABLES = {
         ),
         Table("08_ratings", "one annotator's rating of one response", ("item_id", "slot"), _LABEL),
         Table(
+            "07_map",
+            "a usable answer to an original prompt with enough of them, under one decoding",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                _ID,
+                Column("x", "float", "first coordinate of the prompt's UMAP; only nearness means something"),
+                Column("y", "float", "second coordinate"),
+                Column("pc_1", "float", "first principal component of the prompt's embeddings"),
+                Column("pc_2", "float", "second principal component"),
+                Column("mode", "int", "mode of the answer within its prompt, the largest is 0; -1 outside of all", low=-1),
+                Column("lexical_mode", "int", "the same where only words are seen (TF-IDF)", low=-1),
+            ),
+        ),
+        Table(
+            "07_modes",
+            "a mode of one prompt",
+            ("prompt_id", "mode"),
+            (
+                _ID,
+                Column("mode", "int", "number within the prompt, from the largest", low=0),
+                Column("size", "int", "answers", low=1),
+                _share("share", "share of the prompt's answers"),
+                Column("n_texts", "int", "distinct texts", low=1),
+                Column("n_models", "int", "models, and groups of people, with an answer in it", low=1),
+                Column("n_families", "int", "families with an answer in it", low=1),
+                Column("owner", "str", "family with most of the mode's answers"),
+                _share("owner_share", "the owner's share of the mode"),
+                _share("owner_expected", "the owner's share of all answers to the prompt"),
+                Column("keyphrases", "str", "words that set the mode apart; the prompt's own are left out"),
+                Column("exemplar", "str", "response_id of the answer in the middle (medoid)"),
+                Column("exemplar_text", "str", "its text"),
+                Column("separation", "float", "mean silhouette of its distinct answers, by cosine distance", low=-1, high=1),
+                _share("found_again_seeds", "mean Jaccard index with the best mode of reruns with other seeds", nullable=True),
+                _share("found_again_subsamples", "the same for random parts of the answers", nullable=True),
+                _share("word_p", "probability that random groups share as many words", nullable=True),
+                Column("supported", "bool", "the evidence supports the mode: `clustering.supported` has the rule"),
+            ),
+        ),
+        Table(
+            "07_prompts",
+            "a prompt whose answers were mapped",
+            ("prompt_id",),
+            (
+                _ID,
+                Column("n_answers", "int", "usable answers mapped", low=1),
+                Column("n_distinct", "int", "distinct among them: the points that have a density", low=1),
+                Column("n_repeated_texts", "int", "texts given as often as the smallest mode has answers", low=0),
+                _share("repeated_share", "answers with such a text"),
+                Column("n_modes", "int", "modes the pipeline finds", low=0),
+                Column("n_supported", "int", "modes the evidence supports", low=0),
+                _share("dominant_share", "share of the largest mode"),
+                Column("effective_modes", "float", "exp entropy of the shares of modes, noise left out", nullable=True),
+                _share("noise_share", "answers outside of every mode"),
+                _share("explained_1", "variance on the first principal component"),
+                _share("explained_2", "variance on the second"),
+                Column("separation", "float", "mean silhouette of all distinct answers, noise 0", low=-1, high=1),
+                Column("null_bound", "float", "what one more Gaussian would exceed with probability 2.5 %"),
+                Column("null_modes_mean", "float", "modes the pipeline finds in Gaussians of equal covariance, mean", low=0),
+                Column("null_modes_min", "int", "fewest", low=0),
+                Column("null_modes_max", "int", "most", low=0),
+                _share("null_noise_share", "noise there"),
+                Column("n_lexical_modes", "int", "modes that words alone make", low=0),
+                *(
+                    Column(f"ari_{name}{suffix}", "float", f"adjusted Rand index, {what}{how}", nullable=True, low=-1, high=1)
+                    for name, what in (
+                        ("seeds", "other seeds"),
+                        ("subsamples", "random parts of the answers"),
+                        ("lexical", "words only"),
+                    )
+                    for suffix, how in (("", ", noise as singletons"), ("_without_noise", ", noise left out"))
+                ),
+            ),
+        ),
+        Table(
+            "07_ideas",
+            "an idea label of an answer, from one of three doors",
+            ("response_id", "origin"),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("idea", "str", "label of the idea"),
+                Column(
+                    "origin",
+                    "str",
+                    "came with the data; a language model's; mode of a lexical encoder (null biased low)",
+                    allowed=("given", "judge", "lexical"),
+                ),
+                Column("scope", "str", "ideas compare only between answers of equal scope"),
+            ),
+        ),
+        Table(
+            "07_agreement",
+            "how far one labelling agrees with another, by one measure, mean over scopes",
+            ("labels", "reference", "measure"),
+            (
+                Column("labels", "str", "modes, lexical or judge"),
+                Column("reference", "str", "given or judge"),
+                Column("measure", "str", "adjusted Rand index (noise as singletons, or left out), pairs, or AUC of the cosine"),
+                Column("mean", "float", "mean over scopes"),
+                Column("lower", "float", "lower 95 % bound, prompts resampled", nullable=True),
+                Column("upper", "float", "upper 95 % bound, prompts resampled", nullable=True),
+                Column("n_scopes", "int", "scopes with a value", low=1),
+                Column("n_single", "int", "scopes with a single class in the reference, apart", low=0),
+                Column("n_prompts", "int", "prompts resampled", low=1),
+            ),
+        ),
+        Table(
+            "07_dominance",
+            "an arm: how much of it its commonest idea takes, at equal numbers of answers",
+            ("ideas", "arm"),
+            (
+                Column("ideas", "str", "modes, or the origin of the idea labels"),
+                Column("arm", "str", "model, with its condition where there are several"),
+                Column("kind", "str", "model or people", allowed=("model", "people")),
+                Column("n", "int", "answers drawn of every cell", low=1),
+                Column("n_prompts", "int", "prompts with so many", low=1),
+                _share("dominant_share", "mean over prompts"),
+                _share("lower", "lower 95 % bound, prompts resampled", nullable=True),
+                _share("upper", "upper 95 % bound, prompts resampled", nullable=True),
+            ),
+        ),
+        Table(
+            "07_floors",
+            "a kind of pair of answers, and a threshold",
+            ("kind", "ideas", "threshold"),
+            (
+                Column("kind", "str", "kind of pair; models unless it says people"),
+                Column("ideas", "str", "origin of the idea labels; `none` where they play no part"),
+                _cosine("threshold", "the threshold"),
+                Column("n_pairs", "int", "pairs, pooled over prompts", low=1),
+                Column("n_prompts", "int", "prompts with such pairs", low=1),
+                _share("share_above", "share of pairs at or above the threshold"),
+                _share("lower", "lower 95 % bound, prompts resampled", nullable=True),
+                _share("upper", "upper 95 % bound, prompts resampled", nullable=True),
+                *(_cosine(name, f"{what} of pairs") for name, what in (
+                    ("q05", "5 % quantile"), ("q25", "quartile"), ("median", "median"), ("q75", "upper quartile"), ("q95", "95 % quantile"),
+                )),
+            ),
+        ),
+        Table(
             "08_pairs", "one annotator's label of one pair; above 0: the first is better", ("item_id", "slot"), _LABEL
         ),
         Table(
@@ -502,7 +708,12 @@ TABLES = {
                 _float("gini", "1 - sum of squared label shares", low=0, high=1),
                 _float("pairwise_disagreement", "share of annotator pairs with different labels", low=0, high=1),
                 _float("minority_share", "1 - share of the commonest label", low=0, high=1),
-                _float("fleiss_disagreement", "1 - Fleiss' agreement of the item", low=0, high=1),
+                _float(
+                    "fleiss_agreement",
+                    "Fleiss' agreement of the item: share of annotator pairs that agree",
+                    low=0,
+                    high=1,
+                ),
                 _float("consensus", "ordinal consensus of Tastle and Wierman", low=0, high=1),
                 _float("valley_depth", "depth of the valley between two camps, in label shares", low=0, high=1),
                 _float("valley_p", "binomial test of that valley", low=0, high=1),
@@ -707,6 +918,11 @@ def path(name, profile):
     """Path of a table's Parquet file."""
     _table(name)
     return folder(profile) / f"{name}.parquet"
+
+
+def store_path(number, profile):
+    """Path of the store in which a notebook of a profile keeps what models answered."""
+    return folder(profile) / "store" / f"{number}.sqlite"
 
 
 def expand(path):

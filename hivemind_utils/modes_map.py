@@ -1,0 +1,158 @@
+"""The interactive map of notebook 07: one HTML file that opens offline."""
+
+import html
+import json
+import re
+import textwrap
+
+import numpy as np
+
+from hivemind_utils import plots_modes, style
+
+LARGEST_HOVER = 400  # characters of an answer shown on hover
+
+
+def page(table, *, title, source, colours, mode_names):
+    """Write the page: a WebGL scatter of one prompt's answers with colour, filter and search.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row an answer: x, y, model, family, mode (int), idea (str or missing), text.
+    title, source : str
+        Printed above and below.
+    colours : dict of str to str
+        Colour of every family.
+    mode_names : dict of int to str
+        Name of every mode.
+
+    Returns
+    -------
+    str
+        HTML with plotly.js in it; nothing is fetched. Whatever the answers hold is shown as text.
+    """
+    from plotly.offline import get_plotlyjs
+
+    idea = table["idea"].astype(object).where(table["idea"].notna(), "not labelled")
+    groups = {
+        "mode": table["mode"].map(lambda mode: mode_names.get(mode, "outside of all modes")),
+        "family": table["family"],
+        "model": table["model"],
+        "idea": idea,
+    }
+    palettes = {
+        "mode": {mode_names.get(k, "outside of all modes"): c for k, c in plots_modes.mode_colours(len(mode_names)).items()},
+        "family": colours,
+    }
+    data = {
+        "x": np.round(table["x"], 4).tolist(),
+        "y": np.round(table["y"], 4).tolist(),
+        "text": [" ".join(text.split()) for text in table["text"]],
+        "groups": {},
+    }
+    for name, values in groups.items():
+        sizes = values.value_counts()
+        names = sorted(sizes.index, key=lambda n: (-sizes[n], n))
+        palette = palettes.get(name) or dict(zip(names, style.distinct(len(names)), strict=True))
+        code = {n: k for k, n in enumerate(names)}
+        data["groups"][name] = {
+            "names": [str(n) for n in names],
+            "colours": [palette[n] for n in names],
+            "codes": values.map(code).tolist(),
+        }
+    # `<` cannot end the script element, whatever an answer holds
+    payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " ")
+    parts = {
+        "TITLE": html.escape(title), "SOURCE": html.escape(source), "N": f"{len(table):,}", "PLOTLY": get_plotlyjs(),
+        "SCRIPT": _SCRIPT.replace("%LENGTH%", str(LARGEST_HOVER)), "DATA": payload,
+    }  # fmt: skip
+    return re.sub("%([A-Z]+)%", lambda match: parts[match.group(1)], _PAGE)
+
+
+_PAGE = textwrap.dedent("""\
+    <!DOCTYPE html>
+    <html lang="en">
+    <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:">
+    <title>%TITLE%</title>
+    <style>
+    body { font: 15px/1.4 system-ui, sans-serif; margin: 0; color: #222; display: flex; flex-direction: column; height: 100vh; }
+    header, footer { padding: .5rem 1rem; }
+    h1 { font-size: 1.05rem; margin: 0 0 .4rem; }
+    footer { font-size: .8rem; color: #7a2500; }
+    .controls { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; align-items: center; }
+    #map { flex: 1; min-height: 20rem; }
+    #count { color: #444; }
+    select, input { font: inherit; padding: .15rem .3rem; max-width: 20rem; }
+    </style>
+    </head>
+    <body>
+    <header>
+    <h1>%TITLE%</h1>
+    <div class="controls">
+    <label>colour by <select id="by"></select></label>
+    <label>model <select id="model"><option value="">all models</option></select></label>
+    <label>search <input id="search" type="search" placeholder="words in the answer"></label>
+    <span id="count" role="status" aria-live="polite">%N% answers</span>
+    </div>
+    </header>
+    <div id="map" role="img" aria-label="Map of the answers: near points are alike"></div>
+    <footer>%SOURCE% Near points are alike; distances between far groups mean little. Hover over a point to read it.</footer>
+    <script>%PLOTLY%</script>
+    <script id="data" type="application/json">%DATA%</script>
+    <script>%SCRIPT%</script>
+    </body>
+    </html>
+    """)
+
+_SCRIPT = textwrap.dedent("""\
+    "use strict";
+    const data = JSON.parse(document.getElementById("data").textContent);
+    const by = document.getElementById("by"), model = document.getElementById("model");
+    const search = document.getElementById("search"), count = document.getElementById("count");
+    const lower = data.text.map(text => text.toLowerCase());
+    const escape = text => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+    const wrap = text => {  // lines of about sixty characters, cut first and escaped last, so that no entity is broken
+      const cut = text.length > %LENGTH% ? text.slice(0, %LENGTH%) + "…" : text, lines = [];
+      let line = "";
+      for (const word of cut.match(/\\S{1,60}/gu) || []) {
+        if (line.length + word.length > 60) { lines.push(line); line = word; } else { line = line ? line + " " + word : word; }
+      }
+      return [...lines, line].map(escape).join("<br>");
+    };
+    for (const name of Object.keys(data.groups)) by.add(new Option(name, name));
+    data.groups.model.names.forEach((name, k) => model.add(new Option(name, k)));
+    const layout = {
+      margin: {l: 10, r: 10, t: 10, b: 10}, hovermode: "closest", dragmode: "pan",
+      xaxis: {visible: false}, yaxis: {visible: false, scaleanchor: "x"},
+      legend: {itemsizing: "constant", ...(innerWidth < 700 ? {orientation: "h", x: 0, y: 0, yanchor: "top"} : {})},
+      hoverlabel: {align: "left", bgcolor: "white", font: {color: "#222"}}, uirevision: "keep"
+    };
+    function draw() {
+      const group = data.groups[by.value], wanted = model.value, words = search.value.toLowerCase().trim();
+      const rows = group.names.map(() => []);
+      let shown = 0;
+      for (let i = 0; i < data.x.length; i++) {
+        if (wanted !== "" && data.groups.model.codes[i] !== +wanted) continue;
+        if (words && !lower[i].includes(words)) continue;
+        rows[group.codes[i]].push(i);
+        shown++;
+      }
+      const size = data.x.length > 5000 ? 4 : 6;
+      const traces = group.names.map((name, k) => ({
+        type: "scattergl", mode: "markers", name: escape(name.length > 42 ? name.slice(0, 41) + "…" : name),
+        x: rows[k].map(i => data.x[i]), y: rows[k].map(i => data.y[i]), customdata: rows[k],
+        text: rows[k].map(i => "<b>" + escape(data.groups.model.names[data.groups.model.codes[i]]) + "</b><br>" + wrap(data.text[i])),
+        hovertemplate: "%{text}<extra></extra>", marker: {size: size, color: group.colours[k], opacity: 0.8}
+      })).filter(trace => trace.x.length);
+      Plotly.react("map", traces, layout, {responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["toImage"]});
+      count.textContent = shown.toLocaleString("en") + (shown === data.x.length ? " answers" : " of " + data.x.length.toLocaleString("en") + " answers");
+    }
+    let timer;
+    search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(draw, 150); });
+    by.addEventListener("change", draw);
+    model.addEventListener("change", draw);
+    draw();
+    """)
