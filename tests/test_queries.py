@@ -35,10 +35,8 @@ def test_released_labels_run_end_to_end_with_nulls_and_missing_keys(make_project
     done = project.make("figures", "PROFILE=mine.yaml")
     assert "PARTIAL" not in done.stderr
     tables = {path.stem: pd.read_parquet(path) for path in (project.folder / "data" / "mine").glob("*.parquet")}
-    assert (
-        len(tables["02_open_ended"]) == len(queries)
-        and (tables["02_open_ended"]["why_dropped"] == "no valid label").sum() == 1
-    )
+    labels = tables["02_open_ended"]
+    assert len(labels) == len(queries) and (labels["why_dropped"] == "no valid label").sum() == 1
     assert set(tables["03_categories"]["query_id"]) <= set(labels["query_id"])
     assert len(set(tables["03_novel"]["merged"])) == 1 and len(tables["03_novel"]) == 2
     results = {n: json.loads((project.folder / "results" / "mine" / f"{n}.json").read_text()) for n in ("02", "03")}
