@@ -39,6 +39,10 @@ _NEEDS = {
     "single_turn": "n_user_turns",
     "gpt4": "model",
 }
+_RULE_OF = {
+    "languages": "english", "max_user_turns": "single_turn", "model_prefixes": "gpt4", "min_chars": "length",
+    "max_chars": "length", "near_duplicate_threshold": "near_duplicates",
+}  # fmt: skip
 _TURN = {"role": "VARCHAR", "content": "VARCHAR", "language": "VARCHAR", "toxic": "BOOLEAN", "hashed_ip": "VARCHAR"}
 _CONVERSATION = {
     **dict.fromkeys(["conversation_hash", "conversation_id", "model", "timestamp", "language", "hashed_ip"], "VARCHAR"),
@@ -211,7 +215,8 @@ class Logs:
         ----------
         rules : Rules
         grid : dict of str to list
-            Field of `Rules` to the values it takes; the present value is added.
+            Field of `Rules` to the values it takes; the present value is added. Bounds of rules that do not apply, or
+            whose column the data lack, are left out.
 
         Returns
         -------
@@ -220,6 +225,8 @@ class Logs:
         """
         rows = []
         for bound, values in grid.items():
+            if _RULE_OF[bound] not in rules.order or not self._applies(_RULE_OF[bound]):
+                continue
             used = asdict(rules)[bound]
             values = [tuple(v) if isinstance(v, list) else v for v in values]
             for value in [*values, *([] if used in values else [used])]:
@@ -232,7 +239,7 @@ class Logs:
                         n = 0
                 shown = "any" if value == ("",) else ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
                 rows.append((bound, shown, n, value == used))
-        for rule in [rule for rule in rules.order if rule in FILTERS]:
+        for rule in [rule for rule in rules.order if rule in FILTERS and self._applies(rule)]:
             rest = Rules(**asdict(rules) | {"order": tuple(r for r in rules.order if r != rule)})
             rows.append(("rule left out", rule, self._count(self._all_filters(rest)), False))
         rows.append(("rule left out", "none", self._count(self._all_filters(rules)), True))
