@@ -251,8 +251,17 @@ class TestSharedWords:
 
 
 class TestSupported:
-    good = MappingProxyType({"separation": [0.4], "null_level": 0.1, "overall_separation": 0.3, "null_bound": 0.2, "seeds": [0.9],
-            "subsamples": [0.8], "word_p": [0.01]})  # fmt: skip
+    good = MappingProxyType(
+        {
+            "separation": [0.4],
+            "null_level": 0.1,
+            "overall_separation": 0.3,
+            "null_bound": 0.2,
+            "seeds": [0.9],
+            "subsamples": [0.8],
+            "word_p": [0.01],
+        }
+    )
 
     def held(self, **changes):
         values = {k: np.array(v) if isinstance(v, list) else v for k, v in (dict(self.good) | changes).items()}

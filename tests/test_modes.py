@@ -132,8 +132,18 @@ class TestAnswered:
 
 
 class TestVerdict:
-    row = MappingProxyType({"n_answers": 100, "n_distinct": 90, "n_modes": 4, "n_supported": 2, "null_modes_min": 2, "null_modes_max": 5,
-           "n_repeated_texts": 0, "repeated_share": 0.0})  # fmt: skip
+    row = MappingProxyType(
+        {
+            "n_answers": 100,
+            "n_distinct": 90,
+            "n_modes": 4,
+            "n_supported": 2,
+            "null_modes_min": 2,
+            "null_modes_max": 5,
+            "n_repeated_texts": 0,
+            "repeated_share": 0.0,
+        }
+    )
 
     def test_says_how_many_the_evidence_supports(self):
         said = "The evidence supports 2 modes: the pipeline finds 4 in the answers and 2 to 5 in structureless data."
