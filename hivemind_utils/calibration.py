@@ -275,15 +275,22 @@ def clustered_bootstrap(scores, target, statistics, rules, groups, n_boot, rng, 
     -------
     ndarray of float, shape (n_boot, n_rules, n_scorers)
     """
+    from dataclasses import replace
+
     from hivemind_utils import resample, selection
 
-    groups = np.asarray(groups)
     prompts, where = np.unique(groups, return_inverse=True)
+    statistics, rules = dict(statistics), list(rules)
+    for i, rule in enumerate(rules):
+        if rule.statistic.endswith("_within"):  # what is chosen within a prompt does not depend on the draw
+            name = f"rule {i}"
+            statistics[name] = selection.kept_weights(rule, statistics, groups=groups)
+            rules[i] = replace(rule, method="fixed", statistic=name)
     drawn = resample.bootstrap_weights(len(prompts), n_boot, rng)
     result = np.empty((n_boot, len(rules), len(np.atleast_2d(scores))))
     for start in range(0, n_boot, draws_at_once):
         weights = drawn[start : start + draws_at_once, where]
-        kept = [selection.kept_weights(rule, statistics, w, groups) for w in weights for rule in rules]
+        kept = [selection.kept_weights(rule, statistics, w) for w in weights for rule in rules]
         found = rank_correlations(scores, target, np.stack(kept))
         result[start : start + len(weights)] = found.reshape(len(weights), len(rules), -1)
     return result

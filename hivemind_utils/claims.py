@@ -21,11 +21,12 @@ def read():
     Returns
     -------
     pandas.DataFrame
-        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result`` and
-        ``minus``, places of this run's value and of what is taken from it, ``NN:key/key`` (see `find`); ``scale``, by
-        which it is multiplied to have the paper's ``unit``; ``interval``, names of the bounds beside the value;
-        ``low`` and ``high``, the band that replicates, in the paper's unit; ``bound``: "encoder" where the number
-        belongs to the paper's encoder, "released" where to its data; ``note``.
+        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result``, the
+        place of this run's value, ``NN:key/key`` (see `find`), or several joined by ``|`` of which the first that is
+        there counts; ``minus``, the place of what is taken from it; ``scale``, by which it is multiplied to have the
+        paper's ``unit``; ``interval``, names of the bounds beside the value; ``low`` and ``high``, the band that
+        replicates, in the paper's unit; ``bound``: "encoder" where the number belongs to the paper's encoder,
+        "released" where to its data; ``note``.
     """
     import pandas as pd
 
@@ -137,14 +138,14 @@ def _evaluate(row, files):
     nothing = {"value": math.nan, "lower": math.nan, "upper": math.nan, "source": ""}
     if not row.result:
         return nothing | {"verdict": NOT_MEASURED, "reason": row.note}
-    number, _, place = row.result.partition(":")
+    number, _, places = row.result.partition(":")
     if number not in files:
         return nothing | {"verdict": NOT_MEASURED, "reason": f"notebook {number} has not run"}
     results = files[number]
     nothing["source"] = results.get("source", "")
     try:
-        value, siblings = find(results, place)
-        taken = find(files[number], row.minus)[0] if row.minus else 0
+        value, siblings = _first(results, places)
+        taken, _ = _first(results, row.minus) if row.minus else (0, {})
     except KeyError:
         return nothing | {"verdict": NOT_MEASURED, "reason": "this run has no such value"}
     if value is None or taken is None:
@@ -158,6 +159,16 @@ def _evaluate(row, files):
     if results.get("partial") and decided != SIMULATED:
         reason = "; ".join(filter(None, [reason, "partial run"]))
     return measured | {"verdict": decided, "reason": reason}
+
+
+def _first(results, places):
+    """Value and siblings at the first of several places that is there."""
+    for place in places.split("|"):
+        try:
+            return find(results, place)
+        except KeyError:
+            continue
+    raise KeyError(places)
 
 
 def _decide(row, results, measured):

@@ -47,7 +47,7 @@ def read_instructions(path):
 
 def label(
     items, instructions, schema, model, *, store_path, votes=1, parameters=None, max_repairs=2, budget_usd=0.0,
-    limits=None, seed=0, api_base=None, progress=True,
+    limits=None, seed=0, api_base=None, prices=None, progress=True,
 ):  # fmt: skip
     """Ask a model for a structured label of every item.
 
@@ -72,7 +72,7 @@ def label(
         Further calls an answer that does not fit is given, each showing the model its error.
     budget_usd : float
         As in `sampling.run`: 0 asks simulated models only.
-    limits, seed, api_base, progress
+    limits, seed, api_base, prices, progress
         As in `sampling.run` and `sampling.Request`.
 
     Returns
@@ -90,17 +90,16 @@ def label(
         for item_id, question in questions.items()
         for vote in range(votes)
     ]
-    valid, failures, missing, spent = [], [], [], 0.0
+    valid, failures, missing = [], [], []
     for n_repairs in range(max_repairs + 1):
         requests = {}
         for case in open_:
             case.request = sampling.Request(model, case.messages, parameters, case.vote, api_base=api_base)
             requests[case.request.key, case.vote] = case.request
         outcome = sampling.run(
-            list(requests.values()), store_path, budget_usd=max(budget_usd - spent, 0.0), limits=limits, seed=seed,
+            list(requests.values()), store_path, budget_usd=budget_usd, limits=limits, seed=seed, prices=prices,
             progress=progress,
         )  # fmt: skip
-        spent += outcome.cost_usd
         answers = store.read(store_path, list(requests.values())).set_index(["key", "sample_idx"]).to_dict("index")
         again = []
         for case in open_:

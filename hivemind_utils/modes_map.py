@@ -133,7 +133,8 @@ _SCRIPT = textwrap.dedent("""\
     data.groups.model.names.forEach((name, k) => model.add(new Option(name, k)));
     const layout = {
       margin: {l: 10, r: 10, t: 10, b: 10}, hovermode: "closest", dragmode: "pan",
-      xaxis: {visible: false}, yaxis: {visible: false, scaleanchor: "x"}, legend: {itemsizing: "constant"},
+      xaxis: {visible: false}, yaxis: {visible: false, scaleanchor: "x"},
+      legend: {itemsizing: "constant", ...(innerWidth < 700 ? {orientation: "h", x: 0, y: 0, yanchor: "top"} : {})},
       hoverlabel: {align: "left", bgcolor: "white", font: {color: "#222"}}, uirevision: "keep"
     };
     function draw() {

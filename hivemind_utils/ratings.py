@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import agreement, responses, tables
+from hivemind_utils import agreement, responses, selection, tables
 
 KINDS = ("absolute", "pairs")
 _FIELDS = {
@@ -82,23 +82,15 @@ def read_any(path, encoding="utf-8-sig"):
 
 def unroll(frame, *, columns=None, where=None, label_columns=None):
     """Bring a frame of labels into long form; see `read`."""
-    columns, where = dict(columns or {}), dict(where or {})
-    frame = frame.assign(input_row=np.arange(len(frame)))
-    for name, value in where.items():
-        _require(frame, name, "`where`")
-        wanted = {str(v) for v in (value if _is_list(value) else [value])}
-        frame = frame[frame[name].astype(str).isin(wanted)]
-        if frame.empty:
-            raise ValueError(f"`where` keeps no row: no {name} is {sorted(wanted)}.")
+    columns = dict(columns or {})
+    frame = keep_where(frame.assign(input_row=np.arange(len(frame))), where)
     for field, theirs in columns.items():
         if field not in _FIELDS:
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
-        _require(frame, theirs, f"`{field}`")
-    known = {theirs: field for theirs, field in _RELEASED.items() if field not in columns and field not in frame}
-    names = known | {theirs: field for field, theirs in columns.items()}
+        require(frame, theirs, f"`{field}`")
+    known = {field: theirs for theirs, field in _RELEASED.items() if theirs in frame and field not in frame}
     wide = _matching(frame, label_columns) if label_columns else []
-    frame = frame.drop(columns=[f for f in columns if f in frame and f != columns[f] and f not in columns.values()])
-    frame = frame.rename(columns=names)
+    frame = frame.assign(**{field: frame[theirs] for field, theirs in (known | columns).items()})
     keep = [f for f in _FIELDS if f in frame and f not in ("label", "labels", "rank")]
     if wide:
         long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
@@ -116,6 +108,17 @@ def unroll(frame, *, columns=None, where=None, label_columns=None):
             f"The columns are {list(frame.columns)}."
         )
     return frame[[*keep, "label", "input_row"]].reset_index(drop=True)
+
+
+def keep_where(frame, where):
+    """Keep the rows whose columns have the given values, or one of a list of them; compared as text."""
+    for name, value in (where or {}).items():
+        require(frame, name, "`where`")
+        wanted = {str(v) for v in (value if _is_list(value) else [value])}
+        frame = frame[frame[name].astype(str).isin(wanted)]
+        if frame.empty:
+            raise ValueError(f"`where` keeps no row: no {name} is {sorted(wanted)}.")
+    return frame
 
 
 def tabulate(long, kind, scale, *, label_values=None):
@@ -234,58 +237,79 @@ def describe(items, values, scale, level, contested_percent):
     -------
     pandas.DataFrame
     """
-    values_of_scale = numbers(scale)
-    counts = agreement.label_counts(values, values_of_scale)
-    entropy = agreement.entropy_bits(counts)
-    ordered = level != "nominal"
-    nothing = np.full(len(items), np.nan)
-    present = ~np.isnan(values)
-    means = agreement.row_means(values, present) if ordered else nothing
+    measured = measures(values, scale, level, (items["items"] == "pairs").to_numpy())
+    counts = agreement.label_counts(values, numbers(scale))
+    n, nothing = counts.sum(1), np.full(len(items), np.nan)
+    entropy, ordered = measured["entropy_bits"], level != "nominal"
     depth, p_value = agreement.valley(counts) if ordered and len(scale) > 2 else (nothing, nothing)
-    contested = entropy >= np.percentile(entropy, 100 - contested_percent)
-    pairs = (items["items"] == "pairs").to_numpy() & (0 in values_of_scale)
-    squares = np.where(present, (values - means[:, None]) ** 2, 0).sum(1)
+    rule = selection.Rule("contested", "", "top", "entropy", contested_percent)
+    contested = selection.kept_weights(rule, {"entropy": entropy}) > 0
+    squares = np.where(np.isnan(values), 0, (values - measured["mean"][:, None]) ** 2).sum(1)
     return items.assign(
-        n=counts.sum(1),
-        mean=means,
-        sd=np.sqrt(np.divide(squares, counts.sum(1) - 1, out=nothing.copy(), where=counts.sum(1) > 1)),
-        entropy_bits=entropy,
+        **measured,
+        n=n,
+        sd=np.sqrt(np.divide(squares, n - 1, out=nothing.copy(), where=n > 1)),
         entropy_corrected_bits=agreement.miller_madow_bits(counts),
-        entropy_normalised=entropy / np.log2(len(values_of_scale)),
-        entropy_grouped_bits=agreement.entropy_bits(agreement.grouped(counts))
-        if len(values_of_scale) == 5
-        else nothing,
-        gini=agreement.gini(counts),
-        pairwise_disagreement=agreement.pairwise_disagreement(counts),
-        minority_share=agreement.minority_share(counts),
-        fleiss_disagreement=1 - agreement.item_agreement(counts),
-        consensus=agreement.ordinal_consensus(counts, values_of_scale) if ordered else nothing,
+        entropy_normalised=entropy / np.log2(len(scale)),
+        consensus=agreement.ordinal_consensus(counts, numbers(scale)) if ordered else nothing,
         valley_depth=depth,
         valley_p=p_value,
         disagreement=np.select([p_value < 0.05, contested], ["split", "noisy"], "agreed"),
-        n_ties=np.where(pairs, counts[:, np.asarray(values_of_scale) == 0].sum(1), np.nan),
-        agreement=np.where(pairs, agreement.pair_agreement(counts, values_of_scale), np.nan),
     )
 
 
-def item_statistics(items):
-    """Statistics that the rules of `selection` look at, from ``08_items`` or the part of one kind.
+def measures(values, scale, level, is_pair):
+    """Mean and the measures of disagreement that subset rules look at.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_items, n_slots)
+    scale, level
+        See `describe`.
+    is_pair : ndarray of bool, shape (n_items,)
+        Pairs have ties and an agreement on the better response.
 
     Returns
     -------
     dict of str to ndarray of float, shape (n_items,)
     """
-    from hivemind_utils import selection
-
-    groups = pd.factorize(items["prompt_id"])[0]
-    means = items["mean"].to_numpy(float)
-    names = ["entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share"]
+    numbered = numbers(scale)
+    counts = agreement.label_counts(values, numbered)
+    nothing = np.full(len(values), np.nan)
+    is_pair = is_pair & (0 in numbered)
     return {
-        "mean": means,
-        **{name: items[name].to_numpy(float) for name in [*names, "fleiss_disagreement", "agreement"]},
-        "minus_ties": -items["n_ties"].to_numpy(float),
-        "gap": selection.gaps(means),
-        "gap_within": selection.gaps(means, groups),
+        "mean": agreement.row_means(values, ~np.isnan(values)) if level != "nominal" else nothing,
+        "entropy_bits": agreement.entropy_bits(counts),
+        "entropy_grouped_bits": agreement.entropy_bits(agreement.grouped(counts)) if len(scale) == 5 else nothing,
+        "gini": agreement.gini(counts),
+        "pairwise_disagreement": agreement.pairwise_disagreement(counts),
+        "minority_share": agreement.minority_share(counts),
+        "fleiss_agreement": agreement.item_agreement(counts),
+        "n_ties": np.where(is_pair, counts[:, np.asarray(numbered) == 0].sum(1), np.nan),
+        "agreement": np.where(is_pair, agreement.pair_agreement(counts, numbered), np.nan),
+    }
+
+
+def statistics(measured, groups):
+    """Statistics that the rules of `selection` look at.
+
+    Parameters
+    ----------
+    measured : mapping of str to array_like, shape (n_items,)
+        ``08_items`` of one kind, or what `measures` returns.
+    groups : ndarray of int, shape (n_items,)
+        Prompt of every item.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_items,)
+    """
+    names = ("mean", "entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share")
+    found = {name: np.asarray(measured[name], float) for name in (*names, "fleiss_agreement", "agreement")}
+    return found | {
+        "minus_ties": -np.asarray(measured["n_ties"], float),
+        "gap": selection.gaps(found["mean"]),
+        "gap_within": selection.gaps(found["mean"], groups),
     }
 
 
@@ -425,13 +449,14 @@ def _matching(frame, names):
     for name in names:
         matches = [c for c in frame.columns if c.startswith(name[:-1])] if name.endswith("*") else [name]
         for column in matches:
-            _require(frame, column, "`label_columns`")
+            require(frame, column, "`label_columns`")
         if not matches:
             raise ValueError(f"`label_columns` names {name!r}, but the columns are {list(frame.columns)}.")
         found += matches
     return found
 
 
-def _require(frame, column, what):
+def require(frame, column, what):
+    """Refuse a column name that the frame does not have."""
     if column not in frame.columns:
         raise ValueError(f"{what} names the column {column!r}, but the columns are {list(frame.columns)}.")

@@ -334,7 +334,7 @@ def main(arguments=None):
     parser.add_argument("--profile", default="demo", help="a name in params/ or a path to a YAML file (default: demo)")
     options = parser.parse_args(arguments)
     try:
-        print(run._relative(build(options.profile)))
+        print(build(options.profile).relative_to(tables.root()))
     except run.UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,91 +1,908 @@
-"""Ask models through litellm, resumably: what is stored is not asked again."""
+"""Ask models through litellm: resumably, within a budget, each draw kept.
+
+`run` asks what the store lacks and nothing else. Whatever comes back is an outcome, never drawn again: an answer, a
+truncated or an empty one, a refusal, a filtered one. Errors are told apart by their HTTP status: what may pass is
+waited for and tried again, what will not stops the model concerned and leaves the others alone.
+"""
 
 import asyncio
+import functools
 import hashlib
-import json
+import itertools
+import logging
 import os
+import random
+import re
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from hivemind_utils import provider, store
+
+LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
+MAX_ATTEMPTS = 8  # of one call; with back-off they span some four minutes
+MAX_WAIT_S = 600  # a provider that asks for a longer pause stops the model
+GRACE_S = 3  # for calls in flight when a run is interrupted
+TIMEOUT_S = 600  # of one call
+ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
+MAX_TOKENS = 4096  # of an answer whose request sets no `max_tokens`
+SIMULATED = provider.PREFIX.rstrip("/")
+OUTCOMES = ("answer", "truncated", "empty", "refusal", "content_filter")
+_OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "stop",
+           "presence_penalty", "response_format", "temperature", "top_p", "reasoning_effort", "verbosity", "thinking",
+           "extra_body")  # fmt: skip
+_DECODING = ("temperature", "top_p", "min_p", "top_k", "typical_p", "repetition_penalty", "frequency_penalty")
+_KNOW_MIN_P = {SIMULATED, "hosted_vllm", "vllm", "together_ai", "openrouter", "fireworks_ai", "deepinfra",
+               "lm_studio", "llamafile", "custom_openai"}  # fmt: skip
+_REFUSAL = re.compile(
+    r"^\W*(i['’]?m (very |really |so )?sorry,? but i|(i am|i['’]m) (not able|unable) to (help|assist|comply|provide)"
+    r"|(sorry, )?(but )?i (can['’]?t|cannot|won['’]?t) (help|assist|comply|fulfil))", re.IGNORECASE
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of whom, and how: samples `sample_idx` to `sample_idx` + `n` - 1 in one call."""
+    """What is asked of whom, and how: answers `sample_idx` to ``sample_idx + n - 1``, in one call where possible.
+
+    Parameters
+    ----------
+    model : str
+        Name as litellm knows it, such as ``openai/gpt-4o-2024-11-20``, ``hosted_vllm/…`` or ``simulated/…``.
+    messages : list of dict, or str
+        Turns with role and content; a str is one turn of the user.
+    parameters : dict
+        Decoding as requested, such as temperature, top_p, max_tokens, response_format, logprobs. What OpenAI's
+        interface does not have (min_p, top_k) travels in the request's body, to servers that know it.
+    sample_idx, n : int
+        First answer and number of answers.
+    api_base : str, optional
+        Address of the server; by default the one that the environment gives for the provider, else the provider's own.
+    """
 
     model: str
-    messages: tuple
+    messages: list
     parameters: dict = field(default_factory=dict)
     sample_idx: int = 0
     n: int = 1
     api_base: str | None = None
 
-    @property
+    def __post_init__(self):
+        if isinstance(self.messages, str):
+            object.__setattr__(self, "messages", [{"role": "user", "content": self.messages}])
+        if self.n < 1 or self.sample_idx < 0:
+            raise ValueError(f"`n` must be >= 1 and `sample_idx` >= 0, but {self.n} and {self.sample_idx} were passed.")
+        for name in self.parameters:
+            if re.search(r"key|token$|secret|authorization|headers", name, re.IGNORECASE):
+                raise ValueError(f"`parameters` may not hold {name!r}: keys come from the environment alone.")
+            if name in ("n", "seed", "model", "messages", "api_base", "stream", "drop_params"):
+                raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
+        base = (self.api_base or _environment_base(self.model) or "").rstrip("/") or None
+        if base and "@" in base.split("://")[-1].split("/")[0]:
+            raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")
+        object.__setattr__(self, "api_base", base)
+
+    @functools.cached_property
     def key(self):
-        """Stable hash of all but the sample's number."""
-        words = json.dumps([self.model, list(self.messages), self.parameters, self.api_base], sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:32]
+        """Stable hash of model, server, messages and parameters: with `sample_idx` it names an answer."""
+        asked = [self.model, self.api_base, self.messages, self.parameters]
+        return hashlib.sha256(store.dump(asked).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    @property
+    def decoding(self):
+        """Model, server and parameters: what a provider may not support."""
+        return self.model, self.api_base or "", store.dump(self.parameters)
+
+
+def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=None):
+    """Requests for `n_samples` answers, `per_call` of them in a call where the provider can.
+
+    Answers of one call may be dependent; `store.read` gives the call of each.
+    """
+    starts = range(0, n_samples, per_call)
+    return [Request(model, messages, parameters, i, min(per_call, n_samples - i), api_base) for i in starts]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes
+    ----------
+    counts : DataFrame
+        One row per model: wanted, stored (before), added, unsupported, missing, cost_usd (of this run).
+    cost_usd : float
+        US dollars of this run, as far as prices are known.
+    failures : dict of str to str
+        Model to the reason why answers of it are missing, with what to do.
+    unsupported : dict of str to str
+        Model to what its provider said about the decoding it refused.
+    """
+
+    counts: object
+    cost_usd: float
+    failures: dict
+    unsupported: dict
+
+    def why_missing(self, request):
+        """Why answers of a request are missing."""
+        refused = self.unsupported.get(request.model)
+        return self.failures.get(request.model) or refused or "interrupted; run again"
+
+    @property
+    def partial(self):
+        """What is missing and why, in a sentence; None where nothing is."""
+        lacking = self.counts[self.counts["missing"] > 0]
+        if lacking.empty:
+            return None
+        reasons = [
+            f"{model} lacks {n:,} ({self.failures.get(model, 'interrupted')})"
+            for model, n in lacking["missing"].items()
+        ]
+        return f"{lacking['missing'].sum():,} of {self.counts['wanted'].sum():,} answers are missing: " + "; ".join(
+            reasons
+        )
+
+
+def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True):
+    """Ask for the answers that the store lacks; every one is stored as it arrives.
+
+    Works inside a running event loop (Jupyter): the calls run in a thread of their own. Ctrl-C stops within seconds;
+    calls in flight get three seconds to end. Run again to continue.
+
+    Parameters
+    ----------
+    requests : iterable of Request
+        In the order in which a model should be asked.
+    store_path : str or Path
+    budget_usd : float
+        What all calls in this store together may cost, earlier runs included; no call starts that could cross it. 0
+        asks nobody but ``simulated/`` models, and so does a model whose price is not known.
+    limits : dict of str to dict, optional
+        Provider's name (or ``default``) to ``concurrency``, ``requests_per_minute``, ``tokens_per_minute``.
+    seed : int
+        Every call's own seed derives from it, the request and the first answer.
+    prices : dict of str to pair of float, optional
+        Model to US dollars per million tokens, (input, output); they override litellm's.
+    progress : bool
+        Show a bar per model, and a total with the cost so far.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    store.Locked
+        If another run writes to the store.
+    KeyboardInterrupt
+        After what was in flight has been stored.
+    """
+    with store.Store(store_path) as opened:
+        runner = _Run(list(requests), opened, budget_usd, _limits(limits), seed, prices or {})
+        future = asyncio.run_coroutine_threadsafe(runner.main(), _loop())
+        try:
+            _wait(future, runner, progress)
+        except KeyboardInterrupt:
+            _loop().call_soon_threadsafe(runner.stop)
+            _wait(future, runner, progress)
+            raise
+        finally:
+            future.cancel()  # where a second Ctrl-C came
+            runner.finished.wait(GRACE_S)
+    store.flush(store_path)
+    return runner.outcome()
+
+
+def plan(requests, store_path, *, groups=None, limits=None, prices=None):
+    """What a run would ask and cost.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    store_path : str or Path
+        It need not exist.
+    groups : sequence of tuple, optional
+        A label per request, such as (model, decoding); default: the model.
+    limits, prices
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        One row per group: wanted, stored, unsupported, missing (answers), calls, tokens_in, tokens_out (expected), and
+        cost_low, cost_expected, cost_high in US dollars, missing where the price is unknown; hours, the least time at
+        the given rates. Tokens in: a word per 4 characters. Tokens out: the mean of the model's stored answers, or
+        `ASSUMED_TOKENS`; low is half of it, high is max_tokens.
+    """
+    import pandas as pd
+
+    requests, limits = list(requests), _limits(limits)
+    held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
+    labels = [(request.model,) for request in requests] if groups is None else list(groups)
+    rows, price_of = [], functools.cache(lambda model: price(model, prices))
+    for label, request in zip(labels, requests, strict=True):
+        stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
+        unsupported = request.n - stored if request.decoding in refused or not_honoured(request) else 0
+        missing = request.n - stored - unsupported
+        calls, asked = min(missing, 1), _tokens_in(request)
+        high = _most_tokens(request.parameters)
+        expected = min(known.get(request.model, (ASSUMED_TOKENS,))[0], high)
+        cost_in, cost_out = price_of(request.model) or (float("nan"),) * 2
+        costs = (
+            [calls * asked * cost_in + missing * n * cost_out for n in (expected / 2, expected, high)]
+            if missing
+            else [0] * 3
+        )
+        rate = limits.get(_provider_name(request.model), limits["default"])["requests_per_minute"]
+        hours = calls / rate / 60 if rate else 0.0
+        rows.append(
+            (*label, request.n, stored, unsupported, missing, calls, calls * asked, missing * expected, *costs, hours)
+        )
+    names = ["model", "decoding", "kind"][: len(labels[0])] if labels else ["model"]
+    columns = ["wanted", "stored", "unsupported", "missing", "calls", "tokens_in", "tokens_out", "cost_low",
+               "cost_expected", "cost_high", "hours"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[*names, *columns])
+    return frame.groupby(names, sort=False)[columns].agg(lambda values: values.sum(skipna=False)).reset_index()
+
+
+def price(model, prices=None):
+    """US dollars per token, (input, output), or None where nobody knows.
+
+    `prices` (US dollars per million tokens) come first, then litellm's list. Simulated models cost nothing.
+    """
+    if model in (prices or {}):
+        cost_in, cost_out = prices[model]
+        return cost_in / 1e6, cost_out / 1e6
+    if _provider_name(model) == SIMULATED:
+        return 0.0, 0.0
+    found = litellm().model_cost.get(model) or litellm().model_cost.get(model.partition("/")[2]) or {}
+    cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
+    return None if cost_in is None or cost_out is None else (cost_in, cost_out)
+
+
+def classify(text, finish_reason, refusal=None):
+    """Name the outcome of a draw: one of `OUTCOMES`.
+
+    Parameters
+    ----------
+    text : str
+        The visible answer.
+    finish_reason : str or None
+        As the provider reports it.
+    refusal : str, optional
+        The provider's own refusal text.
+
+    Notes
+    -----
+    Without a provider's word for it, a refusal is known by how it begins; the rate is an estimate.
+    """
+    if finish_reason == "content_filter":
+        return "content_filter"
+    if refusal:
+        return "refusal"
+    if not text.strip():
+        return "empty"
+    if finish_reason == "length":
+        return "truncated"
+    return "refusal" if _REFUSAL.match(text) else "answer"
+
+
+def redact(text):
+    """The text without the values of the environment's keys, passwords and tokens, and without what looks like one."""
+    for name, value in os.environ.items():
+        if len(value) >= 8 and re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
+            text = text.replace(value, f"<{name}>")
+    return re.sub(r"\b(sk|pk|hf|gsk|xai|AIza|Bearer)[-_ ][\w*.-]{8,}", "<key>", text)
+
+
+# ------------------------------------------------------------------------------------------------------- one run
 
 
 @dataclass
-class Outcome:
-    """How a run went."""
-
-    cost_usd: float = 0.0
-    problems: dict = field(default_factory=dict)
-
-    def why_missing(self, request):
-        """Why a request has no answer, in words."""
-        return self.problems.get(request.model, "the run stopped before it was asked")
+class _Job:
+    request: Request
+    samples: list  # numbers of the answers to ask for
 
 
-def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, progress=True):
-    """Ask what is missing and store every answer."""
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    stored = set(store.read(store_path, requests)[["key", "sample_idx"]].itertuples(index=False, name=None))
-    missing = [r for r in requests if (r.key, r.sample_idx) not in stored]
-    outcome = Outcome()
-    free = [r for r in missing if r.model.startswith(provider.PREFIX)]
-    if budget_usd <= 0:
-        outcome.problems |= {r.model: "budget_usd is 0: plan only" for r in missing if r not in free}
-        missing = free
-    if missing:
-        thread = threading.Thread(target=lambda: asyncio.run(_ask_all(missing, store_path, seed, outcome)))
-        thread.start()
-        thread.join()
-    return outcome
+class _Gate:
+    """When a provider may be called: its rates, and the pauses it asks for."""
+
+    def __init__(self, limits):
+        self.concurrency = limits["concurrency"]
+        self.request_s = 60 / limits["requests_per_minute"] if limits["requests_per_minute"] else 0
+        self.token_s = 60 / limits["tokens_per_minute"] if limits["tokens_per_minute"] else 0
+        self.next_request = self.next_token = self.paused_until = 0.0
+
+    async def turn(self, tokens):
+        """Wait for a turn and book `tokens`, an estimate."""
+        while (wait := max(self.next_request, self.next_token, self.paused_until) - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        self.next_request = time.monotonic() + self.request_s
+        self.correct(tokens)
+
+    def correct(self, tokens):
+        """Book more tokens, or fewer than were estimated."""
+        self.next_token = max(self.next_token, time.monotonic()) + tokens * self.token_s
+
+    def pause(self, seconds):
+        self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
 
-async def _ask_all(requests, store_path, seed, outcome):
+class _Stop(Exception):
+    """The model will not answer."""
+
+
+class _Run:
+    """The state of one call of `run`; all of it lives in the event loop's thread."""
+
+    def __init__(self, requests, opened, budget_usd, limits, seed, prices):
+        self.store, self.budget, self.limits, self.seed, self.prices = opened, budget_usd, limits, seed, prices
+        self.failures, self.unsupported, self.gave_up = {}, {}, {}
+        self.spent, self.reserved, self.cost = store.spent(opened.path), 0.0, 0.0
+        self.waiting, self.in_flight, self.released = set(), set(), asyncio.Event()
+        self.finished = threading.Event()  # after it nothing is written
+        self.stopping, self.last_error, self.counts = False, None, {}
+        self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
+        self.price = {model: price(model, prices) for model in self.jobs}
+        for model in self.jobs:
+            self._refuse_unpriced(model)
+
+    def _missing(self, requests, held, refused):
+        """Jobs by model for what the store lacks, each answer once."""
+        jobs, seen = {}, set()
+        for request in requests:
+            numbers = range(request.sample_idx, request.sample_idx + request.n)
+            numbers = [i for i in numbers if (request.key, i) not in seen]
+            seen.update((request.key, i) for i in numbers)
+            missing = [i for i in numbers if i not in held.get(request.key, ())]
+            count = self.counts.setdefault(
+                request.model, {"wanted": 0, "stored": 0, "added": 0, "unsupported": 0, "cost_usd": 0.0}
+            )
+            count["wanted"] += len(numbers)
+            count["stored"] += len(numbers) - len(missing)
+            if missing and request.decoding in refused:
+                self._not_supported(request, missing, refused[request.decoding])
+            elif missing:
+                jobs.setdefault(request.model, deque()).append(_Job(request, missing))
+        return jobs
+
+    def _refuse_unpriced(self, model):
+        if _provider_name(model) == SIMULATED:
+            return
+        if not self.budget:
+            self.failures[model] = "not asked: `budget_usd` is 0, which plans only"
+        elif self.price[model] is None:
+            self.failures[model] = (
+                "not asked: its price is not known, so no budget could hold; give it in `prices`, "
+                "in USD per million tokens for input and output (0 and 0 for a server of your own)"
+            )
+
+    async def main(self):
+        """Ask for everything; one pool of workers per provider and server."""
+        pools = {}
+        for model, jobs in self.jobs.items():
+            if model not in self.failures:
+                name = _provider_name(model)
+                for job in jobs:
+                    pools.setdefault((name, job.request.api_base), {}).setdefault(model, []).append(job)
+        tasks = []
+        for (name, _), by_model in pools.items():
+            gate = _Gate(self.limits.get(name, self.limits["default"]))
+            turns = itertools.zip_longest(*by_model.values())  # models take turns
+            queue = deque(job for turn in turns for job in turn if job is not None)
+            tasks += [asyncio.create_task(self._work(queue, gate)) for _ in range(min(gate.concurrency, len(queue)))]
+        self.waiting = set(tasks)
+        flusher = asyncio.create_task(self._flush())
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION) if tasks else ((), ())
+            for task in done:
+                if not task.cancelled():
+                    task.result()  # raises what is no provider's error, such as a full disk
+        finally:
+            for task in (flusher, *tasks):
+                task.cancel()
+            await asyncio.gather(flusher, *tasks, return_exceptions=True)
+            self.finished.set()
+
+    def stop(self):
+        """Start nothing new; give what is in flight a moment."""
+        self.stopping = True
+        for task in self.waiting - self.in_flight:
+            task.cancel()
+        asyncio.get_running_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
+
+    async def _flush(self):
+        while True:
+            await asyncio.sleep(1)
+            await asyncio.to_thread(store.flush, self.store.path)
+
+    async def _work(self, queue, gate):
+        while queue and not self.stopping:
+            job = queue.popleft()
+            model = job.request.model
+            if model in self.failures:
+                continue
+            if job.request.decoding in self.unsupported:
+                self._not_supported(job.request, job.samples, self.unsupported[job.request.decoding])
+                continue
+            job, rest = self._split(job)
+            if rest:
+                queue.appendleft(rest)
+            most = self._most(job)
+            if not await self._reserve(most):
+                self.failures[model] = (
+                    f"not asked: the budget of ${self.budget:,.2f} is reached (${self.spent:,.4f} spent, the next call "
+                    f"may cost ${most:,.4f}); raise `budget_usd` and run again"
+                )
+                continue
+            try:
+                left = await self._ask(job, gate)
+            except _Stop as stop:
+                self.failures.setdefault(model, str(stop))
+            else:
+                if left:
+                    queue.appendleft(_Job(job.request, left))
+            finally:
+                self.reserved -= most
+                self.released.set()
+
+    def _split(self, job):
+        """Job for one call, and the rest of it where the provider gives one answer a call."""
+        if len(job.samples) == 1 or _supports(job.request.model, "n"):
+            return job, None
+        return _Job(job.request, job.samples[:1]), _Job(job.request, job.samples[1:])
+
+    def _most(self, job):
+        cost_in, cost_out = self.price[job.request.model]
+        answers = len(job.samples) * _most_tokens(job.request.parameters)
+        return 1.5 * _tokens_in(job.request) * cost_in + answers * cost_out  # 1.5: characters are a rough measure
+
+    async def _reserve(self, usd):
+        """Set `usd` aside; False if the budget cannot hold it even after all calls in flight have come in."""
+        while self.spent + self.reserved + usd > self.budget and usd > 0:
+            if self.reserved <= 1e-12:
+                return False
+            self.released.clear()
+            await self.released.wait()
+        self.reserved += usd
+        return True
+
+    async def _ask(self, job, gate):
+        """Make one call, again where that may help, and store what it brings; returns the answers still missing."""
+        request, estimate = job.request, _tokens_in(job.request) + ASSUMED_TOKENS * len(job.samples)
+        if reason := not_honoured(request):
+            self._record_unsupported(job, 0, reason)
+            return []
+        arguments = self._arguments(job)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            await gate.turn(estimate)
+            started, task = time.monotonic(), asyncio.current_task()
+            self.in_flight.add(task)
+            try:
+                reply = await litellm().acompletion(**arguments)
+            except Exception as error:  # litellm raises many classes; the status decides
+                delay = self._after(error, job, gate, attempt, arguments)
+                if delay is None:
+                    return []
+            else:
+                left = self._keep(reply, job, arguments, attempt, time.monotonic() - started)
+                gate.correct(_used(reply, "total_tokens", estimate) - estimate)
+                _heed_rate_headers(reply, gate)
+                self.gave_up[request.model] = 0
+                return left
+            finally:
+                self.in_flight.discard(task)
+            if self.stopping:
+                return []
+            await asyncio.sleep(delay)
+        self.gave_up[request.model] = self.gave_up.get(request.model, 0) + 1
+        if self.gave_up[request.model] >= 3:
+            raise _Stop(
+                f"gave up: each of {MAX_ATTEMPTS} attempts at 3 calls failed, lastly with {self.last_error}; "
+                "run again later"
+            )
+        return []
+
+    def _arguments(self, job):
+        """Arguments of litellm's call."""
+        request = job.request
+        parameters = {name: value for name, value in request.parameters.items() if name in _OPENAI}
+        others = {name: value for name, value in request.parameters.items() if name not in _OPENAI}
+        name = _provider_name(request.model)
+        if others:
+            parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
+        if _supports(request.model, "seed"):
+            parameters["seed"] = call_seed(self.seed, request.key, job.samples[0])
+        if len(job.samples) > 1:
+            parameters["n"] = len(job.samples)
+        if request.api_base:
+            parameters["api_base"] = request.api_base
+        if name in ("openai", "custom_openai") and request.api_base and not os.environ.get("OPENAI_API_KEY"):
+            parameters["api_key"] = "none"  # a server of one's own needs none, the client insists on one
+        fixed = {"model": request.model, "messages": request.messages, "timeout": TIMEOUT_S}
+        return fixed | {"max_retries": 0, "num_retries": 0, "caching": False, "drop_params": False} | parameters
+
+    def _after(self, error, job, gate, attempt, arguments):
+        """Decide what an error means: seconds to wait, None where the call is settled; raises `_Stop`."""
+        status, message = getattr(error, "status_code", None), provider_message(error)
+        model = job.request.model
+        self.last_error = f"status {status}: {message}"
+        if isinstance(error, ConnectionError | TimeoutError) or (_is_transient(status) and not _is_exhausted(error)):
+            asked = retry_after(error)
+            if asked is None:
+                return min(0.5 * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1)
+            if asked > MAX_WAIT_S:
+                raise _Stop(f"the provider asks to wait {asked:,.0f} s (status {status}: {message}); run again then")
+            gate.pause(asked)
+            return random.uniform(0, 0.05)
+        if status in (400, 422) and _is_filtered(error):
+            self._store(job, arguments, attempt, 0.0, [("", "content_filter", None, None)] * len(job.samples), None)
+            return None
+        if status in (400, 422) and _is_about_decoding(error, job.request.parameters):
+            self._record_unsupported(job, status, message)
+            return None
+        raise _Stop(f"status {status}: {message.rstrip('.')}. {_todo(model, status)}")
+
+    def _keep(self, reply, job, arguments, attempt, seconds):
+        choices = []
+        for choice in reply.choices:
+            logprobs = getattr(choice, "logprobs", None)
+            text = choice.message.content or ""
+            refusal = getattr(choice.message, "refusal", None) or (choice.message.provider_specific_fields or {}).get(
+                "refusal"
+            )
+            dumped = None if logprobs is None else store.dump(_plain(logprobs))
+            choices.append((text or refusal or "", choice.finish_reason, refusal, dumped))
+        choices = choices[: len(job.samples)] or [("", None, None, None)]
+        self._store(job, arguments, attempt, seconds, choices, reply)
+        return job.samples[len(choices) :]
+
+    def _store(self, job, arguments, attempt, seconds, choices, reply):
+        request = job.request
+        cost = None if reply is None else self._cost(request.model, reply)
+        effective = {k: v for k, v in arguments.items() if k not in ("model", "messages", "api_key", "api_base")}
+        call = {
+            "key": request.key,
+            "n": len(choices),
+            "seed": arguments.get("seed"),
+            "effective": store.dump(effective),
+            "served_model": getattr(reply, "model", None),
+            "system_fingerprint": getattr(reply, "system_fingerprint", None),
+            "attempts": attempt,
+            "latency_s": seconds,
+            "prompt_tokens": _used(reply, "prompt_tokens"),
+            "completion_tokens": _used(reply, "completion_tokens"),
+            "reasoning_tokens": _reasoning_tokens(reply),
+            "cost_usd": cost,
+            "answered_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "litellm_version": _litellm_version(),
+        }
+        samples = [
+            {
+                "sample_idx": i,
+                "text": _storable(text),
+                "finish_reason": why,
+                "outcome": classify(text, why, refusal),
+                "logprobs": logprobs,
+            }
+            for i, (text, why, refusal, logprobs) in zip(job.samples, choices, strict=False)
+        ]
+        self.store.remember(request.key, request.model, request.api_base, request.messages, request.parameters)
+        self.store.add(call, samples)
+        self.counts[request.model]["added"] += len(samples)
+        self.counts[request.model]["cost_usd"] += cost or 0.0
+        self.cost += cost or 0.0
+        self.spent += self._most(job) if cost is None and reply is not None else cost or 0.0
+
+    def _cost(self, model, reply):
+        asked, said = _used(reply, "prompt_tokens"), _used(reply, "completion_tokens")
+        if asked is None or said is None:
+            return None
+        cost_in, cost_out = self.price[model]
+        return asked * cost_in + said * cost_out
+
+    def _record_unsupported(self, job, status, message):
+        request = job.request
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.store.add_unsupported(request.model, request.api_base, request.parameters, status, message, at)
+        self._not_supported(request, job.samples, message)
+
+    def _not_supported(self, request, samples, message):
+        self.unsupported[request.decoding] = message
+        self.counts[request.model]["unsupported"] += len(samples)
+
+    def outcome(self):
+        """What the run came to, as a table and reasons."""
+        import pandas as pd
+
+        names = ["wanted", "stored", "added", "unsupported", "missing", "cost_usd"]
+        counts = pd.DataFrame.from_dict(self.counts, orient="index").rename_axis("model").reindex(columns=names)
+        counts["missing"] = counts["wanted"] - counts["stored"] - counts["added"] - counts["unsupported"]
+        failures = {model: reason for model, reason in self.failures.items() if counts.loc[model, "missing"]}
+        for model in counts.index[counts["missing"] > 0]:
+            failures.setdefault(
+                model, f"{self.last_error}; run again" if self.gave_up.get(model) else "interrupted; run again"
+            )
+        refused = {model: message for (model, _, _), message in self.unsupported.items()}
+        return Outcome(counts, self.cost, failures, refused)
+
+
+# ------------------------------------------------------------------------------------------- what providers say
+
+
+def not_honoured(request):
+    """Why a provider is known not to honour a request's decoding, or None: it would refuse it, or drop it silently."""
+    name = _provider_name(request.model)
+    for parameter in request.parameters:
+        if parameter == "min_p":
+            honoured = name in _KNOW_MIN_P or (name == "openai" and request.api_base)
+        else:
+            honoured = parameter not in ("temperature", "top_p") or _supports(request.model, parameter)
+        if not honoured:
+            return f"{name} does not take {parameter} for {request.model}"
+    return None
+
+
+def call_seed(seed, key, first_sample):
+    """Seed of a call, which depends on the run's seed, the request and its first answer."""
+    digest = hashlib.sha256(f"{seed}\x1f{key}\x1f{first_sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1  # a non-negative 32-bit number, as providers take it
+
+
+def provider_message(error):
+    """What the provider said, without litellm's prefixes and without keys."""
+    text = str(error).split("\n")[0]
+    text = re.sub(r"^((litellm\.)?\w*(Error|Timeout)( Error)?\w*: )+", "", text)
+    text = re.sub(r"^\w+Exception - ", "", text).strip()
+    if found := re.search(r'"message": ?"((?:[^"\\]|\\.)*)"', text):  # some interfaces pass the whole body on
+        text = found.group(1)
+    return redact(text)[:500]
+
+
+def retry_after(error):
+    """Seconds that the provider asks to wait, or None."""
+    response = getattr(error, "response", None)
+    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    text = headers.get("retry-after-ms") or headers.get("retry-after")
+    if text is None:
+        return None
+    try:
+        return float(text) / (1000 if headers.get("retry-after-ms") else 1)
+    except ValueError:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+        except (TypeError, ValueError):
+            return None
+
+
+def _is_transient(status):
+    return status in (408, 409, 429) or (status is not None and status >= 500)
+
+
+def _words(error):
+    """All that an error and its causes say."""
+    said = []
+    while error is not None:
+        said += [str(error), str(getattr(error, "code", "")), str(getattr(error, "body", ""))]
+        error = error.__cause__ or error.__context__
+    return " ".join(said)
+
+
+def _is_exhausted(error):
+    """A quota that waiting does not refill."""
+    said = _words(error)
+    return retry_after(error) is None and bool(
+        re.search(r"insufficient_quota|credit balance|billing", said, re.IGNORECASE)
+    )
+
+
+def _is_filtered(error):
+    return bool(
+        re.search(r"content_filter|content_policy|ContentPolicyViolation", f"{type(error).__name__} {_words(error)}")
+    )
+
+
+def _is_about_decoding(error, parameters):
+    if type(error).__name__ == "UnsupportedParamsError":
+        return True
+    names = [name for name in parameters if name in _DECODING]
+    said = f"{getattr(error, 'param', None)} {error}"
+    return any(re.search(rf"\b{re.escape(name)}\b", said.replace("-", "_")) for name in names)
+
+
+def _todo(model, status):
+    if status == 401:
+        missing = litellm().validate_environment(model=model)["missing_keys"]
+        name = " and ".join(missing) or f"{_provider_name(model).upper()}_API_KEY"
+        return f"Set the right {name} in the environment and run again."
+    return {
+        400: "The provider does not take this request: change it, or leave the model out.",
+        402: "Pay or raise the account's limit, and run again.",
+        403: "Ask the provider for access to this model, or leave it out.",
+        404: "Check the model's name and `api_base`.",
+        429: "Raise the account's quota, and run again.",
+    }.get(status, "Check the model's name and parameters.")
+
+
+def _heed_rate_headers(reply, gate):
+    """Pause where the provider says that nothing is left until a reset."""
+    headers = (getattr(reply, "_hidden_params", None) or {}).get("additional_headers") or {}
+    for kind in ("requests", "tokens"):
+        left = headers.get(f"llm_provider-x-ratelimit-remaining-{kind}")
+        wait = _seconds(headers.get(f"llm_provider-x-ratelimit-reset-{kind}"))
+        if left is not None and str(left).strip() == "0" and wait is not None:
+            gate.pause(min(wait, MAX_WAIT_S))
+
+
+def _seconds(text):
+    """Seconds of a duration such as ``6m0s``, ``17ms`` or ``1.5``; None where it is none."""
+    parts = re.findall(r"([\d.]+)(ms|s|m|h|$)", text or "")
+    scale = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
+    return sum(float(number) * scale[unit] for number, unit in parts) if parts else None
+
+
+def _used(reply, name, default=None):
+    value = getattr(getattr(reply, "usage", None), name, None)
+    return default if value is None else value
+
+
+def _reasoning_tokens(reply):
+    details = getattr(getattr(reply, "usage", None), "completion_tokens_details", None)
+    return getattr(details, "reasoning_tokens", None)
+
+
+def _plain(value):
+    return value.model_dump() if hasattr(value, "model_dump") else value
+
+
+def _storable(text):
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+# ------------------------------------------------------------------------------------------------ litellm, the loop
+
+
+@functools.cache
+def litellm():
+    """Import litellm, which takes seconds, set up so that it is silent, asks nobody for prices and drops nothing."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
     import litellm
 
-    gate, connection = asyncio.Semaphore(8), store.connect(store_path)
+    litellm.suppress_debug_info = True  # errors are reported here
+    litellm.drop_params = False  # a parameter that a provider refuses is an outcome
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    return litellm
 
-    async def ask(request):
-        words = f"{seed}/{request.key}/{request.sample_idx}"
-        call_seed = int(hashlib.sha256(words.encode()).hexdigest()[:8], 16) % 2**31
-        async with gate:
-            try:
-                reply = await litellm.acompletion(
-                    model=request.model, messages=list(request.messages), n=request.n, seed=call_seed,
-                    api_base=request.api_base, **request.parameters,
-                )  # fmt: skip
-            except Exception as error:
-                outcome.problems[request.model] = f"{getattr(error, 'status_code', '')} {error}"
-                return
-        cost = 0.0
-        outcome.cost_usd += cost
-        rows = [
-            {
-                "key": request.key, "sample_idx": request.sample_idx + i, "text": choice.message.content,
-                "finish_reason": choice.finish_reason, "outcome": "answer", "usage": None, "cost_usd": cost,
-                "logprobs": getattr(choice, "logprobs", None) and choice.logprobs.model_dump_json(),
-                "model": reply.model, "seed": call_seed,
-            }
-            for i, choice in enumerate(reply.choices)
-        ]  # fmt: skip
-        store.write(connection, rows)
 
-    await asyncio.gather(*map(ask, requests))
-    connection.close()
+@functools.cache
+def _litellm_version():
+    from importlib.metadata import version
+
+    return version("litellm")
+
+
+@functools.cache
+def _provider_name(model):
+    if model.startswith(provider.PREFIX):
+        return SIMULATED
+    try:
+        return litellm().get_llm_provider(model)[1]
+    except Exception as error:  # litellm raises BadRequestError for a name it does not know
+        raise ValueError(
+            f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
+            f"or hosted_vllm/{model} with `api_base` for a server of your own."
+        ) from error
+
+
+@functools.cache
+def _supports(model, parameter):
+    name = _provider_name(model)
+    known = litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
+    return known is None or parameter in known
+
+
+def _environment_base(model):
+    name = model.partition("/")[0] if "/" in model else "openai"
+    for variable in (f"{name.upper()}_API_BASE", f"{name.upper()}_BASE_URL"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    return None
+
+
+def _tokens_in(request):
+    return 8 + sum(len(str(message.get("content", ""))) for message in request.messages) // 4
+
+
+def _most_tokens(parameters):
+    return parameters.get("max_completion_tokens") or parameters.get("max_tokens") or MAX_TOKENS
+
+
+def _limits(limits):
+    limits = dict(limits or {})
+    for name, values in limits.items():
+        if unknown := set(values) - set(LIMITS):
+            raise ValueError(f"`limits` of {name!r} may name {list(LIMITS)}, but {sorted(unknown)} was passed.")
+        if any(value is not None and value <= 0 for value in values.values()):
+            raise ValueError(f"`limits` of {name!r} must be > 0, but {values} was passed.")
+    default = LIMITS | limits.get("default", {})
+    return {name: default | values for name, values in limits.items()} | {"default": default}
+
+
+@functools.cache
+def _loop():
+    """Start the process's event loop, in a thread of its own, so that a run works inside Jupyter's loop.
+
+    There is one, because litellm keeps connections by loop.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-sampling").start()
+    return loop
+
+
+def _wait(future, runner, progress):
+    """Wait in the calling thread, where Ctrl-C arrives, and show how far the run is."""
+    display = _Display() if progress else None
+    while True:
+        try:
+            future.result(timeout=0.25)
+            break
+        except TimeoutError:
+            if future.done():
+                raise
+        if display:
+            display.show(runner)
+    if display:
+        display.show(runner, last=True)
+
+
+class _Display:
+    """Bars as text: redrawn in place in a notebook and on a terminal's last line, every half minute in a log."""
+
+    def __init__(self):
+        self.started = self.shown = time.monotonic()
+        self.handle = None
+
+    def show(self, runner, last=False):
+        import sys
+
+        now = time.monotonic()
+        if not runner.jobs:
+            return
+        if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) and shell.has_trait("kernel"):
+            from IPython.display import display
+
+            content = {"text/plain": self.bars(runner)}
+            if self.handle is None:
+                self.handle = display(content, raw=True, display_id=True)
+            else:
+                self.handle.update(content, raw=True)
+        elif sys.stderr.isatty():
+            print(f"\r{self.total(runner)}", end="\n" if last else "", file=sys.stderr, flush=True)
+        elif last or now - self.shown >= 30:
+            self.shown = now
+            print(self.bars(runner) if last else self.total(runner), file=sys.stderr, flush=True)
+
+    def total(self, runner):
+        done = sum(c["stored"] + c["added"] for c in runner.counts.values())
+        wanted = sum(c["wanted"] for c in runner.counts.values())
+        seconds = time.monotonic() - self.started
+        return f"{'total':<40} {_bar(done, wanted)} {done:>7,}/{wanted:,}  ${runner.cost:,.4f}  {seconds:,.0f} s"
+
+    def bars(self, runner):
+        lines = []
+        for model, c in runner.counts.items():
+            done = c["stored"] + c["added"]
+            why = f"  {runner.failures[model][:60]}" if model in runner.failures else ""
+            lines.append(
+                f"{model[-40:]:<40} {_bar(done, c['wanted'])} {done:>7,}/{c['wanted']:,}  ${c['cost_usd']:,.4f}{why}"
+            )
+        return "\n".join([*lines, self.total(runner)])
+
+
+def _bar(done, wanted, width=20):
+    full = width * done // max(wanted, 1)
+    return "█" * full + "░" * (width - full)

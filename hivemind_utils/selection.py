@@ -46,8 +46,8 @@ def absolute_rules(measure="entropy_bits"):
     """The published grid for ratings (all, Tukey fences of the mean, top percents of entropy), the primary rule."""
     return [
         Rule("full", "full", "all"),
-        *(Rule(f"tukey {k:g}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
-        *(Rule(f"contested {q} %", "contested", "top", measure, q) for q in PERCENTS_CONTESTED),
+        *(Rule(f"tukey {k:.1f}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
+        *(Rule(f"entropy {q}", "contested", "top", measure, q) for q in PERCENTS_CONTESTED),
         Rule("contested third", "primary", "top", measure, PRIMARY_PERCENT),
     ]
 
@@ -56,8 +56,8 @@ def pair_rules():
     """The published grid for pairs: most ties first, lowest agreement first; and the primary rule."""
     return [
         Rule("full", "full", "all"),
-        *(Rule(f"similar {q} %", "similar", "first", "minus_ties", q) for q in PERCENTS_PAIRS),
-        *(Rule(f"contested {q} %", "contested", "first", "agreement", q) for q in PERCENTS_PAIRS),
+        *(Rule(f"similar {q}", "similar", "first", "minus_ties", q) for q in PERCENTS_PAIRS),
+        *(Rule(f"contested {q}", "contested", "first", "agreement", q) for q in PERCENTS_PAIRS),
         Rule("contested third", "primary", "top", "entropy_bits", PRIMARY_PERCENT),
     ]
 
@@ -69,15 +69,15 @@ def similar_rules():
         rules += [
             *(Rule(f"tukey {where} {k:g}", f"tukey {where}", "tukey", f"mean{suffix}", k) for k in (1.5, 1.0, 0.5)),
             *(Rule(f"z {where} {c:g}", f"z-score {where}", "z_score", f"mean{suffix}", c) for c in (1.5, 1.0, 0.5)),
-            *(Rule(f"middle {where} {q} %", f"middle {where}", "middle", f"mean{suffix}", q) for q in (80, 60, 40)),
-            *(Rule(f"gap {where} {q} %", f"gap {where}", "bottom", f"gap{suffix}", q) for q in (80, 60, 40)),
+            *(Rule(f"middle {where} {q}", f"middle {where}", "middle", f"mean{suffix}", q) for q in (80, 60, 40)),
+            *(Rule(f"gap {where} {q}", f"gap {where}", "bottom", f"gap{suffix}", q) for q in (80, 60, 40)),
         ]
     return rules
 
 
 def measure_rules(measures, percents=(16, 12, 8, 4)):
     """Other measures of disagreement (Table 20): the most contested items by each; 120, 90, 60 and 30 of 750."""
-    return [Rule(f"{name} {q} %", name, "top", name, q) for name in measures for q in percents]
+    return [Rule(f"{name} {q}", name, "top", name, q) for name in measures for q in percents]
 
 
 def kept_weights(rule, statistics, weights=None, groups=None):
@@ -88,7 +88,7 @@ def kept_weights(rule, statistics, weights=None, groups=None):
     rule : Rule
     statistics : dict of str to ndarray of float, shape (n_items,)
     weights : ndarray of int, shape (n_items,), optional
-        How often each item was drawn; 1 each by default.
+        How often each item was drawn; 1 each by default. Within prompts, copies of a prompt are prompts of their own.
     groups : ndarray of int, shape (n_items,), optional
         Prompt of every item: needed by rules on statistics that end in ``_within``, whose bounds are laid within
         prompts.
@@ -114,8 +114,8 @@ def kept_weights(rule, statistics, weights=None, groups=None):
             raise ValueError(f"Rule {rule.name!r} works within prompts: pass `groups`.")
         kept = np.zeros(n)
         for rows in _rows_of(groups):
-            kept[rows] = _kept(rule, values[rows], weights[rows])
-        return kept
+            kept[rows] = _kept(rule, values[rows], np.ones(len(rows)))
+        return kept * weights
     return _kept(rule, values, weights)
 
 
@@ -146,7 +146,10 @@ def _bounds(rule, values, weights):
     if rule.method == "middle":
         return weighted_percentiles(values, [50 - rule.parameter / 2, 50 + rule.parameter / 2], weights)
     if rule.method == "top":
-        return weighted_percentiles(values, [100 - rule.parameter], weights)[0], np.inf
+        low, drawn = weighted_percentiles(values, [100 - rule.parameter], weights)[0], values[weights > 0]
+        if low <= drawn.min() < drawn.max():  # ties at the bottom would keep everything: keep what stands above them
+            low = drawn[drawn > drawn.min()].min()
+        return low, np.inf
     return -np.inf, weighted_percentiles(values, [rule.parameter], weights)[0]
 
 

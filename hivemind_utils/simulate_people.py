@@ -194,7 +194,7 @@ def draw_study(world, seed):
 
 
 def serve_judges(world, seed):
-    """Let the world's judges be asked as ``simulated/<name>``: they read the response in the request, answer in JSON.
+    """Let the world's judges be asked as ``simulated/<name>``: they read the responses in the request, answer in JSON.
 
     Returns
     -------
@@ -211,28 +211,30 @@ def serve_judges(world, seed):
     return [judge["model"] for judge in judges]
 
 
-def _responder(judge, quality, seed):
+def _responder(judge, quality, study_seed):
     import json
     import re
 
     from hivemind_utils import provider, simulate
 
-    def responder(messages, *, n, seed: int | None, parameters):
+    def responder(messages, *, n, seed, parameters):
         request = messages[0]["content"]
-        response = re.search(r"<response>\n(.*?)\n</response>", request, re.DOTALL).group(1)
+        texts = re.findall(r"<response[_12]*>\n(.*?)\n</response[_12]*>", request, re.DOTALL)
         criteria = re.findall(r'"(\w+)": \{"score"', request)
-        rng = simulate.generator("judge", judge["model"], study, response, seed or 0)
+        rng = simulate.generator("judge", judge["model"], study_seed, *texts, seed or 0)
         answers = []
         for _ in range(n):
-            seen = judge["strength"] * quality[response] + np.sqrt(1 - judge["strength"] ** 2) * rng.normal(
-                size=len(criteria)
-            )
-            scores = 1 + np.searchsorted(CUTS, seen)
+            noise = np.sqrt(1 - judge["strength"] ** 2) * rng.normal(size=(len(texts), len(criteria)))
+            seen = judge["strength"] * np.array([quality[text] for text in texts])[:, None] + noise
+            if len(texts) == 2:
+                favour = seen[0] - seen[1] + judge.get("position", 0)
+                scores = np.searchsorted([-1.2, -0.35, 0.35, 1.2], favour) - 2
+            else:
+                scores = 1 + np.searchsorted(CUTS, seen[0])
             content = {c: {"score": int(s), "reason": "planted"} for c, s in zip(criteria, scores, strict=True)}
             answers.append(provider.Answer(json.dumps(content)))
         return answers
 
-    study = seed
     return responder
 
 

@@ -58,28 +58,26 @@ def soft_scores(predicted, counts, scale, *, smoothing=1e-3):
     }
 
 
-def concordance(differences, target):
-    """Share of pairs in which the scorer prefers the response people prefer; people's ties are left out.
+def concordant(differences, target):
+    """Whether the scorer prefers the response people prefer, pair by pair; the mean over pairs is the concordance.
 
     Swapping the two responses of any pair changes nothing, unlike a correlation of signed values.
 
     Parameters
     ----------
     differences : ndarray of float, shape (n_scorers, n_items)
-        Score of response 1 minus score of response 2; 0 counts one half; NaN is left out.
+        Score of response 1 minus score of response 2; NaN where missing.
     target : ndarray of float, shape (n_items,)
         Human mean, positive where response 1 is preferred.
 
     Returns
     -------
-    ndarray of float, shape (n_scorers,)
+    ndarray of float, shape (n_scorers, n_items)
+        1, 0, or 0.5 where the scorer ties; NaN where people tie or the scorer is missing.
     """
     differences = np.atleast_2d(np.asarray(differences, float))
     side = np.sign(np.asarray(target, float))
-    used = (side != 0) & ~np.isnan(differences)
-    agreement = np.where(used, (1 + np.sign(differences) * side) / 2, 0).sum(1)
-    n = used.sum(1)
-    return np.divide(agreement, n, out=np.full(len(n), np.nan), where=n > 0)
+    return np.where(side != 0, (1 + np.sign(differences) * side) / 2, np.nan)
 
 
 def symmetric_spearman(differences, target, weights):

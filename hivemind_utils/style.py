@@ -190,6 +190,6 @@ def _note(name):
 def source_line(stamp):
     """One line that says where the data come from; simulated data say so in capitals."""
     if stamp["source"] == "simulated":
-        return "SIMULATED DATA: invented models with planted behaviour. Not a finding."
+        return "SIMULATED DATA: invented models and people, planted behaviour. Not a finding."
     parts = [f"source: {stamp['source']}", stamp.get("origin"), stamp.get("encoder") and f"encoder {stamp['encoder']}"]
     return " · ".join(filter(None, parts))

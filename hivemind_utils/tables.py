@@ -90,6 +90,12 @@ def _bounds(what="prompts resampled", prefix=""):
 
 
 _REDONE = "prompts resampled, selection redone in every draw"
+_FAILURE = (
+    Column("query_id", "str", "the query"),
+    Column("vote", "int", "number of the vote, from 0", low=0),
+    Column("reason", "str", "what was wrong with the answer"),
+    Column("raw", "str", "the answer as given", nullable=True),
+)
 
 TABLES = {
     table.name: table
@@ -175,12 +181,7 @@ TABLES = {
             "02_failures",
             "a label that could not be had",
             ("query_id", "vote"),
-            (
-                Column("query_id", "str", "the query"),
-                Column("vote", "int", "number of the vote, from 0", low=0),
-                Column("reason", "str", "what was wrong with the answer"),
-                Column("raw", "str", "the answer as given", nullable=True),
-            ),
+            _FAILURE,
         ),
         Table(
             "02_annotations",
@@ -193,6 +194,12 @@ TABLES = {
                 Column("alternatives", "str", "reasonable alternatives, as in Table 1", nullable=True),
                 Column("weight", "float", "queries of the set that the sampled query stands for", low=0),
             ),
+        ),
+        Table(
+            "03_failures",
+            "a label of kinds that could not be had",
+            ("query_id", "vote"),
+            _FAILURE,
         ),
         Table(
             "03_categories",
@@ -278,6 +285,12 @@ TABLES = {
                 Column("finish_reason", "str", "why the model stopped, as reported", nullable=True),
                 Column("usable", "bool", "false: counted in 04_coverage, kept out of every similarity"),
                 Column("why_not", "str", "why an answer is not usable", nullable=True),
+                Column(
+                    "outcome",
+                    "str",
+                    "what came; refusals without a provider's word are known by how they begin",
+                    allowed=("answer", "truncated", "empty", "refusal", "content_filter"),
+                ),
             ),
         ),
         Table(
@@ -302,7 +315,67 @@ TABLES = {
                 Column("n_usable", "int", "answers that count", low=0),
                 Column("n_empty", "int", "empty answers", low=0),
                 Column("n_truncated", "int", "answers cut off by the length limit", low=0),
+                Column("n_refused", "int", "refusals", low=0),
+                Column("n_filtered", "int", "answers withheld by a content filter", low=0),
                 Column("n_repeated", "int", "answers whose exact text came before in the cell", low=0),
+            ),
+        ),
+        Table(
+            "04_provenance",
+            "a sampled answer: how it came about (imported answers have none)",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("call_id", "int", "the call that brought it; answers of one call may be dependent"),
+                Column("n_in_call", "int", "answers of that call", low=1),
+                Column("seed", "int", "seed of the call; empty where the provider takes none", nullable=True),
+                Column("requested", "str", "decoding as requested, JSON"),
+                Column("effective", "str", "what was sent, JSON"),
+                Column("api_base", "str", "address of the server, where it was given", nullable=True),
+                Column("served_model", "str", "model that answered, by its own word", nullable=True),
+                Column("system_fingerprint", "str", "the provider's configuration", nullable=True),
+                Column("attempts", "int", "calls until one succeeded", low=1),
+                Column("latency_s", "float", "seconds of the call", low=0),
+                Column("prompt_tokens", "int", "tokens of the prompt, of the call", nullable=True, low=0),
+                Column("completion_tokens", "int", "tokens of all answers of the call", nullable=True, low=0),
+                Column("reasoning_tokens", "int", "hidden ones among them", nullable=True, low=0),
+                Column("cost_usd", "float", "US dollars of the call / its answers", nullable=True, low=0),
+                Column("answered_at", "str", "time, UTC, ISO 8601"),
+                Column("litellm_version", "str", "version of litellm"),
+            ),
+        ),
+        Table(
+            "04_plan",
+            "a model under a decoding: what the study wants of it, and what there is",
+            ("model", "decoding"),
+            (
+                Column("model", "str", "name of the model"),
+                Column("decoding", "str", "name of the decoding setting"),
+                Column("wanted", "int", "answers the study wants", low=0),
+                Column("stored", "int", "answers there are", low=0),
+                Column("unsupported", "int", "answers not to be had: the provider refuses the decoding", low=0),
+                Column("missing", "int", "answers still to ask for", low=0),
+                Column("calls", "int", "calls that takes", low=0),
+                Column("tokens_in", "float", "tokens of their prompts, estimate", low=0),
+                Column("tokens_out", "float", "tokens of their answers, estimate", low=0),
+                Column("cost_low", "float", "US dollars; empty where the price is unknown", nullable=True, low=0),
+                Column("cost_expected", "float", "US dollars", nullable=True, low=0),
+                Column("cost_high", "float", "US dollars, every answer at its full length", nullable=True, low=0),
+                Column("hours", "float", "least time at the given request rates", low=0),
+            ),
+        ),
+        Table(
+            "04_paraphrases",
+            "a paraphrase that a model wrote, kept or not",
+            ("prompt_id",),
+            (
+                Column("prompt_id", "str", "id of the paraphrase"),
+                Column("parent_id", "str", "the original"),
+                Column("text", "str", "the paraphrase"),
+                Column("writer", "str", "model that wrote it"),
+                Column("judge", "str", "model that checked it"),
+                Column("same_meaning", "bool", "the judge's verdict; empty: none could be read", nullable=True),
+                Column("reply", "str", "the judge's reply as it came", nullable=True),
             ),
         ),
         Table(
@@ -663,7 +736,12 @@ TABLES = {
                 _float("gini", "1 - sum of squared label shares", low=0, high=1),
                 _float("pairwise_disagreement", "share of annotator pairs with different labels", low=0, high=1),
                 _float("minority_share", "1 - share of the commonest label", low=0, high=1),
-                _float("fleiss_disagreement", "1 - Fleiss' agreement of the item", low=0, high=1),
+                _float(
+                    "fleiss_agreement",
+                    "Fleiss' agreement of the item: share of annotator pairs that agree",
+                    low=0,
+                    high=1,
+                ),
                 _float("consensus", "ordinal consensus of Tastle and Wierman", low=0, high=1),
                 _float("valley_depth", "depth of the valley between two camps, in label shares", low=0, high=1),
                 _float("valley_p", "binomial test of that valley", low=0, high=1),
@@ -870,6 +948,11 @@ def path(name, profile):
     return folder(profile) / f"{name}.parquet"
 
 
+def store_path(number, profile):
+    """Path of the store in which a notebook of a profile keeps what models answered."""
+    return folder(profile) / "store" / f"{number}.sqlite"
+
+
 def expand(path):
     """Files that a path stands for: itself, the matches of a pattern in its last part, or the files of a folder.
 
@@ -975,7 +1058,7 @@ def write(frame, name, profile, stamp):
 
 
 def write_truth(frame, profile, name="ideas"):
-    """Write what the demo planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    """Write what the demo population planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
     with atomic(folder(profile) / "truth" / f"{name}.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
 

@@ -18,7 +18,6 @@ from hivemind_utils import near_duplicates, tables
 # str.strip() removes these; DuckDB's trim() alone removes blanks only.
 WHITESPACE = "".join(chr(i) for i in range(0x110000) if chr(i).isspace())
 HUGE_CHARS = 100_000
-PUBLISHED_CANDIDATES = 37_426  # arXiv 2510.22954, section 3: after its last rule, the length
 
 FILTERS = {
     "english": "the conversation and its first user turn are in one of the languages",
@@ -115,13 +114,17 @@ class Logs:
         try:
             self._read_or_repair(duckdb.InvalidInputException)
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Let go of the table of features and of what was spilled."""
         self._db.close()
         self._folder.cleanup()
 
@@ -173,7 +176,7 @@ class Logs:
         queries : pandas.DataFrame
             Table ``01_queries``: what is left, ordered by time and id.
         waterfall : pandas.DataFrame
-            Table ``01_waterfall``.
+            Table ``01_waterfall`` without `published`.
         removed : pandas.DataFrame
             Which message repeats which: query_id, kept_id, rule, text.
         """
@@ -197,9 +200,6 @@ class Logs:
             steps.append((rule, n_in, len(queries), note))
         waterfall = pd.DataFrame(steps, columns=["rule", "rows_in", "rows_out", "note"])
         waterfall.insert(0, "step", range(len(waterfall)))
-        filters = [step for step, rule in enumerate(waterfall["rule"]) if rule not in DUPLICATES]
-        waterfall["published"] = pd.array([pd.NA] * len(waterfall), dtype="Int64")
-        waterfall.loc[filters[-1], "published"] = PUBLISHED_CANDIDATES
         empty = pd.DataFrame(columns=["query_id", "kept_id", "rule", "text"])
         columns = [column.name for column in tables.TABLES["01_queries"].columns]
         return queries[columns].reset_index(drop=True), waterfall, pd.concat([empty, *removed], ignore_index=True)

@@ -6,6 +6,7 @@ folder.
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -148,6 +149,46 @@ def test_dark_and_light_are_both_readable(site, open_page):
 
 # ----------------------------------------------------------------------------------------------------------- JupyterLab
 
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_interactive_map_hovers_filters_and_searches(site, open_page, screenshots, width):
+    maps = sorted((site / "figures").glob("*_map.html"))
+    if not maps:
+        pytest.skip("this tree has no notebook 07")
+    page = open_page(maps[0].as_uri(), width)
+    page.wait_for_function("document.getElementById('map').data?.length > 0")
+    count = page.locator("#count")
+    everything = count.inner_text()
+    x, y, text = page.evaluate(FIRST_POINT)
+    page.mouse.move(x - 30, y)
+    page.mouse.move(x, y, steps=5)
+    page.wait_for_selector(".hoverlayer .hovertext", state="attached")
+    assert len(page.locator(".hoverlayer .hovertext").first.text_content()) > 5
+    page.screenshot(path=screenshots / f"map_{width}.png")
+    page.select_option("#model", index=1)
+    assert count.inner_text() != everything
+    page.select_option("#model", index=0)
+    assert count.inner_text() == everything
+    page.fill("#search", "no answer holds these words")
+    page.wait_for_function("document.getElementById('count').textContent.startsWith('0 of')")
+    word = max(re.sub("<.*?>", " ", text.split("<br>", 1)[1]).split(), key=len)
+    page.fill("#search", word)
+    page.wait_for_function("!document.getElementById('count').textContent.startsWith('0 of')")
+    for option in range(page.locator("#by option").count()):
+        page.select_option("#by", index=option)
+        assert page.evaluate("document.getElementById('map').data.length") > 0
+    assert page.trouble == [] and external(page) == [] and overflow(page) <= 0
+
+
+FIRST_POINT = """() => {
+    const map = document.getElementById("map"), trace = map.data[0], layout = map._fullLayout;
+    const box = map.getBoundingClientRect();
+    return [
+        box.left + layout.xaxis._offset + layout.xaxis.d2p(trace.x[0]),
+        box.top + layout.yaxis._offset + layout.yaxis.d2p(trace.y[0]),
+        trace.text[0],
+    ];
+}"""
 
 LAB_SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is on the page, not only those in view

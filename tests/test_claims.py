@@ -141,6 +141,11 @@ def test_values_take_the_papers_unit_with_their_interval(project):
     assert (row["value"], row["lower"], row["upper"], row["verdict"]) == (50, 40, 60, claims.REPLICATES)
 
 
+def test_the_first_of_several_places_that_is_there_counts(project):
+    row = one_claim(project, {"source": "sampled", "b": 2, "c": 3}, result="05:a|b|c", minus="z|c", high=0)
+    assert (row["value"], row["verdict"]) == (-1, claims.REPLICATES)
+
+
 def test_a_difference_is_taken(project):
     row = one_claim(project, {"source": "sampled", "a": 3, "b": 1}, result="05:a", minus="b", low=0)
     assert (row["value"], row["verdict"]) == (2, claims.REPLICATES)

@@ -48,16 +48,16 @@ class TestPairs:
     target = np.array([1.0, 0.5, -1.0, 0.0, 2.0])
 
     def test_concordance_by_hand(self):
-        assert soft_labels.concordance(self.differences, self.target).item() == pytest.approx((1 + 0 + 0.5) / 3)
-        assert np.isnan(soft_labels.concordance([1.0, 2.0], [0.0, 0.0])).all()  # unanimous ties only
+        found = soft_labels.concordant(self.differences, self.target)
+        assert found[0].tolist() == pytest.approx([1, 0, 0.5, np.nan, np.nan], nan_ok=True)
+        assert np.isnan(soft_labels.concordant([1.0, 2.0], [0.0, 0.0])).all()  # unanimous ties only
 
     def test_swapping_the_responses_of_any_pair_changes_nothing(self):
         rng = np.random.default_rng(1)
         differences, target = rng.normal(size=40), rng.integers(-4, 5, 40) / 2
         flip = rng.choice([-1, 1], 40)
-        assert soft_labels.concordance(flip * differences, flip * target) == soft_labels.concordance(
-            differences, target
-        )
+        swapped = soft_labels.concordant(flip * differences, flip * target)
+        assert swapped == pytest.approx(soft_labels.concordant(differences, target), nan_ok=True)
         ones = np.ones((1, 40))
         symmetric = soft_labels.symmetric_spearman(differences, target, ones)
         assert soft_labels.symmetric_spearman(flip * differences, flip * target, ones) == pytest.approx(symmetric)

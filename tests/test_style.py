@@ -87,7 +87,7 @@ def test_other_data_name_their_source_and_no_simulation():
 @pytest.mark.parametrize(
     ("stamp", "line"),
     [
-        (SIMULATED, "SIMULATED DATA: invented models with planted behaviour. Not a finding."),
+        (SIMULATED, "SIMULATED DATA: invented models and people, planted behaviour. Not a finding."),
         (IMPORTED, "source: imported · NoveltyBench · encoder minilm"),
         ({"source": "sampled"}, "source: sampled"),
         ({"source": "released", "origin": None, "encoder": ""}, "source: released"),

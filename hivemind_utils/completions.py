@@ -1,0 +1,94 @@
+"""Log-probability of a response from an OpenAI-compatible completions endpoint that echoes the prompt with its tokens.
+
+vLLM and llama.cpp serve such endpoints; a chat endpoint does not. The caller renders the conversation, for the server
+applies no chat template here.
+"""
+
+import numpy as np
+
+
+def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="none", concurrency=8, timeout=120):
+    """Mean log-probability of responses after their prefixes, and minus perplexity of the whole text.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model at the endpoint.
+    api_base : str
+        Address of the endpoint, such as ``http://127.0.0.1:8000/v1``.
+    prefixes, responses : sequence of str, length n
+        What stands before the response (the templated prompt), and the response.
+    suffix : str
+        What ends the turn in the template; it counts for the perplexity only.
+    api_key : str
+    concurrency : int
+        Calls at a time.
+    timeout : float
+        Seconds a call may take.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n,)
+        ``mean_logprob`` and ``minus_perplexity`` (nats per token); NaN where a call failed.
+    problems : dict of int to str
+        Row to why its call failed.
+    """
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
+    import litellm
+
+    scores = {name: np.full(len(responses), np.nan) for name in ("mean_logprob", "minus_perplexity")}
+    problems = {}
+
+    def ask(i):
+        try:
+            reply = litellm.text_completion(
+                model=f"text-completion-openai/{model}", prompt=prefixes[i] + responses[i] + suffix, echo=True,
+                logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
+                num_retries=0, caching=False,
+            )  # fmt: skip
+            return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]))
+        except Exception as error:  # one call's failure is that row's, whatever litellm calls it
+            return i, f"{getattr(error, 'status_code', '')} {error}".strip()[:300]
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        for i, found in pool.map(ask, range(len(responses))):
+            if isinstance(found, str):
+                problems[i] = found
+            else:
+                scores["mean_logprob"][i], scores["minus_perplexity"][i] = found
+    return scores, problems
+
+
+def response_logprobs(logprobs, start, length):
+    """Mean log-probability of the tokens of characters start to start + length, and minus perplexity of all.
+
+    Parameters
+    ----------
+    logprobs : object
+        With ``tokens``, ``token_logprobs`` (None for the first token) and ``text_offset``.
+    start, length : int
+        Characters.
+
+    Returns
+    -------
+    mean_logprob, minus_perplexity : float
+
+    Raises
+    ------
+    ValueError
+        If the endpoint echoed no log-probabilities of the response.
+    """
+    values = getattr(logprobs, "token_logprobs", None)
+    if not values:
+        raise ValueError("the endpoint echoes no log-probabilities: it must support `echo` with `logprobs`")
+    begins = np.asarray(logprobs.text_offset)
+    ends = begins + [len(token) for token in logprobs.tokens]
+    known = np.array([value is not None for value in values])
+    numbers = np.array([0.0 if value is None else value for value in values])
+    inside = known & (begins < start + length) & (ends > start)
+    if not inside.any():
+        raise ValueError("no echoed token lies in the response")
+    return float(numbers[inside].mean()), float(-np.exp(-numbers[known].mean()))
