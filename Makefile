@@ -17,7 +17,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local figures $(NUMBERS) report test check format lab bench gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local figures plan $(NUMBERS) report test check format lab bench gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -31,6 +31,9 @@ figures $(NUMBERS): $(READY)
 
 report: $(READY)  ## build report/PROFILE/index.html from what has run: figures, notebooks, claims, provenance
 	@$(PYTHON) -m hivemind_utils.report --profile '$(PROFILE)'
+
+plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost; asks nobody
+	@$(PYTHON) -m hivemind_utils.plan --profile '$(PROFILE)'
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

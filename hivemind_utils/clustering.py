@@ -426,8 +426,8 @@ def gaussian_like(vectors, rng):
 
     Notes
     -----
-    With fewer rows than dimensions the covariance has rank n_rows - 1: mixing the centred rows by a Gaussian matrix
-    draws from it without writing it down.
+    Mixing the centred rows by a Gaussian matrix draws from their covariance without writing it down; for many rows the
+    principal axes are cheaper.
     """
     vectors = np.asarray(vectors, np.float32)
     n, n_dims = vectors.shape
@@ -435,7 +435,7 @@ def gaussian_like(vectors, rng):
         raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
     mean = vectors.mean(0, dtype=float).astype(np.float32)
     centred = vectors - mean
-    if n <= n_dims:
+    if n <= max(n_dims, 4096):
         return mean + rng.standard_normal((n, n), np.float32) @ centred / np.float32(np.sqrt(n - 1))
     variance, axes = np.linalg.eigh(centred.T @ centred / np.float32(n - 1))
     return mean + (rng.standard_normal((n, n_dims), np.float32) * np.sqrt(np.clip(variance, 0, None))) @ axes.T
@@ -495,7 +495,7 @@ class Evidence:
 
 
 def evidence(
-    vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=5,
+    vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=7,
     **settings,
 ):  # fmt: skip
     """Run the pipeline of `find_modes` again, on the answers and on structureless data, and say which modes hold.
@@ -630,7 +630,7 @@ def supported(separation, null_level, overall_separation, null_bound, seeds, sub
     return apart & (np.nan_to_num(seeds) >= stable) & (np.nan_to_num(subsamples) >= stable) & worded
 
 
-def lexical_coordinates(words, rng, n_dims=100):
+def lexical_coordinates(words, rng, n_dims=50):
     """TF-IDF vectors of words and word pairs, reduced by a truncated SVD: an encoder that knows no meaning.
 
     Parameters

@@ -365,7 +365,7 @@ def _softmax(x):
 # ------------------------------------------------------------------------------------------------------------ the cache
 
 
-def embed(texts, encoder, folder, *, progress=True):
+def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     """Encode the distinct texts that the cache lacks and add them to it.
 
     The cache is two files: ``<folder>/<encoder>.npy`` (float32, one row per text) and ``<folder>/<encoder>.parquet``
@@ -381,6 +381,8 @@ def embed(texts, encoder, folder, *, progress=True):
         From `load_encoder`, or its name.
     folder : path-like
         Made if missing.
+    may_pay : bool
+        Whether a provider (``litellm:``) may be asked; if not, missing texts raise ValueError.
     progress : bool
         Show a progress bar over texts.
 
@@ -399,6 +401,12 @@ def embed(texts, encoder, folder, *, progress=True):
     for path in parts.glob("*.npz"):
         held.update(np.load(path)["text_id"].tolist())
     missing = sorted(wanted.keys() - held)
+    if missing and encoder.library == "litellm" and not may_pay:
+        n_tokens = sum(len(wanted[text_id]) for text_id in missing) / 4
+        raise ValueError(
+            f"{len(missing):,} texts (some {n_tokens:,.0f} tokens) are not embedded yet, and {encoder.name} is "
+            "paid for, but `budget_usd` is 0. Set a budget, or choose another `encoder`."
+        )
 
     def encode_chunk(ids):
         vectors = np.asarray(encoder.encode([wanted[text_id] for text_id in ids]), np.float32)

@@ -153,7 +153,7 @@ def agreement(labels, reference, answers, vectors=None):
     -------
     pandas.DataFrame
         Per scope of at least two answers with both labels: prompt_id, scope, n_answers, n_labels, n_reference,
-        adjusted_rand (noise as singletons; NaN where either side has a single class: it then says nothing),
+        adjusted_rand (noise as singletons; NaN where the reference has a single class),
         adjusted_rand_without_noise, same_pair_agreement (share of pairs about which both say same or both different),
         auc (NaN where all pairs are alike).
     """
@@ -167,7 +167,7 @@ def agreement(labels, reference, answers, vectors=None):
         codes = own.to_numpy(int) if pd.api.types.is_integer_dtype(own) else pd.factorize(own, sort=True)[0]
         truth = pd.factorize(at["idea"], sort=True)[0]
         n_labels, n_reference = len(set(codes[codes >= 0])) + int((codes < 0).sum()), truth.max() + 1
-        told = n_reference > 1 and n_labels > 1
+        told = n_reference > 1
         pairs = np.triu_indices(len(at), 1)
         same = truth[pairs[0]] == truth[pairs[1]]
         alike = (codes[pairs[0]] == codes[pairs[1]]) & (codes[pairs[0]] != clustering.NOISE)

@@ -22,12 +22,13 @@ MEASURE_NAMES = {
 
 
 def coverage_table(coverage):
-    """Per arm: usable answers a prompt, and shares of answers that are empty, cut off or repeated."""
+    """Per arm: usable answers a prompt, and shares of its answers by what went wrong."""
     arm = ["model", "condition", "decoding"]
-    sums = coverage.groupby(arm)[["n_answers", "n_empty", "n_truncated", "n_repeated"]].sum()
-    shares = sums[["n_empty", "n_truncated", "n_repeated"]].div(sums["n_answers"].clip(lower=1), axis=0)
+    what = ["empty", "truncated", "refused", "filtered", "repeated"]
+    sums = coverage.groupby(arm)[["n_answers", *(f"n_{name}" for name in what)]].sum()
+    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
     usable = coverage.groupby(arm)["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
-    shares.columns = ["empty", "truncated", "repeated"]
+    shares.columns = what
     return usable.join(shares).reset_index()
 
 
@@ -45,11 +46,18 @@ def coverage(table):
     left.set_yticks(y, labels, parse_math=False)
     left.set_xlim(left=0)
     start = np.zeros(len(table))
-    for name, colour in (("empty", "#D55E00"), ("truncated", "#E69F00"), ("repeated", "#56B4E9")):
+    colours = {
+        "empty": "#D55E00",
+        "truncated": "#E69F00",
+        "refused": "#CC79A7",
+        "filtered": "#0072B2",
+        "repeated": "#56B4E9",
+    }
+    for name, colour in colours.items():
         right.barh(y, table[name], left=start, color=colour, label=name, height=0.75)
         start += table[name].to_numpy()
     right.set(xlabel="share of answers", xlim=(0, max(1e-3, start.max()) * 1.02))
-    fig.legend(loc="outside lower right", ncols=3)
+    fig.legend(loc="outside lower right", ncols=5)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig

@@ -227,7 +227,7 @@ def cooccurrence(table, order):
     for row in table.itertuples():
         i, j = sorted((at[row.a], at[row.b]), reverse=True)
         lift[i, j], counts[i, j] = np.log2((row.n + 0.5) / (row.expected + 0.5)), row.n
-    fig, ax = plt.subplots(figsize=(7.2, 1.6 + 0.23 * size))
+    fig, ax = plt.subplots(figsize=(7.2, 2.2 + 0.21 * size))
     image = ax.imshow(lift[1:, :-1], cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
     for i in range(1, size):
         for j in range(i):
@@ -243,7 +243,7 @@ def cooccurrence(table, order):
         spine.set_visible(False)
     bar = fig.colorbar(image, ax=ax, shrink=0.7, pad=0.01, ticks=[-3, -2, -1, 0, 1, 2, 3])
     bar.ax.set_yticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"], fontsize=6.5)
-    bar.set_label("(queries of both kinds + ½) / (expected + ½)", fontsize=7)
+    bar.set_label("times chance", fontsize=7)
     return fig
 
 

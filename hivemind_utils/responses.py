@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import tables
+from hivemind_utils import sampling, tables
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
 _FIELDS = {
@@ -218,6 +218,9 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
     empty = frame["text"].str.strip().eq("")
     frame["why_not"] = np.select([empty, filtered], ["empty", "content filter"], default=None)
     frame["usable"] = frame["why_not"].isna()
+    given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
+    named = [sampling.classify(text, why) for text, why in zip(frame["text"], frame["finish_reason"], strict=True)]
+    frame["outcome"] = given.where(given.notna(), named)
     frame = frame.sort_values([*CELL, "sample_idx"], ignore_index=True)
     prompt_table = _prompts(frame, prompts)
     response_columns = [c.name for c in tables.TABLES["04_responses"].columns]
@@ -249,12 +252,15 @@ def coverage(responses, prompts):
     frame = responses.merge(prompts[["prompt_id", "kind"]], on="prompt_id", validate="many_to_one")
     frame["repeated"] = frame.duplicated([*CELL, "text_id"]) & frame["text"].str.strip().ne("")
     frame["empty"] = frame["text"].str.strip().eq("")
+    frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
     frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
     counted = frame.groupby(CELL).agg(
         n_answers=("response_id", "size"),
         n_usable=("usable", "sum"),
         n_empty=("empty", "sum"),
         n_truncated=("truncated", "sum"),
+        n_refused=("refused", "sum"),
+        n_filtered=("filtered", "sum"),
         n_repeated=("repeated", "sum"),
     )
     arms = frame[["kind", *CELL[1:]]].drop_duplicates()
@@ -476,6 +482,11 @@ def _is_blank(value):
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
         return True
     return isinstance(value, str) and value.strip() == ""
+
+
+def text_hash(text):
+    """Id of a prompt that came without one."""
+    return _hash([text])
 
 
 def _hash(values):

@@ -269,6 +269,19 @@ def execute(name, spec, strict=False):
     return 3 if partial and strict else 0
 
 
+def still_partial(spec):
+    """Say which notebooks' last runs are partial; returns the exit status, 3 if any is."""
+    profile = load_profile(spec)
+    found = {}
+    for number in profile.run:
+        manifest = tables.root() / "executed" / profile.name / f"{number}.manifest.json"
+        if manifest.exists() and (partial := json.loads(manifest.read_text(encoding="utf-8"))["partial"]):
+            found[number] = partial
+    for number, partial in found.items():
+        print(f"error: {find_notebook(number)} is PARTIAL: {partial}", file=sys.stderr)
+    return 3 if found else 0
+
+
 def rules(spec):
     """Write ``executed/<profile>/rules.mk`` and the resolved parameters it depends on; returns its path.
 
@@ -280,7 +293,9 @@ def rules(spec):
     folder = tables.root() / "executed" / profile.name
     inspected = {name[:2]: inspect(name) for name in notebooks()}
     chosen = {number: notebook for number, notebook in inspected.items() if number in profile.run}
-    lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(chosen)}", "FORCE:", ""]
+    lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(chosen)}"]
+    strict = f"\t@$(PYTHON) -m hivemind_utils.run --partial --profile '{_shell(spec)}'"
+    lines += ["ifneq ($(STRICT),)", strict, "endif", "FORCE:", ""]
     for number, notebook in chosen.items():
         values = resolve(profile, notebook)
         parameters = _write_parameters(folder, notebook, values)
@@ -484,14 +499,17 @@ def main(arguments=None):
     parser.add_argument("notebook", nargs="?", help="name or number, such as 05_intra_model or 05")
     parser.add_argument("--profile", default="demo", help="a name in params/ or a path to a YAML file (default: demo)")
     parser.add_argument("--strict", action="store_true", help="exit with 3 if the result is partial")
+    parser.add_argument("--partial", action="store_true", help="run nothing; exit with 3 if a notebook's last run is partial")
     parser.add_argument("--rules", action="store_true", help="write executed/<profile>/rules.mk for make, run nothing")
     options = parser.parse_args(arguments)
-    if (options.notebook is None) != options.rules:
-        parser.error("give a notebook, or --rules")
+    if (options.notebook is None) != (options.rules or options.partial):
+        parser.error("give a notebook, --rules or --partial")
     try:
         if options.rules:
             print(_relative(rules(options.profile)))
             return 0
+        if options.partial:
+            return still_partial(options.profile)
         return execute(options.notebook, options.profile, options.strict)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -125,6 +125,11 @@ class Outcome:
     failures: dict
     unsupported: dict
 
+    def why_missing(self, request):
+        """Why answers of a request are missing."""
+        refused = self.unsupported.get(request.model)
+        return self.failures.get(request.model) or refused or "interrupted; run again"
+
     @property
     def partial(self):
         """What is missing and why, in a sentence; None where nothing is."""
@@ -219,7 +224,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     rows, price_of = [], functools.cache(lambda model: price(model, prices))
     for label, request in zip(labels, requests, strict=True):
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
-        unsupported = request.n - stored if request.decoding in refused else 0
+        unsupported = request.n - stored if request.decoding in refused or not_honoured(request) else 0
         missing = request.n - stored - unsupported
         calls, asked = min(missing, 1), _tokens_in(request)
         high = _most_tokens(request.parameters)
@@ -252,7 +257,7 @@ def price(model, prices=None):
         return cost_in / 1e6, cost_out / 1e6
     if _provider_name(model) == SIMULATED:
         return 0.0, 0.0
-    found = _litellm().model_cost.get(model) or _litellm().model_cost.get(model.partition("/")[2]) or {}
+    found = litellm().model_cost.get(model) or litellm().model_cost.get(model.partition("/")[2]) or {}
     cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
     return None if cost_in is None or cost_out is None else (cost_in, cost_out)
 
@@ -467,17 +472,16 @@ class _Run:
     async def _ask(self, job, gate):
         """Make one call, again where that may help, and store what it brings; returns the answers still missing."""
         request, estimate = job.request, _tokens_in(job.request) + ASSUMED_TOKENS * len(job.samples)
-        arguments = self._arguments(job)
-        if arguments is None:
-            message = f"{_provider_name(request.model)} does not know min_p"
-            self._record_unsupported(job, 0, message)
+        if reason := not_honoured(request):
+            self._record_unsupported(job, 0, reason)
             return []
+        arguments = self._arguments(job)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             await gate.turn(estimate)
             started, task = time.monotonic(), asyncio.current_task()
             self.in_flight.add(task)
             try:
-                reply = await _litellm().acompletion(**arguments)
+                reply = await litellm().acompletion(**arguments)
             except Exception as error:  # litellm raises many classes; the status decides
                 delay = self._after(error, job, gate, attempt, arguments)
                 if delay is None:
@@ -502,13 +506,11 @@ class _Run:
         return []
 
     def _arguments(self, job):
-        """Arguments of litellm's call; None where the provider is known not to honour the decoding."""
+        """Arguments of litellm's call."""
         request = job.request
         parameters = {name: value for name, value in request.parameters.items() if name in _OPENAI}
         others = {name: value for name, value in request.parameters.items() if name not in _OPENAI}
         name = _provider_name(request.model)
-        if "min_p" in others and name not in _KNOW_MIN_P and not (name == "openai" and request.api_base):
-            return None
         if others:
             parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
         if _supports(request.model, "seed"):
@@ -630,6 +632,19 @@ class _Run:
 # ------------------------------------------------------------------------------------------- what providers say
 
 
+def not_honoured(request):
+    """Why a provider is known not to honour a request's decoding, or None: it would refuse it, or drop it silently."""
+    name = _provider_name(request.model)
+    for parameter in request.parameters:
+        if parameter == "min_p":
+            honoured = name in _KNOW_MIN_P or (name == "openai" and request.api_base)
+        else:
+            honoured = parameter not in ("temperature", "top_p") or _supports(request.model, parameter)
+        if not honoured:
+            return f"{name} does not take {parameter} for {request.model}"
+    return None
+
+
 def call_seed(seed, key, first_sample):
     """Seed of a call, which depends on the run's seed, the request and its first answer."""
     digest = hashlib.sha256(f"{seed}\x1f{key}\x1f{first_sample}".encode()).digest()
@@ -701,7 +716,7 @@ def _is_about_decoding(error, parameters):
 
 def _todo(model, status):
     if status == 401:
-        missing = _litellm().validate_environment(model=model)["missing_keys"]
+        missing = litellm().validate_environment(model=model)["missing_keys"]
         name = " and ".join(missing) or f"{_provider_name(model).upper()}_API_KEY"
         return f"Set the right {name} in the environment and run again."
     return {
@@ -752,7 +767,8 @@ def _storable(text):
 
 
 @functools.cache
-def _litellm():
+def litellm():
+    """Import litellm, which takes seconds, set up so that it is silent, asks nobody for prices and drops nothing."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
     import litellm
 
@@ -774,7 +790,7 @@ def _provider_name(model):
     if model.startswith(provider.PREFIX):
         return SIMULATED
     try:
-        return _litellm().get_llm_provider(model)[1]
+        return litellm().get_llm_provider(model)[1]
     except Exception as error:  # litellm raises BadRequestError for a name it does not know
         raise ValueError(
             f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
@@ -785,7 +801,7 @@ def _provider_name(model):
 @functools.cache
 def _supports(model, parameter):
     name = _provider_name(model)
-    known = _litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
+    known = litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
     return known is None or parameter in known
 
 

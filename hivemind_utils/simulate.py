@@ -5,13 +5,17 @@ pick one of the prompt's sentence frames, fill its slots. Every pick is a softma
 model, flattened by the temperature, and truncated by top-p and min-p exactly as a language model's tokens are.
 """
 
+import functools
 import hashlib
 import re
 from bisect import bisect_right
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
 import yaml
+
+from hivemind_utils import provider, sampling
 
 SLOT = re.compile(r"\{([^{}]*)\}")
 KINDS = ("original", "paraphrase", "closed")
@@ -109,30 +113,86 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
     truth : DataFrame
         One row per answer: prompt_id, model, decoding, sample_idx, idea (missing for empty answers and refusals).
     """
-    speakers = [*population["models"], _people(population)]
-    known = {
-        "prompts": (prompts, [prompt["prompt_id"] for prompt in population["prompts"]]),
-        "models": (models, [speaker["model"] for speaker in speakers]),
-        "decodings": (decodings, [*population["decodings"], "none"]),
-    }
-    for name, (asked, there) in known.items():
-        if unknown := sorted(set(asked or ()) - set(there)):
-            raise ValueError(f"The values for `{name}` must be among {there}, but {unknown} was passed.")
+    _check_names("decodings", decodings, [*population["decodings"], "none"])
     rows = []
-    for prompt in population["prompts"]:
-        if prompts is not None and prompt["prompt_id"] not in prompts:
-            continue
-        for speaker in speakers:
-            if models is not None and speaker["model"] not in models:
-                continue
-            for decoding, n in _cells(population, prompt, speaker):
-                if decodings is None or decoding in decodings:
-                    n = n if n_samples is None else min(n, n_samples)
-                    rows += _draw_cell(population, prompt, speaker, decoding, n, seed)
+    for cell in cells(population, prompts=prompts, models=models, n_samples=n_samples):
+        if decodings is None or cell.decoding in decodings:
+            rows += _draw_cell(population, cell.prompt, cell.speaker, cell.decoding, cell.n, seed)
     key = ["prompt_id", "model", "decoding", "sample_idx"]
     columns = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "model", "decoding"]
     frame = pd.DataFrame(rows, columns=[*columns, "sample_idx", "response", "finish_reason", "idea"])
     return frame.drop(columns="idea"), frame[[*key, "idea"]].copy()
+
+
+Cell = namedtuple("Cell", "prompt speaker decoding n")
+
+
+def cells(population, *, prompts=None, models=None, n_samples=None):
+    """Lay out who answers what, how often: the cells that `draw_responses` draws.
+
+    Parameters
+    ----------
+    population, prompts, models, n_samples
+        As in :func:`draw_responses`.
+
+    Returns
+    -------
+    list of Cell
+        prompt and speaker (dicts of the population), decoding (name), n (answers).
+    """
+    speakers = [*population["models"], _people(population)]
+    _check_names("prompts", prompts, [prompt["prompt_id"] for prompt in population["prompts"]])
+    _check_names("models", models, [speaker["model"] for speaker in speakers])
+    return [
+        Cell(prompt, speaker, decoding, n if n_samples is None else min(n, n_samples))
+        for prompt in population["prompts"]
+        if prompts is None or prompt["prompt_id"] in prompts
+        for speaker in speakers
+        if models is None or speaker["model"] in models
+        for decoding, n in _cells(population, prompt, speaker)
+    ]
+
+
+def serve_models(population, asked, *, seed, faults=0.0):
+    """Let the population's models answer as ``simulated/<model>``, each cell as `draw_responses` draws it.
+
+    A call's seed tells which answers of its cell are asked for, so that more answers extend fewer in whatever calls
+    they come.
+
+    Parameters
+    ----------
+    population : dict
+        From :func:`load_population`.
+    asked : DataFrame
+        With the columns prompt_id, model, decoding and request.
+    seed : int
+        Of the run, and of `draw_responses`.
+    faults : float
+        Share of calls (0 to 1) that fail once, with status 503 or 429, before they succeed.
+    """
+    prompts = {prompt["prompt_id"]: prompt for prompt in population["prompts"]}
+    speakers = {speaker["model"]: speaker for speaker in population["models"]}
+    for model, rows in asked.groupby("model"):
+        first = {}
+        for row in rows.itertuples():
+            request = row.request
+            for i in range(request.sample_idx, request.sample_idx + request.n):
+                call = (request.messages[-1]["content"], sampling.call_seed(seed, request.key, i))
+                first[call] = (prompts[row.prompt_id], row.decoding, i)
+        failing = {call for call in first if faults and generator("faults", seed, model, *call).random() < faults}
+        provider.serve(model, functools.partial(_respond, population, speakers[model], first, failing, draw_seed=seed))
+
+
+def _respond(population, speaker, first, failing, messages, *, n, seed, parameters, draw_seed):
+    call = (messages[-1]["content"], seed)
+    if call not in first:
+        raise provider.Failure(404, f"{speaker['model']} answers only what the run laid out with this seed")
+    if call in failing:
+        failing.remove(call)
+        raise provider.Failure(503 if seed % 2 else 429, "a planned fault of the demo")
+    prompt, decoding, start = first[call]
+    drawn = _draw_cell(population, prompt, speaker, decoding, start + n, draw_seed)[start:]
+    return [provider.Answer(row[9], row[10]) for row in drawn]
 
 
 def idea_distribution(population, prompt_id, model, decoding="top_p"):
@@ -229,6 +289,11 @@ def planted_sharpness(population):
         Model name to sharpness, > 0.
     """
     return {speaker["model"]: speaker["sharpness"] for speaker in [*population["models"], _people(population)]}
+
+
+def _check_names(name, asked, there):
+    if unknown := sorted(set(asked or ()) - set(there)):
+        raise ValueError(f"The values for `{name}` must be among {there}, but {unknown} was passed.")
 
 
 def _options(value):

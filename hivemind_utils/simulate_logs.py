@@ -16,7 +16,7 @@ from hivemind_utils import provider, tables
 from hivemind_utils.simulate import SLOT, generator
 
 LABELLER, TAXONOMY_LABELLER = "owl-eyed-labeller", "pigeonhole-labeller"  # names of simulated models
-ALTERNATIVES = ("less than 3", "3 to 10", "10 to 20", "more than 20")
+ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")
 _QUERY = re.compile(r"<query>\n(.*?)\n</query>", re.DOTALL)
 
 

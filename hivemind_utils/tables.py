@@ -285,6 +285,12 @@ TABLES = {
                 Column("finish_reason", "str", "why the model stopped, as reported", nullable=True),
                 Column("usable", "bool", "false: counted in 04_coverage, kept out of every similarity"),
                 Column("why_not", "str", "why an answer is not usable", nullable=True),
+                Column(
+                    "outcome",
+                    "str",
+                    "what came; refusals without a provider's word are known by how they begin",
+                    allowed=("answer", "truncated", "empty", "refusal", "content_filter"),
+                ),
             ),
         ),
         Table(
@@ -309,7 +315,67 @@ TABLES = {
                 Column("n_usable", "int", "answers that count", low=0),
                 Column("n_empty", "int", "empty answers", low=0),
                 Column("n_truncated", "int", "answers cut off by the length limit", low=0),
+                Column("n_refused", "int", "refusals", low=0),
+                Column("n_filtered", "int", "answers withheld by a content filter", low=0),
                 Column("n_repeated", "int", "answers whose exact text came before in the cell", low=0),
+            ),
+        ),
+        Table(
+            "04_provenance",
+            "a sampled answer: how it came about (imported answers have none)",
+            ("response_id",),
+            (
+                Column("response_id", "str", "the answer"),
+                Column("call_id", "int", "the call that brought it; answers of one call may be dependent"),
+                Column("n_in_call", "int", "answers of that call", low=1),
+                Column("seed", "int", "seed of the call; empty where the provider takes none", nullable=True),
+                Column("requested", "str", "decoding as requested, JSON"),
+                Column("effective", "str", "what was sent, JSON"),
+                Column("api_base", "str", "address of the server, where it was given", nullable=True),
+                Column("served_model", "str", "model that answered, by its own word", nullable=True),
+                Column("system_fingerprint", "str", "the provider's configuration", nullable=True),
+                Column("attempts", "int", "calls until one succeeded", low=1),
+                Column("latency_s", "float", "seconds of the call", low=0),
+                Column("prompt_tokens", "int", "tokens of the prompt, of the call", nullable=True, low=0),
+                Column("completion_tokens", "int", "tokens of all answers of the call", nullable=True, low=0),
+                Column("reasoning_tokens", "int", "hidden ones among them", nullable=True, low=0),
+                Column("cost_usd", "float", "US dollars of the call / its answers", nullable=True, low=0),
+                Column("answered_at", "str", "time, UTC, ISO 8601"),
+                Column("litellm_version", "str", "version of litellm"),
+            ),
+        ),
+        Table(
+            "04_plan",
+            "a model under a decoding: what the study wants of it, and what there is",
+            ("model", "decoding"),
+            (
+                Column("model", "str", "name of the model"),
+                Column("decoding", "str", "name of the decoding setting"),
+                Column("wanted", "int", "answers the study wants", low=0),
+                Column("stored", "int", "answers there are", low=0),
+                Column("unsupported", "int", "answers not to be had: the provider refuses the decoding", low=0),
+                Column("missing", "int", "answers still to ask for", low=0),
+                Column("calls", "int", "calls that takes", low=0),
+                Column("tokens_in", "float", "tokens of their prompts, estimate", low=0),
+                Column("tokens_out", "float", "tokens of their answers, estimate", low=0),
+                Column("cost_low", "float", "US dollars; empty where the price is unknown", nullable=True, low=0),
+                Column("cost_expected", "float", "US dollars", nullable=True, low=0),
+                Column("cost_high", "float", "US dollars, every answer at its full length", nullable=True, low=0),
+                Column("hours", "float", "least time at the given request rates", low=0),
+            ),
+        ),
+        Table(
+            "04_paraphrases",
+            "a paraphrase that a model wrote, kept or not",
+            ("prompt_id",),
+            (
+                Column("prompt_id", "str", "id of the paraphrase"),
+                Column("parent_id", "str", "the original"),
+                Column("text", "str", "the paraphrase"),
+                Column("writer", "str", "model that wrote it"),
+                Column("judge", "str", "model that checked it"),
+                Column("same_meaning", "bool", "the judge's verdict; empty: none could be read", nullable=True),
+                Column("reply", "str", "the judge's reply as it came", nullable=True),
             ),
         ),
         Table(
@@ -523,6 +589,8 @@ TABLES = {
                 _ID,
                 Column("n_answers", "int", "usable answers mapped", low=1),
                 Column("n_distinct", "int", "distinct among them: the points that have a density", low=1),
+                Column("n_repeated_texts", "int", "texts given as often as the smallest mode has answers", low=0),
+                _share("repeated_share", "answers with such a text"),
                 Column("n_modes", "int", "modes the pipeline finds", low=0),
                 Column("n_supported", "int", "modes the evidence supports", low=0),
                 _share("dominant_share", "share of the largest mode"),
@@ -850,6 +918,11 @@ def path(name, profile):
     """Path of a table's Parquet file."""
     _table(name)
     return folder(profile) / f"{name}.parquet"
+
+
+def store_path(number, profile):
+    """Path of the store in which a notebook of a profile keeps what models answered."""
+    return folder(profile) / "store" / f"{number}.sqlite"
 
 
 def expand(path):

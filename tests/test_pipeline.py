@@ -9,6 +9,9 @@ import pytest
 from hivemind_utils import tables
 
 FIGURES = {
+    "01_filter": {"filter_waterfall", "filter_sensitivity"},
+    "02_classify": {"query_outcomes", "open_endedness"},
+    "03_taxonomy": {"taxonomy", "category_cooccurrence", "category_trends", "novel_categories"},
     "04_generate": {"coverage"},
     "05_intra_model": {
         "intra_heatmap_top_p", "intra_heatmap_min_p", "similarity_references", "diversity_measures", "rarefaction",

@@ -302,7 +302,7 @@ PROMPTS = [f"prompt {i}" for i in range(40)]
 RUNNER = f"""
 import os, sys
 from hivemind_utils import sampling
-sampling._litellm()  # imported once; every run is a process of its own
+sampling.litellm()  # imported once; every run is a process of its own
 requests = [r for prompt in {PROMPTS} for r in sampling.requests(
     "hosted_vllm/a", prompt, {{"top_p": 0.9}}, 50, api_base=sys.argv[2])]
 for line in sys.stdin:
