@@ -83,7 +83,6 @@ def test_pandalm_runs_through_both_notebooks(make_project):
   judges: []
   pool_path: null
   n_null: 20
-  n_permutations: 20
 """
     )
     project.make("figures", "PROFILE=pandalm.yaml")
