@@ -20,6 +20,14 @@ FIGURES = {
     "06_inter_model": {
         "inter_heatmap", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
     },
+    "08_human_preferences": {
+        "rating_entropy", "pairwise_entropy", "contested_ratings", "contested_pairs", "entropy_by_mean",
+        "annotator_reliability", "annotator_severity",
+    },
+    "09_judge_calibration": {
+        "calibration_absolute", "calibration_pairwise", "calibration_contrasts", "calibration_verdict",
+        "calibration_scorers", "calibration_selections", "pluralism",
+    },
 }  # fmt: skip
 RUNS = sorted(FIGURES)
 
