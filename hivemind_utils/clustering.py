@@ -529,7 +529,9 @@ def evidence(
     labels = _labels(labels, len(inverse))[first]
     n = len(unit)
     n_modes = labels.max(initial=NOISE) + 1
-    by_seed, by_part, by_null, by_words = (r.spawn(k) for r, k in zip(rng.spawn(4), (n_seeds, n_subsamples, n_gaussians, 2), strict=True))
+    by_seed, by_part, by_null, by_words = (
+        r.spawn(k) for r, k in zip(rng.spawn(4), (n_seeds, n_subsamples, n_gaussians, 2), strict=True)
+    )
     everything = np.arange(n)
     seeds = [(everything, _dense_regions(unit, r, neighbours, **settings)) for r in by_seed]
     parts = [np.sort(r.choice(n, max(1, round(subsample * n)), replace=False)) for r in by_part]
@@ -603,7 +605,9 @@ def prediction_bound(draws, level=0.95):
     return float(np.mean(draws) + t.ppf((1 + level) / 2, n - 1) * np.std(draws, ddof=1) * np.sqrt(1 + 1 / n))
 
 
-def supported(separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=0.75, alpha=0.05):
+def supported(
+    separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=0.75, alpha=0.05
+):
     """Which modes the evidence supports.
 
     The modes as a whole must lie further apart than the same pipeline's modes of Gaussians with the same mean and
@@ -707,7 +711,9 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
 def _labels(labels, n):
     labels = np.asarray(labels)
     if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"`labels` must be {n} integers, one per answer, but {labels.dtype} {labels.shape} was passed.")
+        raise ValueError(
+            f"`labels` must be {n} integers, one per answer, but {labels.dtype} {labels.shape} was passed."
+        )
     if len(labels) and labels.min() < NOISE:
         raise ValueError(f"`labels` must be modes from 0, or -1 for noise, but {labels.min()} was passed.")
     return labels

@@ -71,7 +71,9 @@ def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_ep
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):  # matrices of one prompt are small: threads would wait for each other
-        return _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings or {}, reruns or {})
+        return _analyse(
+            answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings or {}, reruns or {}
+        )
 
 
 def _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings, reruns):
@@ -83,9 +85,13 @@ def _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs
     words = overlap.word_lists(answers["text"])
     lexical = clustering.lexical_coordinates(words, by_words)
     labels = clustering.find_modes(vectors, by_modes, neighbours=neighbours, **settings)
-    place = clustering.umap_coordinates(vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours)
+    place = clustering.umap_coordinates(
+        vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours
+    )
     components, explained = clustering.principal_components(vectors)
-    proof = clustering.evidence(vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings)
+    proof = clustering.evidence(
+        vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings
+    )
     at = answers[["response_id", "prompt_id"]].assign(
         x=place[inverse, 0], y=place[inverse, 1], pc_1=components[:, 0], pc_2=components[:, 1], mode=labels,
         lexical_mode=lexical_modes(lexical, by_lexical, settings),
@@ -229,7 +235,9 @@ def dominance(answers, labels, people, size, n_draws, weights, prompt_order, rng
     pandas.DataFrame
         Columns arm, kind (model or people), n, n_prompts, dominant_share, lower, upper.
     """
-    codes = labels.astype(object).where(labels.notna(), pd.Series([("alone", i) for i in range(len(labels))], labels.index))
+    codes = labels.astype(object).where(
+        labels.notna(), pd.Series([("alone", i) for i in range(len(labels))], labels.index)
+    )
     codes = pd.Series(pd.factorize(codes)[0], index=labels.index)
     groups = answers.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])
     cells = {key: at["code"].to_numpy() for key, at in groups if len(at) >= size}

@@ -162,7 +162,7 @@ def overview(table, modes, prompts, n_columns=4, largest=24):
     for ax, row in zip(axes.flat, shown.itertuples(), strict=False):
         at, own = table[table["prompt_id"] == row.prompt_id], modes[modes["prompt_id"] == row.prompt_id]
         palette = mode_colours(len(own))
-        held = at["mode"].map(own.set_index("mode")["supported"]).fillna(False).astype(bool)
+        held = at["mode"].isin(own.loc[own["supported"], "mode"])
         size = np.clip(900 / len(at) ** 0.8, 0.8, 9)
         ax.scatter(at.loc[held, "x"], at.loc[held, "y"], s=size, c=at.loc[held, "mode"].map(palette), lw=0, alpha=0.8)
         rest = at[~held]
@@ -171,7 +171,7 @@ def overview(table, modes, prompts, n_columns=4, largest=24):
         ax.margins(0.06)
         ax.set_title("\n".join(textwrap.wrap(short(row.text, 52), 27)), fontsize=6.3, parse_math=False)
         ax.set_xlabel(f"{row.n_supported} of {row.n_modes} modes hold", fontsize=6.3)
-    for ax in axes.flat[len(shown):]:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     return fig
 
@@ -198,7 +198,8 @@ def ledger(modes, families, colours, largest=18):
         start += wide[family].to_numpy()
     for k, row in enumerate(shown.itertuples()):
         times = row.owner_share / row.owner_expected
-        text = f"{row.n_models} sources, {row.n_families} families; {row.owner} {row.owner_share:.0%} ({times:.1f}× its share)"
+        owner = f"{row.owner} {row.owner_share:.0%} ({times:.1f}× its share)"
+        text = f"{row.n_models} sources, {row.n_families} families; {owner}"
         ax.text(start[k] + start.max() * 0.012, k, text, va="center", fontsize=6, parse_math=False)
     labels = [short(row.keyphrases, 34) + ("" if row.supported else " *") for row in shown.itertuples()]
     ax.set(xlabel="answers", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.72))
@@ -216,7 +217,9 @@ def stability(prompts, largest=40):
     table = prompts.head(largest).reset_index(drop=True)
     y = np.arange(len(table))
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, max(2.0, 1.25 + 0.2 * len(table))), sharey=True)
-    left.hlines(y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data")
+    left.hlines(
+        y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data"
+    )
     left.scatter(table["n_modes"], y, s=26, facecolors="none", edgecolors=style.ACCENT, label="found", zorder=3)
     left.scatter(table["n_supported"], y, s=11, color="#D55E00", label="supported", zorder=4)
     left.set(xlabel="modes", xlim=(-0.4, None), ylim=(len(table) - 0.4, -0.6))
@@ -231,7 +234,9 @@ def stability(prompts, largest=40):
     for ax in (left, right):
         ax.tick_params(axis="y", length=0, labelsize=6)
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6, handletextpad=0.2, columnspacing=0.9)
+        ax.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6, handletextpad=0.2, columnspacing=0.9
+        )
     return fig
 
 

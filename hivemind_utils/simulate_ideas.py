@@ -77,7 +77,9 @@ def reader(prompt):
 
     def read(text):
         plain = text.replace("**", "").casefold()
-        covered = {name: sum(len(m.group()) for p in found if (m := p.search(plain))) for name, found in patterns.items()}
+        covered = {
+            name: sum(len(m.group()) for p in found if (m := p.search(plain))) for name, found in patterns.items()
+        }
         best = max(covered, key=covered.get)
         return best if covered[best] > 0 else None
 

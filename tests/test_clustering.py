@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
@@ -249,11 +251,20 @@ class TestSharedWords:
 
 
 class TestSupported:
-    good = {"separation": [0.4], "null_level": 0.1, "overall_separation": 0.3, "null_bound": 0.2, "seeds": [0.9],
-            "subsamples": [0.8], "word_p": [0.01]}  # fmt: skip
+    good = MappingProxyType(
+        {
+            "separation": [0.4],
+            "null_level": 0.1,
+            "overall_separation": 0.3,
+            "null_bound": 0.2,
+            "seeds": [0.9],
+            "subsamples": [0.8],
+            "word_p": [0.01],
+        }
+    )
 
     def held(self, **changes):
-        values = {k: np.array(v) if isinstance(v, list) else v for k, v in (self.good | changes).items()}
+        values = {k: np.array(v) if isinstance(v, list) else v for k, v in (dict(self.good) | changes).items()}
         return clustering.supported(**values).tolist()
 
     def test_every_condition_counts(self):
@@ -339,7 +350,9 @@ class TestBalancedKmeans:
     def test_equal_answers_are_shared_out(self, rng):
         assert np.bincount(clustering.balanced_kmeans(np.ones((10, 3)), 5, rng)).tolist() == [2] * 5
 
-    @pytest.mark.parametrize(("k", "capacities", "match"), [(0, None, "1 to 6"), (7, None, "1 to 6"), (2, [2, 2], "hold 6")])
+    @pytest.mark.parametrize(
+        ("k", "capacities", "match"), [(0, None, "1 to 6"), (7, None, "1 to 6"), (2, [2, 2], "hold 6")]
+    )
     def test_raises(self, k, capacities, match, rng):
         with pytest.raises(ValueError, match=match):
             clustering.balanced_kmeans(rng.standard_normal((6, 3)), k, rng, capacities)

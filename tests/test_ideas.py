@@ -11,8 +11,9 @@ from hivemind_utils import ideas, labeling, provider, resample, similarity, simu
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTIONS = [
-    labeling.read_instructions(ROOT / "data" / "reference" / "instructions" / f"ideas_{name}.txt") for name in ("propose", "assign")
-]  # fmt: skip
+    labeling.read_instructions(ROOT / "data" / "reference" / "instructions" / f"ideas_{name}.txt")
+    for name in ("propose", "assign")
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,9 @@ class TestJudge:
 
         provider.serve("wrong-by-testwhistle", respond)
         few = drawn.groupby("prompt_id").head(2)
-        found, counts = ideas.judge(few, prompts, "simulated/wrong-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite")
+        found, counts = ideas.judge(
+            few, prompts, "simulated/wrong-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite"
+        )
         assert found.empty and counts["n_failed"] == counts["n_asked"] > 0
 
 
@@ -104,7 +107,9 @@ class TestAgreement:
         for scope, at in frame.groupby("prompt_id"):
             rows = at.index.to_numpy()
             truth = reference["idea"].to_numpy()[rows]
-            assert table.loc[scope, "adjusted_rand"] == pytest.approx(adjusted_rand_score(truth, labels.to_numpy()[rows]))
+            assert table.loc[scope, "adjusted_rand"] == pytest.approx(
+                adjusted_rand_score(truth, labels.to_numpy()[rows])
+            )
             i, j = np.triu_indices(len(rows), 1)
             unit = similarity.unit_rows(vectors[rows])
             assert table.loc[scope, "auc"] == pytest.approx(roc_auc_score(truth[i] == truth[j], (unit @ unit.T)[i, j]))
@@ -184,4 +189,6 @@ class TestFloors:
         assert ideas.best_door(pd.concat([one, lexical])) == "lexical"
         assert ideas.best_door(pd.concat([self.labels, lexical])) == "given"
         assert ideas.best_door(one) is None
-        assert "no idea labels" in ideas.headline(ideas.drawn(ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5)
+        assert "no idea labels" in ideas.headline(
+            ideas.drawn(ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5
+        )

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,11 +22,11 @@ def population():
 
 @pytest.fixture(scope="module")
 def draws(population):
-    """Ten draws of the time prompt, twenty answers a model, with their embeddings."""
+    """Ten draws of the time prompt, 35 of its 50 answers a model, with their embeddings."""
     drawn = []
     for seed in range(10):
         frame, truth = simulate.draw_responses(
-            population, seed=seed, prompts=["time-metaphor"], n_samples=20, decodings=["top_p", "none"]
+            population, seed=seed, prompts=["time-metaphor"], n_samples=35, decodings=["top_p", "none"]
         )
         drawn.append(frame.assign(idea=truth["idea"])[truth["idea"].notna()].reset_index(drop=True))
     texts = pd.unique(pd.concat(drawn)["response"])
@@ -106,7 +107,8 @@ class TestAnalyse:
 
     def test_wordless_answers_run_through(self):
         answers = pd.DataFrame(
-            {"response_id": [f"r{i}" for i in range(14)], "prompt_id": "p", "model": "solo", "text": ["!" * (i + 1) for i in range(14)]}
+            {"response_id": [f"r{i}" for i in range(14)], "prompt_id": "p", "model": "solo",
+             "text": ["!" * (i + 1) for i in range(14)]}
         )  # fmt: skip
         rows = np.random.default_rng(0).standard_normal((14, 8)).astype(np.float32)
         part = modes.analyse(answers, rows, {"solo": "solo"}, "Say.", np.random.default_rng(0))
@@ -125,25 +127,39 @@ class TestAnswered:
         assert set(kept["prompt_id"]) == {"p1"} and few.to_dict() == {"p2": 4}
 
     def test_says_so_where_nothing_is_left(self):
-        with pytest.raises(ValueError, match="at least 5 usable answers .* has 4"):
+        with pytest.raises(ValueError, match=r"at least 5 usable answers .* has 4"):
             modes.answered(self.answers(p2=4, p3=9), self.prompts, 5)
 
 
 class TestVerdict:
-    row = {"n_answers": 100, "n_distinct": 90, "n_modes": 4, "n_supported": 2, "null_modes_min": 2, "null_modes_max": 5,
-           "n_repeated_texts": 0, "repeated_share": 0.0}  # fmt: skip
+    row = MappingProxyType(
+        {
+            "n_answers": 100,
+            "n_distinct": 90,
+            "n_modes": 4,
+            "n_supported": 2,
+            "null_modes_min": 2,
+            "null_modes_max": 5,
+            "n_repeated_texts": 0,
+            "repeated_share": 0.0,
+        }
+    )
 
     def test_says_how_many_the_evidence_supports(self):
         said = "The evidence supports 2 modes: the pipeline finds 4 in the answers and 2 to 5 in structureless data."
         assert modes.verdict(self.row) == said
-        assert modes.verdict(self.row | {"n_supported": 0}).startswith("The evidence supports no separate modes")
-        assert modes.verdict(self.row | {"n_modes": 0, "n_supported": 0}).startswith("No modes")
-        assert "3 single texts make up 40%" in modes.verdict(self.row | {"n_repeated_texts": 3, "repeated_share": 0.4})
+        assert modes.verdict(dict(self.row) | {"n_supported": 0}).startswith("The evidence supports no separate modes")
+        assert modes.verdict(dict(self.row) | {"n_modes": 0, "n_supported": 0}).startswith("No modes")
+        assert "3 single texts make up 40%" in modes.verdict(
+            dict(self.row) | {"n_repeated_texts": 3, "repeated_share": 0.4}
+        )
 
 
 class TestDominance:
     def test_everything_and_nothing_in_common(self):
-        answers = pd.DataFrame({"arm": ["a"] * 10 + ["b"] * 10, "prompt_id": "p", "response_id": [f"r{i:02d}" for i in range(20)]})
+        answers = pd.DataFrame(
+            {"arm": ["a"] * 10 + ["b"] * 10, "prompt_id": "p", "response_id": [f"r{i:02d}" for i in range(20)]}
+        )
         labels = pd.Series([0.0] * 10 + [np.nan] * 10)
         weights = np.ones((5, 1))
         table = modes.dominance(answers, labels, {"b"}, 5, 20, weights, ["p"], np.random.default_rng(0))
@@ -151,7 +167,9 @@ class TestDominance:
 
     def test_fewer_than_wanted_stay_out(self):
         answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": ["x", "y"]})
-        table = modes.dominance(answers, pd.Series([0, 0]), set(), 5, 2, np.ones((2, 1)), ["p"], np.random.default_rng(0))
+        table = modes.dominance(
+            answers, pd.Series([0, 0]), set(), 5, 2, np.ones((2, 1)), ["p"], np.random.default_rng(0)
+        )
         assert table.empty
 
     def test_matches_the_mean_over_all_subsets(self):
@@ -159,7 +177,9 @@ class TestDominance:
 
         codes = [0, 0, 0, 1, 1, 2]
         answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": [f"r{i}" for i in range(6)]})
-        table = modes.dominance(answers, pd.Series(codes), set(), 4, 4000, np.ones((2, 1)), ["p"], np.random.default_rng(0))
+        table = modes.dominance(
+            answers, pd.Series(codes), set(), 4, 4000, np.ones((2, 1)), ["p"], np.random.default_rng(0)
+        )
         wanted = np.mean([max(np.bincount(pick)) / 4 for pick in combinations(codes, 4)])
         assert table["dominant_share"].item() == pytest.approx(wanted, abs=0.01)
 
@@ -194,7 +214,9 @@ class TestFigures:
         _, _, part = analysed
         bare = part["map"].head(6).assign(prompt_id="bare", mode=-1)
         at = pd.concat([part["map"], bare])
-        prompts = pd.DataFrame([part["prompt"], part["prompt"] | {"prompt_id": "bare", "n_modes": 0}]).assign(text="$ a < b")
+        prompts = pd.DataFrame([part["prompt"], part["prompt"] | {"prompt_id": "bare", "n_modes": 0}]).assign(
+            text="$ a < b"
+        )
         fig = plots_modes.overview(at, part["modes"], prompts)
         assert len(fig.axes) == 2
         plt.close(fig)
@@ -220,9 +242,10 @@ def page(n, folder):
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.standard_normal((n, 2)), columns=["x", "y"]).assign(
         model=[f"model-{i % 25}" for i in range(n)], family=[f"family-{i % 5}" for i in range(n)],
-        mode=[i % 4 - 1 for i in range(n)], idea=None, text=[f"answer {i} about a {'river' if i % 2 else 'thief'}" for i in range(n)],
+        mode=[i % 4 - 1 for i in range(n)], idea=None,
+        text=[f"answer {i} about a {'river' if i % 2 else 'thief'}" for i in range(n)],
     )  # fmt: skip
-    table.loc[0, "text"] = EVIL
+    table.loc[0, ["text", "x", "y"]] = [EVIL, 6.0, 6.0]  # alone, so that the mouse finds it
     colours = dict(zip(sorted(set(table["family"])), style.distinct(5), strict=True))
     html = modes_map.page(
         table, title="A <b>map</b>", source="source", colours=colours, mode_names={0: "a", 1: "<i>b</i>", 2: "c"}
@@ -256,7 +279,14 @@ class TestPage:
         tab.select_option("#model", label="all models")
         tab.select_option("#by", "family")
         assert tab.locator("#map .legend .traces").count() == 5
-        hover = tab.evaluate("Plotly.Fx.hover('map', [{curveNumber: 0, pointNumber: 0}]) || document.querySelector('#map .hovertext').textContent")
+        place = tab.evaluate("""() => {
+          const map = document.getElementById("map"), {xaxis, yaxis} = map._fullLayout;
+          const box = map.getBoundingClientRect();
+          return [box.x + xaxis._offset + xaxis.l2p(data.x[0]), box.y + yaxis._offset + yaxis.l2p(data.y[0])];
+        }""")
+        tab.mouse.move(place[0] - 30, place[1] - 30)
+        tab.mouse.move(*place, steps=5)
+        hover = tab.wait_for_selector("#map .hovertext").text_content()
         assert "onerror" in hover and tab.title() == "A <b>map</b>"
         assert not errors and [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
         context.close()

@@ -20,6 +20,9 @@ FIGURES = {
     "06_inter_model": {
         "inter_heatmap", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
     },
+    "07_clusters": {
+        "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",
+    },
     "08_human_preferences": {
         "rating_entropy", "pairwise_entropy", "contested_ratings", "contested_pairs", "entropy_by_mean",
         "annotator_reliability", "annotator_severity",

@@ -19,7 +19,8 @@ def texts(fig):
 
 
 def test_waterfall_shows_counts_losses_and_the_published_count():
-    table = pd.DataFrame({"rule": ["readable", "length"], "rows_in": [1000, 990], "rows_out": [990, 400], "note": ["", ""],
+    table = pd.DataFrame({"rule": ["readable", "length"], "rows_in": [1000, 990], "rows_out": [990, 400],
+                          "note": ["", ""],
                           "published": pd.array([None, 37426], "Int64")})  # fmt: skip
     shown = texts(plots_queries.waterfall(table))
     assert "400  (−590)   published: 37,426" in shown and "length" in shown and "1,000" in shown

@@ -38,7 +38,7 @@ def hanna():
 
 
 def test_hanna_gives_the_known_correlations(hanna):
-    items, values, scorers, wide = hanna
+    items, _, scorers, wide = hanna
     rows = scorers.index[scorers["scorer"].str.startswith("ChatGPT")].tolist()
     subsets = {"all": items["mean"] > 0, "agree": items["sd"] == 0, "disagree": items["sd"] >= 1.15}
     assert subsets["disagree"].sum() == 404
