@@ -47,7 +47,7 @@ def read_instructions(path):
 
 def label(
     items, instructions, schema, model, *, store_path, votes=1, parameters=None, max_repairs=2, budget_usd=0.0,
-    limits=None, seed=0, api_base=None, prices=None, progress=True,
+    limits=None, prices=None, seed=0, api_base=None, progress=True,
 ):  # fmt: skip
     """Ask a model for a structured label of every item.
 
@@ -72,7 +72,7 @@ def label(
         Further calls an answer that does not fit is given, each showing the model its error.
     budget_usd : float
         As in `sampling.run`: 0 asks simulated models only.
-    limits, seed, api_base, prices, progress
+    limits, prices, seed, api_base, progress
         As in `sampling.run` and `sampling.Request`.
 
     Returns
@@ -97,15 +97,21 @@ def label(
             case.request = sampling.Request(model, case.messages, parameters, case.vote, api_base=api_base)
             requests[case.request.key, case.vote] = case.request
         outcome = sampling.run(
-            list(requests.values()), store_path, budget_usd=budget_usd, limits=limits, seed=seed, prices=prices,
+            list(requests.values()),
+            store_path,
+            budget_usd=budget_usd,
+            limits=limits,
+            seed=seed,
+            prices=prices,
             progress=progress,
-        )  # fmt: skip
+        )
         answers = store.read(store_path, list(requests.values())).set_index(["key", "sample_idx"]).to_dict("index")
+        why_missing = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
         again = []
         for case in open_:
             answer = answers.get((case.request.key, case.vote))
             if answer is None:
-                missing.append((case.item_id, case.vote, outcome.why_missing(case.request)))
+                missing.append((case.item_id, case.vote, why_missing))
                 continue
             case.cost_usd += answer["cost_usd"]
             value, error = parse(answer["text"] or "", schema)

@@ -12,7 +12,7 @@ OUTCOME_COLOURS = {"open": "#0072B2", "closed": "#E69F00", "dropped": style.MUTE
 RULE_NAMES = {
     "readable": "readable", "english": "English", "non_toxic": "not toxic", "not_flagged": "not flagged",
     "single_turn": "single turn", "gpt4": "GPT-4", "length": "length", "exact_duplicates": "no exact duplicates",
-    "near_duplicates": "no near-duplicates", "per_user": "at most so many a user", "none": "all rules",
+    "near_duplicates": "no near-duplicates", "per_user": "cap per user", "none": "all rules",
 }  # fmt: skip
 BOUND_NAMES = {
     "min_chars": "least characters", "max_chars": "most characters", "max_user_turns": "most user turns",
@@ -29,7 +29,10 @@ def waterfall(table):
     table : pandas.DataFrame
         Table ``01_waterfall``.
     """
-    names = ["rows", *(RULE_NAMES.get(rule, rule) for rule in table["rule"])]
+    idle = [
+        " (not recorded)" if "not recorded" in note else " (none)" if note == "no cap" else "" for note in table["note"]
+    ]
+    names = ["rows", *(RULE_NAMES.get(rule, rule) + more for rule, more in zip(table["rule"], idle, strict=True))]
     left = [table["rows_in"].iloc[0], *table["rows_out"]]
     lost = [0, *(table["rows_in"] - table["rows_out"])]
     y, total = np.arange(len(left)), max(1, left[0])

@@ -208,7 +208,7 @@ def matrix(labels, items):
     if labels["annotator"].isna().any():
         return values, None, []
     codes, names = pd.factorize(labels["annotator"], sort=True)
-    form = pd.factorize(items["form_id"].fillna(""))[0]
+    form = pd.factorize(items["form_id"].map(str))[0]
     who = np.full((form.max() + 1, values.shape[1]), -1)
     who[form[row], slot] = codes
     if (who[form[row], slot] != codes).any():  # a slot of a form holds several people: no such layout
@@ -376,7 +376,7 @@ def _slots(frame):
     """Column of every label: one a person within a form where people are known, else a running number."""
     if frame["annotator"].isna().any():
         return frame.groupby("item_id").cumcount()
-    form = frame["form_id"].fillna("")
+    form = frame["form_id"].map(str)
     return frame["annotator"].groupby(form).transform(lambda names: pd.factorize(names, sort=True)[0]).astype(int)
 
 

@@ -6,6 +6,7 @@ waited for and tried again, what will not stops the model concerned and leaves t
 """
 
 import asyncio
+import copy
 import functools
 import hashlib
 import itertools
@@ -89,7 +90,7 @@ class Request:
         asked = [self.model, self.api_base, self.messages, self.parameters]
         return hashlib.sha256(store.dump(asked).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    @property
+    @functools.cached_property
     def decoding(self):
         """Model, server and parameters: what a provider may not support."""
         return self.model, self.api_base or "", store.dump(self.parameters)
@@ -100,8 +101,14 @@ def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=Non
 
     Answers of one call may be dependent; `store.read` gives the call of each.
     """
-    starts = range(0, n_samples, per_call)
-    return [Request(model, messages, parameters, i, min(per_call, n_samples - i), api_base) for i in starts]
+    first = Request(model, messages, parameters, api_base=api_base)
+    shared = vars(first) | {"key": first.key, "decoding": first.decoding}  # the same for all, and hashed once
+    found = []
+    for i in range(0, n_samples, per_call):
+        request = copy.copy(first)
+        vars(request).update(shared, sample_idx=i, n=min(per_call, n_samples - i))
+        found.append(request)
+    return found
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,6 @@ class Outcome:
     cost_usd: float
     failures: dict
     unsupported: dict
-
-    def why_missing(self, request):
-        """Why answers of a request are missing."""
-        refused = self.unsupported.get(request.model)
-        return self.failures.get(request.model) or refused or "interrupted; run again"
 
     @property
     def partial(self):
@@ -222,9 +224,12 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
     rows, price_of = [], functools.cache(lambda model: price(model, prices))
+    never = {}  # decodings to why they are not honoured
     for label, request in zip(labels, requests, strict=True):
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
-        unsupported = request.n - stored if request.decoding in refused or not_honoured(request) else 0
+        if request.decoding not in never:
+            never[request.decoding] = refused.get(request.decoding) or not_honoured(request)
+        unsupported = request.n - stored if never[request.decoding] else 0
         missing = request.n - stored - unsupported
         calls, asked = min(missing, 1), _tokens_in(request)
         high = _most_tokens(request.parameters)

@@ -23,6 +23,14 @@ FIGURES = {
     "07_clusters": {
         "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",
     },
+    "08_human_preferences": {
+        "rating_entropy", "pairwise_entropy", "contested_ratings", "contested_pairs", "entropy_by_mean",
+        "annotator_reliability", "annotator_severity",
+    },
+    "09_judge_calibration": {
+        "calibration_absolute", "calibration_pairwise", "calibration_contrasts", "calibration_verdict",
+        "calibration_scorers", "calibration_selections", "pluralism",
+    },
 }  # fmt: skip
 RUNS = sorted(FIGURES)
 

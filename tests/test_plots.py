@@ -154,7 +154,9 @@ def pools_table(pools=("one model, k answers", "k models, one answer each", "peo
 
 
 def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
-    rows = [(f"p{i}", m, "default", d, n, n - 1, 1, 2, 0, 0, i) for i in range(n_prompts) for m in names for d in decodings]
+    rows = [
+        (f"p{i}", m, "default", d, n, n - 1, 1, 2, 0, 0, i) for i in range(n_prompts) for m in names for d in decodings
+    ]
     columns = [
         "prompt_id",
         "model",

@@ -1,0 +1,119 @@
+"""The sampler against bare ``litellm.acompletion``, same server, same run; and a store of 100,000 answers."""
+
+import asyncio
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # this tree, and the tests' server
+from server import serving  # noqa: E402
+
+from hivemind_utils import design, responses, sampling, store  # noqa: E402
+
+N, CONCURRENCY, LATENCY = 2_000, 64, 0.05
+PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
+
+
+def bare(server, n):
+    """Requests a second of litellm alone."""
+    litellm = sampling.litellm()
+
+    async def main():
+        todo = iter(range(n))
+
+        async def work():
+            for i in todo:
+                await litellm.acompletion(
+                    model="hosted_vllm/bare", messages=[{"role": "user", "content": "hi"}], seed=i,
+                    api_base=server.url, max_retries=0, **PARAMETERS,
+                )  # fmt: skip
+
+        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+    started = time.perf_counter()
+    asyncio.run_coroutine_threadsafe(main(), sampling._loop()).result()
+    return n / (time.perf_counter() - started)
+
+
+def ours(server, n, folder, prompt):
+    """Requests a second of the sampler, every answer stored."""
+    requests = sampling.requests("hosted_vllm/ours", prompt, PARAMETERS, n, api_base=server.url)
+    started = time.perf_counter()
+    outcome = sampling.run(
+        requests, Path(folder) / "s.sqlite", budget_usd=1, prices={"hosted_vllm/ours": (0, 0)}, progress=False,
+        limits={"default": {"concurrency": CONCURRENCY}},
+    )  # fmt: skip
+    assert outcome.partial is None
+    return n / (time.perf_counter() - started)
+
+
+def throughput(folder):
+    """Alternate the two, so that both see the same machine."""
+    with serving() as server:
+        server.latency = LATENCY
+        bare(server, 200), ours(server, 200, folder, "warm")
+        pairs = [(bare(server, N), ours(server, N, folder, f"round {i}")) for i in range(3)]
+    print(
+        f"{'litellm alone':>16} {'sampler':>16} {'ratio':>7}   requests/s, "
+        f"{CONCURRENCY} at once, {LATENCY * 1000:.0f} ms latency"
+    )
+    for alone, stored in pairs:
+        print(f"{alone:>16.0f} {stored:>16.0f} {stored / alone:>7.2f}")
+
+
+def fill(path, frame):
+    """Write answers to a store as fast as it takes them."""
+    names = "seed served_model system_fingerprint reasoning_tokens".split()
+    fixed = dict.fromkeys(names) | {
+        "effective": store.dump(PARAMETERS), "attempts": 1, "latency_s": 1.0, "prompt_tokens": 10,
+        "completion_tokens": 100, "cost_usd": 1e-4, "answered_at": "2026-01-01T00:00:00+00:00", "litellm_version": "1",
+    }  # fmt: skip
+    with store.Store(path) as opened:
+        for request in frame["request"]:
+            opened.remember(request.key, request.model, None, request.messages, request.parameters)
+            samples = [
+                {"sample_idx": i, "text": f"answer {i} " * 40, "finish_reason": "stop", "outcome": "answer",
+                 "logprobs": None}
+                for i in range(request.sample_idx, request.sample_idx + request.n)
+            ]  # fmt: skip
+            opened.add(fixed | {"key": request.key, "n": request.n}, samples)
+
+
+def large(folder):
+    """Open, plan and export 100,000 answers."""
+    import pandas as pd
+
+    prompts = pd.DataFrame(
+        {"prompt_id": [f"p{i}" for i in range(100)], "prompt": [f"Prompt number {i}?" for i in range(100)]}
+    )
+    prompts = prompts.assign(kind="original").reindex(columns=design.PROMPT_COLUMNS)
+    models = pd.DataFrame(
+        {"model": [f"m{i}" for i in range(20)], "litellm_id": [f"hosted_vllm/m{i}" for i in range(20)]}
+    )
+    path = Path(folder) / "large.sqlite"
+    fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
+    sampling.litellm()  # its import, seconds, is paid once
+    started, cpu = time.perf_counter(), time.process_time()
+    frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
+    plan = design.plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})
+    planned = time.perf_counter()
+    answers = design.collect(frame, path)
+    read = time.perf_counter()
+    made = responses.tabulate(answers)
+    design.provenance(made["04_responses"], answers)
+    done, cpu = time.perf_counter(), time.process_time() - cpu
+    assert len(answers) == 100_000 and plan["missing"].sum() == 0 and len(made["04_responses"]) == 100_000
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"100,000 answers: lay out and plan {planned - started:.1f} s, read {read - planned:.1f} s, "
+        f"tables {done - read:.1f} s, together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB"
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as where:
+        large(where)
+        throughput(where)
