@@ -177,7 +177,7 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
         Repeated rows allowed; the result does not depend on the order of the rows.
     rng : numpy.random.Generator
     neighbours : (ndarray, ndarray), optional
-        Of the distinct rows, from `nearest_neighbours`.
+        Of the distinct rows in the order of `distinct_rows`, from `nearest_neighbours`.
     n_neighbors, n_dims, n_epochs
         Of the reduction; see `umap_coordinates`.
     size_factor : float
@@ -510,7 +510,7 @@ def evidence(
     lexical : ndarray of float, shape (n_answers, n_lexical_dims), optional
         Vectors that know words only, as from `lexical_coordinates`; equal answers have equal rows.
     neighbours : (ndarray, ndarray), optional
-        Of the distinct rows.
+        As for `find_modes`.
     n_seeds, n_subsamples, n_gaussians : int
         Reruns with another seed, on a random part of the distinct answers, and on Gaussians (at least 2).
     subsample : float
