@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # this tree, and the tests' server
-from server import serving
+from server import serving  # noqa: E402
 
-from hivemind_utils import design, responses, sampling, store
+from hivemind_utils import design, responses, sampling, store  # noqa: E402
 
 N, CONCURRENCY, LATENCY = 2_000, 64, 0.05
 PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -56,9 +56,7 @@ def throughput(folder):
         server.latency = LATENCY
         bare(server, 200), ours(server, 200, folder, "warm")
         pairs = [(bare(server, N), ours(server, N, folder, f"round {i}")) for i in range(3)]
-    print(
-        f"{'litellm alone':>16} {'sampler':>16} {'ratio':>7}   requests/s, {CONCURRENCY} at once, {LATENCY * 1000:.0f} ms latency"
-    )
+    print(f"{'litellm alone':>16} {'sampler':>16} {'ratio':>7}   requests/s, {CONCURRENCY} at once, {LATENCY} s")
     for alone, stored in pairs:
         print(f"{alone:>16.0f} {stored:>16.0f} {stored / alone:>7.2f}")
 
@@ -73,8 +71,9 @@ def fill(path, frame):
     with store.Store(path) as opened:
         for request in frame["request"]:
             opened.remember(request.key, request.model, None, request.messages, request.parameters)
+            said = {"finish_reason": "stop", "outcome": "answer", "logprobs": None}
             samples = [
-                {"sample_idx": i, "text": f"answer {i} " * 40, "finish_reason": "stop", "outcome": "answer", "logprobs": None}
+                said | {"sample_idx": i, "text": f"answer {i} " * 40}
                 for i in range(request.sample_idx, request.sample_idx + request.n)
             ]  # fmt: skip
             opened.add(fixed | {"key": request.key, "n": request.n}, samples)
