@@ -149,7 +149,7 @@ def _evaluate(row, files):
     except KeyError:
         return nothing | {"verdict": NOT_MEASURED, "reason": "this run has no such value"}
     if value is None or taken is None:
-        return nothing | {"verdict": NOT_TESTABLE, "reason": "too little data for a value"}
+        return nothing | {"verdict": NOT_TESTABLE, "reason": "these data give no value"}
     names = row.interval.split(",") if row.interval else ()
     lower, upper = (siblings.get(name) for name in names) if names else (None, None)
     bounds = [math.nan if b is None else b * row.scale for b in (lower, upper)]

@@ -426,8 +426,8 @@ def gaussian_like(vectors, rng):
 
     Notes
     -----
-    With fewer rows than dimensions the covariance has rank n_rows - 1: mixing the centred rows by a Gaussian matrix
-    draws from it without writing it down.
+    Mixing the centred rows by a Gaussian matrix draws from their covariance without writing it down; for many rows the
+    principal axes are cheaper.
     """
     vectors = np.asarray(vectors, np.float32)
     n, n_dims = vectors.shape
@@ -435,7 +435,7 @@ def gaussian_like(vectors, rng):
         raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
     mean = vectors.mean(0, dtype=float).astype(np.float32)
     centred = vectors - mean
-    if n <= n_dims:
+    if n <= max(n_dims, 4096):
         return mean + rng.standard_normal((n, n), np.float32) @ centred / np.float32(np.sqrt(n - 1))
     variance, axes = np.linalg.eigh(centred.T @ centred / np.float32(n - 1))
     return mean + (rng.standard_normal((n, n_dims), np.float32) * np.sqrt(np.clip(variance, 0, None))) @ axes.T
@@ -495,7 +495,7 @@ class Evidence:
 
 
 def evidence(
-    vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=5,
+    vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=7,
     **settings,
 ):  # fmt: skip
     """Run the pipeline of `find_modes` again, on the answers and on structureless data, and say which modes hold.
@@ -529,7 +529,9 @@ def evidence(
     labels = _labels(labels, len(inverse))[first]
     n = len(unit)
     n_modes = labels.max(initial=NOISE) + 1
-    by_seed, by_part, by_null, by_words = (r.spawn(k) for r, k in zip(rng.spawn(4), (n_seeds, n_subsamples, n_gaussians, 2), strict=True))
+    by_seed, by_part, by_null, by_words = (
+        r.spawn(k) for r, k in zip(rng.spawn(4), (n_seeds, n_subsamples, n_gaussians, 2), strict=True)
+    )
     everything = np.arange(n)
     seeds = [(everything, _dense_regions(unit, r, neighbours, **settings)) for r in by_seed]
     parts = [np.sort(r.choice(n, max(1, round(subsample * n)), replace=False)) for r in by_part]
@@ -603,7 +605,9 @@ def prediction_bound(draws, level=0.95):
     return float(np.mean(draws) + t.ppf((1 + level) / 2, n - 1) * np.std(draws, ddof=1) * np.sqrt(1 + 1 / n))
 
 
-def supported(separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=0.75, alpha=0.05):
+def supported(
+    separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=0.75, alpha=0.05
+):
     """Which modes the evidence supports.
 
     The modes as a whole must lie further apart than the same pipeline's modes of Gaussians with the same mean and
@@ -630,7 +634,7 @@ def supported(separation, null_level, overall_separation, null_bound, seeds, sub
     return apart & (np.nan_to_num(seeds) >= stable) & (np.nan_to_num(subsamples) >= stable) & worded
 
 
-def lexical_coordinates(words, rng, n_dims=100):
+def lexical_coordinates(words, rng, n_dims=50):
     """TF-IDF vectors of words and word pairs, reduced by a truncated SVD: an encoder that knows no meaning.
 
     Parameters
@@ -707,7 +711,9 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
 def _labels(labels, n):
     labels = np.asarray(labels)
     if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"`labels` must be {n} integers, one per answer, but {labels.dtype} {labels.shape} was passed.")
+        raise ValueError(
+            f"`labels` must be {n} integers, one per answer, but {labels.dtype} {labels.shape} was passed."
+        )
     if len(labels) and labels.min() < NOISE:
         raise ValueError(f"`labels` must be modes from 0, or -1 for noise, but {labels.min()} was passed.")
     return labels

@@ -38,6 +38,7 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
 
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
     import litellm
+    from openai import OpenAI
 
     scores = {name: np.full(len(responses), np.nan) for name in ("mean_logprob", "minus_perplexity")}
     problems = {}
@@ -47,13 +48,14 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
             reply = litellm.text_completion(
                 model=f"text-completion-openai/{model}", prompt=prefixes[i] + responses[i] + suffix, echo=True,
                 logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
-                num_retries=0, caching=False,
+                num_retries=0, caching=False, client=client,
             )  # fmt: skip
             return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]))
         except Exception as error:  # one call's failure is that row's, whatever litellm calls it
             return i, f"{getattr(error, 'status_code', '')} {error}".strip()[:300]
 
-    with ThreadPoolExecutor(concurrency) as pool:
+    # The client is given, so that its connections are closed when this is done.
+    with OpenAI(base_url=api_base, api_key=api_key, max_retries=0) as client, ThreadPoolExecutor(concurrency) as pool:
         for i, found in pool.map(ask, range(len(responses))):
             if isinstance(found, str):
                 problems[i] = found

@@ -57,7 +57,9 @@ def from_modes(answers, modes):
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-def judge(answers, prompts, model, propose, assign, store_path, *, n_judged=60, n_shown=40, n_ideas=15, seed=0, **options):
+def judge(
+    answers, prompts, model, propose, assign, store_path, *, n_judged=60, n_shown=40, n_ideas=15, seed=0, **options
+):
     """Ask a language model which idea every answer rests on: first a list of ideas per prompt, then one per answer.
 
     Labels of single answers would not compare ("river", "flowing water"), so the judge reads a sample of the answers
@@ -114,13 +116,17 @@ def judge(answers, prompts, model, propose, assign, store_path, *, n_judged=60, 
     for prompt_id, ideas in lists.items():
         at = sampled[sampled["prompt_id"] == prompt_id]
         texts = at["text"].drop_duplicates()
-        items = pd.DataFrame({"item_id": texts.index.astype(str), "answer": texts, "prompt": prompts["text"][prompt_id]})
+        items = pd.DataFrame(
+            {"item_id": texts.index.astype(str), "answer": texts, "prompt": prompts["text"][prompt_id]}
+        )
         items["ideas"] = "\n".join(f"{k}. {idea}" for k, idea in enumerate(ideas, 1))
         number = pydantic.create_model("Number", idea=(int, pydantic.Field(ge=0, le=len(ideas))))
         labels = labeling.label(items, assign, number, model, store_path=store_path, **options)
         found = {texts[int(row.item_id)]: row.value["idea"] for row in labels.table.itertuples()}
         value = at["text"].map(found).dropna().astype(int)
-        named = [ideas[k - 1] if k else f"other {r}" for k, r in zip(value, at.loc[value.index, "response_id"], strict=True)]
+        named = [
+            ideas[k - 1] if k else f"other {r}" for k, r in zip(value, at.loc[value.index, "response_id"], strict=True)
+        ]
         labelled.append(
             pd.DataFrame({"response_id": at.loc[value.index, "response_id"], "idea": named, "scope": prompt_id})
         )
@@ -153,7 +159,7 @@ def agreement(labels, reference, answers, vectors=None):
     -------
     pandas.DataFrame
         Per scope of at least two answers with both labels: prompt_id, scope, n_answers, n_labels, n_reference,
-        adjusted_rand (noise as singletons; NaN where either side has a single class: it then says nothing),
+        adjusted_rand (noise as singletons; NaN where the reference has a single class),
         adjusted_rand_without_noise, same_pair_agreement (share of pairs about which both say same or both different),
         auc (NaN where all pairs are alike).
     """
@@ -167,7 +173,7 @@ def agreement(labels, reference, answers, vectors=None):
         codes = own.to_numpy(int) if pd.api.types.is_integer_dtype(own) else pd.factorize(own, sort=True)[0]
         truth = pd.factorize(at["idea"], sort=True)[0]
         n_labels, n_reference = len(set(codes[codes >= 0])) + int((codes < 0).sum()), truth.max() + 1
-        told = n_reference > 1 and n_labels > 1
+        told = n_reference > 1
         pairs = np.triu_indices(len(at), 1)
         same = truth[pairs[0]] == truth[pairs[1]]
         alike = (codes[pairs[0]] == codes[pairs[1]]) & (codes[pairs[0]] != clustering.NOISE)
@@ -178,7 +184,8 @@ def agreement(labels, reference, answers, vectors=None):
         rows.append((
             answers["prompt_id"].iat[place[at["response_id"].iat[0]]], scope, len(at), n_labels, n_reference,
             clustering.adjusted_rand(codes, truth) if told else np.nan,
-            clustering.adjusted_rand(codes, truth, noise="dropped") if told else np.nan, float((same == alike).mean()), auc,
+            clustering.adjusted_rand(codes, truth, noise="dropped") if told else np.nan,
+            float((same == alike).mean()), auc,
         ))  # fmt: skip
     columns = ["prompt_id", "scope", "n_answers", "n_labels", "n_reference", "adjusted_rand",
                "adjusted_rand_without_noise", "same_pair_agreement", "auc"]  # fmt: skip
@@ -281,11 +288,16 @@ def pair_counts(answers, vectors, people, labels, progress=None):
     for kind, chosen in (("same prompt", ~is_person), ("people", is_person)):
         groups = [(p, at.index.to_numpy()) for p, at in answers[chosen].groupby("prompt_id")]
         if groups:
-            found = similarity.pair_histograms([(vectors[i], np.zeros(len(i), int)) for _, i in groups], progress=progress)
+            found = similarity.pair_histograms(
+                [(vectors[i], np.zeros(len(i), int)) for _, i in groups], progress=progress
+            )
             add(kind, "none", [p for p, _ in groups], found[:, 0])
     place = answers[~is_person].reset_index().set_index("response_id")["index"]
     for origin, at in labels[labels["response_id"].isin(place.index)].groupby("origin"):
-        scopes = [(at.loc[i, "response_id"], pd.factorize(at.loc[i, "idea"], sort=True)[0]) for i in at.groupby("scope").groups.values()]
+        scopes = [
+            (at.loc[i, "response_id"], pd.factorize(at.loc[i, "idea"], sort=True)[0])
+            for i in at.groupby("scope").groups.values()
+        ]
         rows = [place[ids].to_numpy() for ids, _ in scopes]
         found = similarity.pair_histograms([(vectors[r], codes) for r, (_, codes) in zip(rows, scopes, strict=True)])
         prompt_ids = [answers["prompt_id"].iat[r[0]] for r in rows]
@@ -329,7 +341,9 @@ def floors(counts, thresholds, weights):
             own = weights if len(histograms) == weights.shape[1] else np.ones((1, len(histograms)))
             share = above.sum() / below.sum()
             prompts = int((below > 0).sum()) if kind != "different prompts" else weights.shape[1]
-            rows.append((kind, origin, threshold, int(pooled.sum()), prompts, share, *_bounds(above, below, own), *quantiles))
+            rows.append(
+                (kind, origin, threshold, int(pooled.sum()), prompts, share, *_bounds(above, below, own), *quantiles)
+            )
     columns = ["kind", "ideas", "threshold", "n_pairs", "n_prompts", "share_above", "lower", "upper", "q05", "q25",
                "median", "q75", "q95"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
@@ -403,12 +417,14 @@ def headline(drawn_floors, gain, threshold):
     """Title of the floors: the demanding null beside the pairs it belongs to."""
     share = drawn_floors.set_index("kind")["share_above"]
     if gain is None or "same prompt, different idea" not in share:
-        return f"{share.get('same prompt', np.nan):.0%} of same-prompt pairs are ≥ {threshold:g}; no idea labels to compare with"
+        alike = share.get("same prompt", np.nan)
+        return f"{alike:.0%} of same-prompt pairs are ≥ {threshold:g}; no idea labels to compare with"
     null = share["same prompt, different idea"]
     times = gain["ratio"]["value"]
     same = null + gain["difference"]["value"]
     more = f", {times:.1f} times as many" if np.isfinite(times) else ""
-    return f"{null:.0%} of pairs with different ideas are ≥ {threshold:g} already; of all same-prompt pairs {same:.0%}{more}"
+    floor = f"{null:.0%} of pairs with different ideas are ≥ {threshold:g} already"
+    return f"{floor}; of all same-prompt pairs {same:.0%}{more}"
 
 
 def quoted(drawn_floors, gain):
@@ -418,4 +434,9 @@ def quoted(drawn_floors, gain):
     if gain is None:
         return kinds
     ratio = gain["ratio"]
-    return kinds | {"difference": gain["difference"], "ratio": ratio["value"], "lower": ratio["lower"], "upper": ratio["upper"]}
+    return kinds | {
+        "difference": gain["difference"],
+        "ratio": ratio["value"],
+        "lower": ratio["lower"],
+        "upper": ratio["upper"],
+    }

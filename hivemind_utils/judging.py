@@ -157,16 +157,16 @@ def judge_prometheus(responses, model, rubric, instructions, *, store_path, seed
     for row in responses.to_dict("records"):
         for name in RUBRICS[rubric]:
             text = template.substitute(prompt=row["prompt"], response=row["response"], criterion=CRITERIA[name])
-            message = ({"role": "user", "content": text},)
-            requests[row["response_id"], name] = sampling.Request(model, message, parameters, api_base=api_base)
+            requests[row["response_id"], name] = sampling.Request(model, text, parameters, api_base=api_base)
     distinct = list({request.key: request for request in requests.values()}.values())
     outcome = sampling.run(distinct, store_path, seed=seed, **options)
     answers = store.read(store_path, distinct).set_index("key")["text"]
+    why = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
     scorer, rows, missing = f"{model} ({rubric})", [], []
     for row in responses.to_dict("records"):
         asked = [requests[row["response_id"], name] for name in RUBRICS[rubric]]
-        if lacking := [request for request in asked if request.key not in answers.index]:
-            missing.append((scorer, row["response_id"], outcome.why_missing(lacking[0])))
+        if any(request.key not in answers.index for request in asked):
+            missing.append((scorer, row["response_id"], why))
             continue
         texts = [answers[request.key] or "" for request in asked]
         grades = [prometheus_grade(text) for text in texts]

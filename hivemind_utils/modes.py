@@ -68,18 +68,30 @@ def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_ep
     dict
         ``map``, ``modes``: rows of ``07_map`` and ``07_modes``; ``prompt``: a row of ``07_prompts`` as a dict.
     """
-    settings, reruns = settings or {}, reruns or {}
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):  # matrices of one prompt are small: threads would wait for each other
+        return _analyse(
+            answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings or {}, reruns or {}
+        )
+
+
+def _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings, reruns):
     by_graph, by_modes, by_map, by_words, by_lexical, by_evidence = rng.spawn(6)
     vectors = np.asarray(vectors)
-    first, inverse, _ = clustering.distinct_rows(vectors)
+    first, inverse, counts = clustering.distinct_rows(vectors)
     n_neighbors = min(settings.get("n_neighbors", 15), max(1, len(first) - 1))
     neighbours = clustering.nearest_neighbours(vectors[first], n_neighbors, by_graph)
     words = overlap.word_lists(answers["text"])
     lexical = clustering.lexical_coordinates(words, by_words)
     labels = clustering.find_modes(vectors, by_modes, neighbours=neighbours, **settings)
-    place = clustering.umap_coordinates(vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours)
+    place = clustering.umap_coordinates(
+        vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours
+    )
     components, explained = clustering.principal_components(vectors)
-    proof = clustering.evidence(vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings)
+    proof = clustering.evidence(
+        vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings
+    )
     at = answers[["response_id", "prompt_id"]].assign(
         x=place[inverse, 0], y=place[inverse, 1], pc_1=components[:, 0], pc_2=components[:, 1], mode=labels,
         lexical_mode=lexical_modes(lexical, by_lexical, settings),
@@ -87,7 +99,7 @@ def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_ep
     ledger = _ledger(answers, vectors, families, labels, words, n_phrases, set(overlap.words(prompt_text)))
     for name in ("separation", "found_again_seeds", "found_again_subsamples", "word_p", "supported"):
         ledger[name] = getattr(proof, name)
-    return {"map": at, "modes": ledger, "prompt": _summary(at, ledger, explained, proof, len(first))}
+    return {"map": at, "modes": ledger, "prompt": _summary(at, ledger, explained, proof, counts)}
 
 
 def lexical_modes(lexical, rng, settings):
@@ -135,12 +147,15 @@ def _ledger(answers, vectors, families, labels, words, n_phrases, exclude):
     return pd.DataFrame(rows, columns=names)
 
 
-def _summary(at, ledger, explained, proof, n_distinct):
+def _summary(at, ledger, explained, proof, counts):
     sizes = ledger["size"].to_numpy()
+    often = counts[counts >= clustering.smallest_mode(len(at))]
     row = {
         "prompt_id": at["prompt_id"].iat[0],
         "n_answers": len(at),
-        "n_distinct": n_distinct,
+        "n_distinct": len(counts),
+        "n_repeated_texts": len(often),
+        "repeated_share": often.sum() / len(at),
         "n_modes": len(ledger),
         "n_supported": int(ledger["supported"].sum()),
         "dominant_share": ledger["share"].max() if len(ledger) else 0.0,
@@ -179,6 +194,9 @@ def verdict(row):
     -------
     str
     """
+    again = ""
+    if row["n_repeated_texts"]:
+        again = f" {row['n_repeated_texts']:.0f} single texts make up {row['repeated_share']:.0%} of the answers."
     null = f"{row['null_modes_min']:.0f} to {row['null_modes_max']:.0f}"
     if row["null_modes_min"] == row["null_modes_max"]:
         null = f"{row['null_modes_max']:.0f}"
@@ -186,11 +204,11 @@ def verdict(row):
     if row["n_distinct"] == 1:
         return f"All {row['n_answers']} answers are one text."
     if row["n_modes"] == 0:
-        return f"No modes: the {row['n_answers']} answers ({row['n_distinct']} distinct) form no dense region."
+        return f"No modes: the {row['n_answers']} answers ({row['n_distinct']} distinct) form no dense region.{again}"
     if row["n_supported"] == 0:
-        return f"The evidence supports no separate modes: {found}."
+        return f"The evidence supports no separate modes: {found}.{again}"
     plural = "mode" if row["n_supported"] == 1 else "modes"
-    return f"The evidence supports {row['n_supported']:.0f} {plural}: {found}."
+    return f"The evidence supports {row['n_supported']:.0f} {plural}: {found}.{again}"
 
 
 def dominance(answers, labels, people, size, n_draws, weights, prompt_order, rng):
@@ -217,7 +235,9 @@ def dominance(answers, labels, people, size, n_draws, weights, prompt_order, rng
     pandas.DataFrame
         Columns arm, kind (model or people), n, n_prompts, dominant_share, lower, upper.
     """
-    codes = labels.astype(object).where(labels.notna(), pd.Series([("alone", i) for i in range(len(labels))], labels.index))
+    codes = labels.astype(object).where(
+        labels.notna(), pd.Series([("alone", i) for i in range(len(labels))], labels.index)
+    )
     codes = pd.Series(pd.factorize(codes)[0], index=labels.index)
     groups = answers.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])
     cells = {key: at["code"].to_numpy() for key, at in groups if len(at) >= size}

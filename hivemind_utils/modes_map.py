@@ -41,7 +41,9 @@ def page(table, *, title, source, colours, mode_names):
         "idea": idea,
     }
     palettes = {
-        "mode": {mode_names.get(k, "outside of all modes"): c for k, c in plots_modes.mode_colours(len(mode_names)).items()},
+        "mode": {
+            mode_names.get(k, "outside of all modes"): c for k, c in plots_modes.mode_colours(len(mode_names)).items()
+        },
         "family": colours,
     }
     data = {
@@ -75,10 +77,12 @@ _PAGE = textwrap.dedent("""\
     <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
-    <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:">
+    <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
+      script-src 'unsafe-inline' 'unsafe-eval' blob:; img-src data: blob:; worker-src blob:">
     <title>%TITLE%</title>
     <style>
-    body { font: 15px/1.4 system-ui, sans-serif; margin: 0; color: #222; display: flex; flex-direction: column; height: 100vh; }
+    body { font: 15px/1.4 system-ui, sans-serif; margin: 0; color: #222; }
+    body { display: flex; flex-direction: column; height: 100vh; }
     header, footer { padding: .5rem 1rem; }
     h1 { font-size: 1.05rem; margin: 0 0 .4rem; }
     footer { font-size: .8rem; color: #7a2500; }
@@ -99,7 +103,8 @@ _PAGE = textwrap.dedent("""\
     </div>
     </header>
     <div id="map" role="img" aria-label="Map of the answers: near points are alike"></div>
-    <footer>%SOURCE% Near points are alike; distances between far groups mean little. Hover over a point to read it.</footer>
+    <footer>%SOURCE%
+    Near points are alike; distances between far groups mean little. Hover over a point to read it.</footer>
     <script>%PLOTLY%</script>
     <script id="data" type="application/json">%DATA%</script>
     <script>%SCRIPT%</script>
@@ -118,15 +123,18 @@ _SCRIPT = textwrap.dedent("""\
       const cut = text.length > %LENGTH% ? text.slice(0, %LENGTH%) + "…" : text, lines = [];
       let line = "";
       for (const word of cut.match(/\\S{1,60}/gu) || []) {
-        if (line.length + word.length > 60) { lines.push(line); line = word; } else { line = line ? line + " " + word : word; }
+        if (line.length + word.length > 60) { lines.push(line); line = ""; }
+        line = line ? line + " " + word : word;
       }
       return [...lines, line].map(escape).join("<br>");
     };
+    const modelOf = i => data.groups.model.names[data.groups.model.codes[i]];
     for (const name of Object.keys(data.groups)) by.add(new Option(name, name));
     data.groups.model.names.forEach((name, k) => model.add(new Option(name, k)));
     const layout = {
       margin: {l: 10, r: 10, t: 10, b: 10}, hovermode: "closest", dragmode: "pan",
-      xaxis: {visible: false}, yaxis: {visible: false, scaleanchor: "x"}, legend: {itemsizing: "constant"},
+      xaxis: {visible: false}, yaxis: {visible: false, scaleanchor: "x"},
+      legend: {itemsizing: "constant", ...(innerWidth < 700 ? {orientation: "h", x: 0, y: 0, yanchor: "top"} : {})},
       hoverlabel: {align: "left", bgcolor: "white", font: {color: "#222"}}, uirevision: "keep"
     };
     function draw() {
@@ -143,11 +151,13 @@ _SCRIPT = textwrap.dedent("""\
       const traces = group.names.map((name, k) => ({
         type: "scattergl", mode: "markers", name: escape(name.length > 42 ? name.slice(0, 41) + "…" : name),
         x: rows[k].map(i => data.x[i]), y: rows[k].map(i => data.y[i]), customdata: rows[k],
-        text: rows[k].map(i => "<b>" + escape(data.groups.model.names[data.groups.model.codes[i]]) + "</b><br>" + wrap(data.text[i])),
+        text: rows[k].map(i => "<b>" + escape(modelOf(i)) + "</b><br>" + wrap(data.text[i])),
         hovertemplate: "%{text}<extra></extra>", marker: {size: size, color: group.colours[k], opacity: 0.8}
       })).filter(trace => trace.x.length);
-      Plotly.react("map", traces, layout, {responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["toImage"]});
-      count.textContent = shown.toLocaleString("en") + (shown === data.x.length ? " answers" : " of " + data.x.length.toLocaleString("en") + " answers");
+      const buttons = {responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["toImage"]};
+      Plotly.react("map", traces, layout, buttons);
+      const whole = data.x.length.toLocaleString("en");
+      count.textContent = (shown === data.x.length ? "" : shown.toLocaleString("en") + " of ") + whole + " answers";
     }
     let timer;
     search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(draw, 150); });

@@ -11,21 +11,32 @@ LEAST_LABELS = 6  # an item needs so many labels to be split in two halves that 
 STRENGTHS = np.linspace(0, 1, 26)
 
 
-def shrunken_means(labels):
-    """Human means pulled towards the common mean by as much as they are noise.
+def shrunken_means(labels, *, variance="pooled"):
+    r"""Human means pulled towards the common mean by as much as they are noise.
 
     Parameters
     ----------
     labels : ndarray of float, shape (n_items, n_annotators)
         NaN where missing; every item has at least one label.
+    variance : {"pooled", "item"}
+        Variance of a label: the same for all items, or each item's own. Items chosen for their disagreement have a
+        large variance of their own by chance too: their means are then shrunk too much, and an equally good scorer is
+        expected to do worse on them than it does (with 3 annotators .25 instead of .32, with 25 .35 instead of .37;
+        pooled is right to .01: ``benchmarks/null_bias.py``).
 
     Returns
     -------
     means : ndarray of float, shape (n_items,)
     shrinkage : ndarray of float, shape (n_items,)
-        Between 0 (all noise) and 1: variance of quality / (that + the squared standard error of the item's mean). An
-        item with a single label takes the mean variance of the others.
+        Between 0 (all noise) and 1. With "item", an item with a single label takes the pooled variance.
+
+    Notes
+    -----
+    :math:`\lambda_i = \sigma_q^2 / (\sigma_q^2 + s_i^2 / K_i)`, with :math:`\sigma_q^2` the variance of the means less
+    their mean squared error.
     """
+    if variance not in ("pooled", "item"):
+        raise ValueError(f"`variance` must be 'pooled' or 'item', but {variance!r} was passed.")
     labels = np.asarray(labels, float)
     present = ~np.isnan(labels)
     n = present.sum(1)
@@ -33,8 +44,9 @@ def shrunken_means(labels):
     squares = np.where(present, (labels - means[:, None]) ** 2, 0).sum(1)
     if not (n > 1).any():
         raise ValueError("No item has two labels, so that the noise of the means is unknown: shrinkage needs repeats.")
-    variance = np.where(n > 1, squares / np.maximum(n - 1, 1), squares[n > 1].sum() / (n[n > 1] - 1).sum())
-    error = variance / n
+    pooled = squares.sum() / (n - 1).sum()
+    own = np.where(n > 1, squares / np.maximum(n - 1, 1), pooled)
+    error = (own if variance == "item" else pooled) / n
     quality = max(np.var(means, ddof=1) - error.mean(), 0.0)
     if quality == 0:
         return np.full(len(means), means.mean()), np.zeros(len(means))

@@ -10,8 +10,8 @@ from hivemind_utils import tables, wildchat
 
 OUTCOMES = ("closed", "dropped", "open")  # ties go to the first: to be open needs more votes than anything else
 PUBLISHED = {"open": 26_070, "closed": 8_817, "dropped": 2_539}  # arXiv 2510.22954, section 3; dropped: the rest
-PUBLISHED_PEOPLE = {"majority_open": 0.89, "any_open": 1.0}  # appendix B.3, 100 queries, 3 people each
-PUBLISHED_ALTERNATIVES = {"less than 3": 0.1873, "3 to 10": 0.3187, "10 to 20": 0.1474, "more than 20": 0.3466}
+PUBLISHED_PEOPLE = {"majority_share": 0.89, "any_share": 1.0}  # appendix B.3, 100 queries, 3 people each
+PUBLISHED_ALTERNATIVES = {"fewer than 3": 0.1873, "3 to 10": 0.3187, "10 to 20": 0.1474, "more than 20": 0.3466}
 
 
 class Judgement(BaseModel):

@@ -39,11 +39,15 @@ def prompt_map(table, modes, colours, explained, n_named=10):
     palette = mode_colours(len(modes))
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.3), height_ratios=[1, 1.05])
     order = np.random.default_rng(0).permutation(len(table))  # no family or mode lies on top of the others
-    shown = table.iloc[order]
     size = np.clip(1800 / len(table) ** 0.8, 1.5, 14)
-    for ax, x, y, by in ((axes[0, 0], "pc_1", "pc_2", "family"), (axes[0, 1], "x", "y", "mode"), (axes[1, 0], "x", "y", "family")):
-        dots = shown[by].map(colours if by == "family" else palette)
-        ax.scatter(shown[x], shown[y], s=size, c=dots, lw=0, alpha=0.75, rasterized=len(table) > 3000)
+    panels = ((axes[0, 0], "pc_1", "pc_2", "family"), (axes[0, 1], "x", "y", "mode"), (axes[1, 0], "x", "y", "family"))
+    for ax, x, y, by in panels:
+        # A text given many times is one dot, its area growing with the root of the number.
+        dots = table.iloc[order].groupby([x, y, by], sort=False).size().reset_index(name="n")
+        shades = dots[by].map(colours if by == "family" else palette)
+        ax.scatter(
+            dots[x], dots[y], s=size * dots["n"] ** 0.5, c=shades, lw=0, alpha=0.75, rasterized=len(table) > 3000
+        )
         ax.set(xticks=[], yticks=[])
     first, second = explained
     axes[0, 0].set(xlabel=f"first component ({first:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
@@ -63,19 +67,23 @@ def prompt_map(table, modes, colours, explained, n_named=10):
 
 
 def _name_modes(ax, table, modes, palette):
-    """Write every mode's name where it lies, pushed apart where names would overlap, with a line to its place."""
-    centres = table.groupby("mode")[["x", "y"]].median()
-    ax.margins(0.12)
-    texts, anchors = [], []
+    """Write every mode's name above it, pushed apart where names would overlap, with a line to its place."""
+    ax.margins(0.14)
+    places = table.groupby("mode")[["x", "y"]]
+    centres, tops = places.median(), places.quantile(0.98)["y"]
+    up = 0.045 * np.subtract(*ax.get_ylim()[::-1])
+    texts = []
     for row in modes.itertuples():
-        x, y = centres.loc[row.mode]
-        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": palette[row.mode], "lw": 0.7, "alpha": 0.88}
-        name = short(row.keyphrases, 24)
-        texts.append(ax.text(x, y, name, fontsize=5.8, ha="center", va="center", bbox=box, parse_math=False, zorder=5))
-        anchors.append((x, y))
+        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": palette[row.mode], "lw": 0.7, "alpha": 0.9}
+        name = short(" · ".join(row.keyphrases.split(" · ")[:2]), 26) + ("" if row.supported else " *")
+        texts.append(
+            ax.text(centres["x"][row.mode], tops[row.mode] + up, name, fontsize=5.8, ha="center", va="center", bbox=box,
+                    parse_math=False, zorder=5)
+        )  # fmt: skip
     spread_labels(ax, texts)
-    for text, (x, y) in zip(texts, anchors, strict=True):
-        ax.plot([x, text.get_position()[0]], [y, text.get_position()[1]], color="#444444", lw=0.5, zorder=4)
+    for text, row in zip(texts, modes.itertuples(), strict=True):
+        (x, y), (text_x, text_y) = centres.loc[row.mode], text.get_position()
+        ax.plot([x, text_x], [y, text_y], color="#444444", lw=0.5, zorder=4)
 
 
 def spread_labels(ax, texts, n_rounds=300):
@@ -154,7 +162,7 @@ def overview(table, modes, prompts, n_columns=4, largest=24):
     for ax, row in zip(axes.flat, shown.itertuples(), strict=False):
         at, own = table[table["prompt_id"] == row.prompt_id], modes[modes["prompt_id"] == row.prompt_id]
         palette = mode_colours(len(own))
-        held = at["mode"].map(own.set_index("mode")["supported"]).fillna(False).astype(bool)
+        held = at["mode"].isin(own.loc[own["supported"], "mode"])
         size = np.clip(900 / len(at) ** 0.8, 0.8, 9)
         ax.scatter(at.loc[held, "x"], at.loc[held, "y"], s=size, c=at.loc[held, "mode"].map(palette), lw=0, alpha=0.8)
         rest = at[~held]
@@ -163,7 +171,7 @@ def overview(table, modes, prompts, n_columns=4, largest=24):
         ax.margins(0.06)
         ax.set_title("\n".join(textwrap.wrap(short(row.text, 52), 27)), fontsize=6.3, parse_math=False)
         ax.set_xlabel(f"{row.n_supported} of {row.n_modes} modes hold", fontsize=6.3)
-    for ax in axes.flat[len(shown):]:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     return fig
 
@@ -190,10 +198,11 @@ def ledger(modes, families, colours, largest=18):
         start += wide[family].to_numpy()
     for k, row in enumerate(shown.itertuples()):
         times = row.owner_share / row.owner_expected
-        text = f"{row.n_models} models, {row.n_families} families; {row.owner} {row.owner_share:.0%} ({times:.1f}× its share)"
+        owner = f"{row.owner} {row.owner_share:.0%} ({times:.1f}× its share)"
+        text = f"{row.n_models} sources, {row.n_families} families; {owner}"
         ax.text(start[k] + start.max() * 0.012, k, text, va="center", fontsize=6, parse_math=False)
     labels = [short(row.keyphrases, 34) + ("" if row.supported else " *") for row in shown.itertuples()]
-    ax.set(xlabel="answers", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.62))
+    ax.set(xlabel="answers", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.72))
     ax.set_yticks(y, labels, parse_math=False)
     ax.tick_params(axis="y", length=0, labelsize=6.5)
     legend = fig.legend(loc="outside lower center", ncols=7, fontsize=6.5)
@@ -208,7 +217,9 @@ def stability(prompts, largest=40):
     table = prompts.head(largest).reset_index(drop=True)
     y = np.arange(len(table))
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, max(2.0, 1.25 + 0.2 * len(table))), sharey=True)
-    left.hlines(y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data")
+    left.hlines(
+        y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data"
+    )
     left.scatter(table["n_modes"], y, s=26, facecolors="none", edgecolors=style.ACCENT, label="found", zorder=3)
     left.scatter(table["n_supported"], y, s=11, color="#D55E00", label="supported", zorder=4)
     left.set(xlabel="modes", xlim=(-0.4, None), ylim=(len(table) - 0.4, -0.6))
@@ -223,7 +234,9 @@ def stability(prompts, largest=40):
     for ax in (left, right):
         ax.tick_params(axis="y", length=0, labelsize=6)
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6, handletextpad=0.2, columnspacing=0.9)
+        ax.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6, handletextpad=0.2, columnspacing=0.9
+        )
     return fig
 
 

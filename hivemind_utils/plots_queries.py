@@ -12,7 +12,7 @@ OUTCOME_COLOURS = {"open": "#0072B2", "closed": "#E69F00", "dropped": style.MUTE
 RULE_NAMES = {
     "readable": "readable", "english": "English", "non_toxic": "not toxic", "not_flagged": "not flagged",
     "single_turn": "single turn", "gpt4": "GPT-4", "length": "length", "exact_duplicates": "no exact duplicates",
-    "near_duplicates": "no near-duplicates", "per_user": "at most so many a user", "none": "all rules",
+    "near_duplicates": "no near-duplicates", "per_user": "cap per user", "none": "all rules",
 }  # fmt: skip
 BOUND_NAMES = {
     "min_chars": "least characters", "max_chars": "most characters", "max_user_turns": "most user turns",
@@ -29,7 +29,10 @@ def waterfall(table):
     table : pandas.DataFrame
         Table ``01_waterfall``.
     """
-    names = ["rows", *(RULE_NAMES.get(rule, rule) for rule in table["rule"])]
+    idle = [
+        " (not recorded)" if "not recorded" in note else " (none)" if note == "no cap" else "" for note in table["note"]
+    ]
+    names = ["rows", *(RULE_NAMES.get(rule, rule) + more for rule, more in zip(table["rule"], idle, strict=True))]
     left = [table["rows_in"].iloc[0], *table["rows_out"]]
     lost = [0, *(table["rows_in"] - table["rows_out"])]
     y, total = np.arange(len(left)), max(1, left[0])
@@ -227,7 +230,7 @@ def cooccurrence(table, order):
     for row in table.itertuples():
         i, j = sorted((at[row.a], at[row.b]), reverse=True)
         lift[i, j], counts[i, j] = np.log2((row.n + 0.5) / (row.expected + 0.5)), row.n
-    fig, ax = plt.subplots(figsize=(7.2, 1.6 + 0.23 * size))
+    fig, ax = plt.subplots(figsize=(7.2, 2.2 + 0.21 * size))
     image = ax.imshow(lift[1:, :-1], cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
     for i in range(1, size):
         for j in range(i):
@@ -243,7 +246,7 @@ def cooccurrence(table, order):
         spine.set_visible(False)
     bar = fig.colorbar(image, ax=ax, shrink=0.7, pad=0.01, ticks=[-3, -2, -1, 0, 1, 2, 3])
     bar.ax.set_yticklabels(["≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8"], fontsize=6.5)
-    bar.set_label("(queries of both kinds + ½) / (expected + ½)", fontsize=7)
+    bar.set_label("times chance", fontsize=7)
     return fig
 
 

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import agreement, responses, tables
+from hivemind_utils import agreement, responses, selection, tables
 
 KINDS = ("absolute", "pairs")
 _FIELDS = {
@@ -88,11 +88,9 @@ def unroll(frame, *, columns=None, where=None, label_columns=None):
         if field not in _FIELDS:
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
         require(frame, theirs, f"`{field}`")
-    known = {theirs: field for theirs, field in _RELEASED.items() if field not in columns and field not in frame}
-    names = known | {theirs: field for field, theirs in columns.items()}
+    known = {field: theirs for theirs, field in _RELEASED.items() if theirs in frame and field not in frame}
     wide = _matching(frame, label_columns) if label_columns else []
-    frame = frame.drop(columns=[f for f in columns if f in frame and f != columns[f] and f not in columns.values()])
-    frame = frame.rename(columns=names)
+    frame = frame.assign(**{field: frame[theirs] for field, theirs in (known | columns).items()})
     keep = [f for f in _FIELDS if f in frame and f not in ("label", "labels", "rank")]
     if wide:
         long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
@@ -210,7 +208,7 @@ def matrix(labels, items):
     if labels["annotator"].isna().any():
         return values, None, []
     codes, names = pd.factorize(labels["annotator"], sort=True)
-    form = pd.factorize(items["form_id"].fillna(""))[0]
+    form = pd.factorize(items["form_id"].map(str))[0]
     who = np.full((form.max() + 1, values.shape[1]), -1)
     who[form[row], slot] = codes
     if (who[form[row], slot] != codes).any():  # a slot of a form holds several people: no such layout
@@ -244,7 +242,8 @@ def describe(items, values, scale, level, contested_percent):
     n, nothing = counts.sum(1), np.full(len(items), np.nan)
     entropy, ordered = measured["entropy_bits"], level != "nominal"
     depth, p_value = agreement.valley(counts) if ordered and len(scale) > 2 else (nothing, nothing)
-    contested = entropy >= np.percentile(entropy, 100 - contested_percent)
+    rule = selection.Rule("contested", "", "top", "entropy", contested_percent)
+    contested = selection.kept_weights(rule, {"entropy": entropy}) > 0
     squares = np.where(np.isnan(values), 0, (values - measured["mean"][:, None]) ** 2).sum(1)
     return items.assign(
         **measured,
@@ -305,8 +304,6 @@ def statistics(measured, groups):
     -------
     dict of str to ndarray of float, shape (n_items,)
     """
-    from hivemind_utils import selection
-
     names = ("mean", "entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share")
     found = {name: np.asarray(measured[name], float) for name in (*names, "fleiss_agreement", "agreement")}
     return found | {
@@ -379,7 +376,7 @@ def _slots(frame):
     """Column of every label: one a person within a form where people are known, else a running number."""
     if frame["annotator"].isna().any():
         return frame.groupby("item_id").cumcount()
-    form = frame["form_id"].fillna("")
+    form = frame["form_id"].map(str)
     return frame["annotator"].groupby(form).transform(lambda names: pd.factorize(names, sort=True)[0]).astype(int)
 
 

@@ -71,9 +71,9 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
     if not identifying:
         raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
     if "kind" not in frame:
-        frame["kind"] = frame["scorer"].map(dict(kinds or {})).fillna("other")
+        frame["kind"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
     elif kinds:
-        frame["kind"] = frame["scorer"].map(dict(kinds)).fillna(frame["kind"])
+        frame["kind"] = [kinds.get(s, k) for s, k in zip(frame["scorer"], frame["kind"], strict=True)]
     translate = {str(k): v for k, v in (values or {}).items()}
     raw = frame["score"]
     mapped = [translate.get(str(v).strip(), np.nan if isinstance(v, bool | np.bool_) else v) for v in raw]
@@ -163,7 +163,7 @@ def remember(path, keys, compute, *, at_once=64):
 def text_lengths(items):
     """Length of the responses in characters as a scorer: what any scorer should beat."""
     first = items.dropna(subset=["response_1"])
-    lengths = first["response_1"].str.len() - first["response_2"].fillna("").str.len()
+    lengths = first["response_1"].str.len() - first["response_2"].str.len().fillna(0)
     return pd.DataFrame(
         {"item_id": first["item_id"], "scorer": "text length", "kind": "text", "door": "text",
          "score": lengths.astype(float), "distribution": None}
@@ -212,7 +212,7 @@ def _names(long):
 def _direct(good, items):
     """Scores given for items themselves: by id, by the pair's texts, or by the only response."""
     single = items["response_2_id"].isna()
-    both = items["response_1_id"].fillna("") + "+" + items["response_2_id"].fillna("")
+    both = items["response_1_id"].map(str) + "+" + items["response_2_id"].map(str)
     by = {
         "id": items.assign(key=items["item_id"]),
         "pair": items[~single].assign(key=both),

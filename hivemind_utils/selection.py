@@ -146,7 +146,10 @@ def _bounds(rule, values, weights):
     if rule.method == "middle":
         return weighted_percentiles(values, [50 - rule.parameter / 2, 50 + rule.parameter / 2], weights)
     if rule.method == "top":
-        return weighted_percentiles(values, [100 - rule.parameter], weights)[0], np.inf
+        low, drawn = weighted_percentiles(values, [100 - rule.parameter], weights)[0], values[weights > 0]
+        if low <= drawn.min() < drawn.max():  # ties at the bottom would keep everything: keep what stands above them
+            low = drawn[drawn > drawn.min()].min()
+        return low, np.inf
     return -np.inf, weighted_percentiles(values, [rule.parameter], weights)[0]
 
 

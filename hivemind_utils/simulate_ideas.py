@@ -35,7 +35,8 @@ def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RA
     def respond(messages, *, n, seed, parameters):
         question = messages[0]["content"]
         rng = simulate.generator("judge", name, question)
-        if len(messages) == 1 and rng.random() < clumsy_rate:
+        clumsy, errs = rng.random(2) < (clumsy_rate, error_rate)
+        if clumsy and len(messages) == 1:
             return [provider.Answer("Hard to say; it rests on something.")] * n
         read = readers[re.search(r"<prompt>\n(.*?)\n</prompt>", question, re.DOTALL).group(1)]
         listed = re.search(r"<ideas>\n(.*)\n</ideas>", question, re.DOTALL)
@@ -46,7 +47,7 @@ def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RA
         else:
             ideas = [line.split(". ", 1)[1] for line in listed.group(1).split("\n")]
             idea = read(re.search(r"<answer>\n(.*)\n</answer>", question, re.DOTALL).group(1))
-            if rng.random() < error_rate and len(ideas) > 1:
+            if errs and len(ideas) > 1:
                 idea = rng.choice([other for other in ideas if other != idea])
             reply = {"idea": ideas.index(idea) + 1 if idea in ideas else 0}
         return [provider.Answer(json.dumps(reply))] * n
@@ -76,7 +77,9 @@ def reader(prompt):
 
     def read(text):
         plain = text.replace("**", "").casefold()
-        covered = {name: sum(len(m.group()) for p in found if (m := p.search(plain))) for name, found in patterns.items()}
+        covered = {
+            name: sum(len(m.group()) for p in found if (m := p.search(plain))) for name, found in patterns.items()
+        }
         best = max(covered, key=covered.get)
         return best if covered[best] > 0 else None
 

@@ -16,7 +16,7 @@ from hivemind_utils import provider, tables
 from hivemind_utils.simulate import SLOT, generator
 
 LABELLER, TAXONOMY_LABELLER = "owl-eyed-labeller", "pigeonhole-labeller"  # names of simulated models
-ALTERNATIVES = ("less than 3", "3 to 10", "10 to 20", "more than 20")
+ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")
 _QUERY = re.compile(r"<query>\n(.*?)\n</query>", re.DOTALL)
 
 
@@ -118,11 +118,12 @@ def serve_labellers(logs, seed, n=None):
 
     def open_endedness(messages, *, n, seed, parameters):
         return [
-            _judge(logs["labeller"], known, messages, generator(LABELLER, seed, i, _asked(messages))) for i in range(n)
+            _judge(logs["labeller"], known, messages, generator(LABELLER, seed, i, len(messages), _asked(messages)))
+            for i in range(n)
         ]
 
     def kinds(messages, *, n, seed, parameters):
-        rngs = [generator(TAXONOMY_LABELLER, seed, i, _asked(messages)) for i in range(n)]
+        rngs = [generator(TAXONOMY_LABELLER, seed, i, len(messages), _asked(messages)) for i in range(n)]
         return [_sort(logs, known, spellings, messages, rng) for rng in rngs]
 
     provider.serve(LABELLER, open_endedness)

@@ -552,7 +552,9 @@ TABLES = {
                 Column("y", "float", "second coordinate"),
                 Column("pc_1", "float", "first principal component of the prompt's embeddings"),
                 Column("pc_2", "float", "second principal component"),
-                Column("mode", "int", "mode of the answer within its prompt, the largest is 0; -1 outside of all", low=-1),
+                Column(
+                    "mode", "int", "mode of the answer within its prompt, the largest is 0; -1 outside of all", low=-1
+                ),
                 Column("lexical_mode", "int", "the same where only words are seen (TF-IDF)", low=-1),
             ),
         ),
@@ -574,8 +576,14 @@ TABLES = {
                 Column("keyphrases", "str", "words that set the mode apart; the prompt's own are left out"),
                 Column("exemplar", "str", "response_id of the answer in the middle (medoid)"),
                 Column("exemplar_text", "str", "its text"),
-                Column("separation", "float", "mean silhouette of its distinct answers, by cosine distance", low=-1, high=1),
-                _share("found_again_seeds", "mean Jaccard index with the best mode of reruns with other seeds", nullable=True),
+                Column(
+                    "separation", "float", "mean silhouette of its distinct answers, by cosine distance", low=-1, high=1
+                ),
+                _share(
+                    "found_again_seeds",
+                    "mean Jaccard index with the best mode of reruns with other seeds",
+                    nullable=True,
+                ),
                 _share("found_again_subsamples", "the same for random parts of the answers", nullable=True),
                 _share("word_p", "probability that random groups share as many words", nullable=True),
                 Column("supported", "bool", "the evidence supports the mode: `clustering.supported` has the rule"),
@@ -589,6 +597,8 @@ TABLES = {
                 _ID,
                 Column("n_answers", "int", "usable answers mapped", low=1),
                 Column("n_distinct", "int", "distinct among them: the points that have a density", low=1),
+                Column("n_repeated_texts", "int", "texts given as often as the smallest mode has answers", low=0),
+                _share("repeated_share", "answers with such a text"),
                 Column("n_modes", "int", "modes the pipeline finds", low=0),
                 Column("n_supported", "int", "modes the evidence supports", low=0),
                 _share("dominant_share", "share of the largest mode"),
@@ -598,13 +608,22 @@ TABLES = {
                 _share("explained_2", "variance on the second"),
                 Column("separation", "float", "mean silhouette of all distinct answers, noise 0", low=-1, high=1),
                 Column("null_bound", "float", "what one more Gaussian would exceed with probability 2.5 %"),
-                Column("null_modes_mean", "float", "modes the pipeline finds in Gaussians of equal covariance, mean", low=0),
+                Column(
+                    "null_modes_mean", "float", "modes the pipeline finds in Gaussians of equal covariance, mean", low=0
+                ),
                 Column("null_modes_min", "int", "fewest", low=0),
                 Column("null_modes_max", "int", "most", low=0),
                 _share("null_noise_share", "noise there"),
                 Column("n_lexical_modes", "int", "modes that words alone make", low=0),
                 *(
-                    Column(f"ari_{name}{suffix}", "float", f"adjusted Rand index, {what}{how}", nullable=True, low=-1, high=1)
+                    Column(
+                        f"ari_{name}{suffix}",
+                        "float",
+                        f"adjusted Rand index, {what}{how}",
+                        nullable=True,
+                        low=-1,
+                        high=1,
+                    )
                     for name, what in (
                         ("seeds", "other seeds"),
                         ("subsamples", "random parts of the answers"),
@@ -637,7 +656,11 @@ TABLES = {
             (
                 Column("labels", "str", "modes, lexical or judge"),
                 Column("reference", "str", "given or judge"),
-                Column("measure", "str", "adjusted Rand index (noise as singletons, or left out), pairs, or AUC of the cosine"),
+                Column(
+                    "measure",
+                    "str",
+                    "adjusted Rand index (noise as singletons, or left out), pairs, or AUC of the cosine",
+                ),
                 Column("mean", "float", "mean over scopes"),
                 Column("lower", "float", "lower 95 % bound, prompts resampled", nullable=True),
                 Column("upper", "float", "upper 95 % bound, prompts resampled", nullable=True),
@@ -674,9 +697,16 @@ TABLES = {
                 _share("share_above", "share of pairs at or above the threshold"),
                 _share("lower", "lower 95 % bound, prompts resampled", nullable=True),
                 _share("upper", "upper 95 % bound, prompts resampled", nullable=True),
-                *(_cosine(name, f"{what} of pairs") for name, what in (
-                    ("q05", "5 % quantile"), ("q25", "quartile"), ("median", "median"), ("q75", "upper quartile"), ("q95", "95 % quantile"),
-                )),
+                *(
+                    _cosine(name, f"{what} of pairs")
+                    for name, what in (
+                        ("q05", "5 % quantile"),
+                        ("q25", "quartile"),
+                        ("median", "median"),
+                        ("q75", "upper quartile"),
+                        ("q95", "95 % quantile"),
+                    )
+                ),
             ),
         ),
         Table(

@@ -71,8 +71,8 @@ def load(path):
                 raise ValueError(f"{spelling!r} stands for {spellings[_key(spelling)]!r} and for {entry['name']!r}.")
     columns = ["name", "level", "definition", "example", "published"]
     order = list(dict.fromkeys(entry["level"] for entry in entries))
-    leaves = pd.DataFrame(entries).reindex(columns=columns).sort_values("level", key=lambda c: c.map(order.index), kind="stable")
-    return Taxonomy(leaves.reset_index(drop=True), spellings)
+    entries.sort(key=lambda entry: order.index(entry["level"]))
+    return Taxonomy(pd.DataFrame(entries).reindex(columns=columns), spellings)
 
 
 def clean_name(name):

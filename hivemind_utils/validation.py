@@ -7,7 +7,7 @@ import pandas as pd
 
 from hivemind_utils import resample
 
-ALTERNATIVES = ("less than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
+ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
 _YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0"}
 
 
@@ -193,14 +193,14 @@ def weighted_share(values, weights, draws):
     Returns
     -------
     dict
-        value, lower, upper, n.
+        share, lower, upper, n.
     """
     values, weights = np.asarray(values, float), np.asarray(weights, float)
     there = ~np.isnan(values)
     above, below = np.where(there, values, 0) * weights, there * weights
     lower, upper = resample.interval(resample.weighted_ratios(above, below, draws))
     value = above.sum() / below.sum() if there.any() else np.nan
-    return {"value": float(value), "lower": float(lower), "upper": float(upper), "n": int(there.sum())}
+    return {"share": float(value), "lower": float(lower), "upper": float(upper), "n": int(there.sum())}
 
 
 def answer_shares(labels, answers, n_boot, rng):

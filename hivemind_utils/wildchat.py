@@ -39,6 +39,10 @@ _NEEDS = {
     "single_turn": "n_user_turns",
     "gpt4": "model",
 }
+_RULE_OF = {
+    "languages": "english", "max_user_turns": "single_turn", "model_prefixes": "gpt4", "min_chars": "length",
+    "max_chars": "length", "near_duplicate_threshold": "near_duplicates",
+}  # fmt: skip
 _TURN = {"role": "VARCHAR", "content": "VARCHAR", "language": "VARCHAR", "toxic": "BOOLEAN", "hashed_ip": "VARCHAR"}
 _CONVERSATION = {
     **dict.fromkeys(["conversation_hash", "conversation_id", "model", "timestamp", "language", "hashed_ip"], "VARCHAR"),
@@ -211,7 +215,8 @@ class Logs:
         ----------
         rules : Rules
         grid : dict of str to list
-            Field of `Rules` to the values it takes; the present value is added.
+            Field of `Rules` to the values it takes; the present value is added. Bounds of rules that do not apply, or
+            whose column the data lack, are left out.
 
         Returns
         -------
@@ -220,6 +225,8 @@ class Logs:
         """
         rows = []
         for bound, values in grid.items():
+            if _RULE_OF[bound] not in rules.order or not self._applies(_RULE_OF[bound]):
+                continue
             used = asdict(rules)[bound]
             values = [tuple(v) if isinstance(v, list) else v for v in values]
             for value in [*values, *([] if used in values else [used])]:
@@ -232,7 +239,7 @@ class Logs:
                         n = 0
                 shown = "any" if value == ("",) else ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
                 rows.append((bound, shown, n, value == used))
-        for rule in [rule for rule in rules.order if rule in FILTERS]:
+        for rule in [rule for rule in rules.order if rule in FILTERS and self._applies(rule)]:
             rest = Rules(**asdict(rules) | {"order": tuple(r for r in rules.order if r != rule)})
             rows.append(("rule left out", rule, self._count(self._all_filters(rest)), False))
         rows.append(("rule left out", "none", self._count(self._all_filters(rules)), True))
@@ -333,7 +340,7 @@ def conversation_features(view, described):
         if "openai_moderation" in columns
         else None,
         "n_user_turns": "len(list_filter(roles, lambda r: r = 'user'))",
-        "text": f"trim(first_turn.content, {_quote(WHITESPACE)})",
+        "text": stripped("first_turn.content"),
         "hashed_user": f"coalesce({', '.join(user)})" if user else None,
     }
     types = {"timestamp": "TIMESTAMP", "toxic": "BOOLEAN", "flagged": "BOOLEAN"}
@@ -342,11 +349,17 @@ def conversation_features(view, described):
     needed = [c for c in described if c.lower() in _CONVERSATION]
     select = (
         f"SELECT {selected}, conversation IS NULL OR len(conversation) = 0 AS no_conversation, "
-        f"{' AND '.join(f'{c} IS NULL' for c in needed)} AS no_row FROM ("
+        f"{' AND '.join(f'{c} IS NULL' for c in needed if c != 'openai_moderation')} AS no_row FROM ("
         "SELECT *, conversation[list_position(roles, 'user')] AS first_turn FROM ("
         f"SELECT {', '.join(needed)}, list_transform(conversation, lambda t: t.role) AS roles FROM ({view})))"
     )
     return select, {name for name, sql in parts.items() if sql}
+
+
+def stripped(sql):
+    """SQL of Python's ``str.strip``; most messages begin and end with a visible character, which is quick to see."""
+    visible = " AND ".join(f"{sql}[{end}] BETWEEN '!' AND '~'" for end in (1, -1))
+    return f"CASE WHEN {visible} THEN {sql} ELSE trim({sql}, {_quote(WHITESPACE)}) END"
 
 
 def labelled(select, has_language):

@@ -283,7 +283,7 @@ def test_run_all_cells_in_jupyterlab(lab, open_page, screenshots):
     def sessions():
         return answers(f"{address}/api/sessions") or []
 
-    wait_for(finished, 240, lambda: page.locator(".jp-Notebook").inner_text()[-2000:])
+    wait_for(finished, 420, lambda: page.locator(".jp-Notebook").inner_text()[-2000:])
     assert page.locator('.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]').count() == 0
     pictures = page.locator(".jp-OutputArea-output img")
     assert pictures.count() >= 3

@@ -26,6 +26,10 @@ HOSTS = {"arxiv.org", "huggingface.co", "github.com", "docs.litellm.ai"}
 EXERCISED = {
     "make": "here",
     "make help": "here",
+    "make plan PROFILE=paper": "test_the_costs_are_what_the_planner_says",
+    "make plan PROFILE=quick": "here",
+    "make figures PROFILE=quick": "tests/test_sampling.py",
+    "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
     "make figures PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make report PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make figures": "ci",
@@ -109,6 +113,14 @@ def test_cheap_commands_run(command, make_project):
     words = {"make": ["make", f"PYTHON={sys.executable}"], "python": [sys.executable]}[program]
     done = subprocess.run([*words, *rest], cwd=project.folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_costs_are_what_the_planner_says(make_project):
+    """Offline, without a key: the plan says what a run would cost and what it lacks."""
+    told = make_project().make("plan", "PROFILE=paper").stdout
+    (quoted,) = [content for language, content in blocks((ROOT / "README.md").read_text("utf-8")) if language == "text"]
+    assert quoted.strip() in told, told[-3000:]
+    assert "missing before it can run" in told
 
 
 def test_make_help_names_every_target_with_a_line(make_project):

@@ -32,12 +32,17 @@ def draws(study):
 class TestShrinkage:
     def test_equals_the_formula_item_by_item(self):
         labels = np.array([[1, 2, 3, np.nan], [5, 5, 4, 4], [2, 1, 1, 2.0]])
-        means, shrinkage = nulls.shrunken_means(labels)
-        errors = np.array([1 / 3, (1 / 3) / 4, (1 / 3) / 4])
-        raw = np.array([2, 4.5, 1.5])
-        quality = np.var(raw, ddof=1) - errors.mean()
-        assert shrinkage == pytest.approx(quality / (quality + errors))
-        assert means == pytest.approx(raw.mean() + shrinkage * (raw - raw.mean()))
+        raw, pooled = np.array([2, 4.5, 1.5]), (2 + 1 + 1) / 8
+        for variance, errors in (
+            ("item", np.array([1 / 3, (1 / 3) / 4, (1 / 3) / 4])),
+            ("pooled", pooled / np.array([3, 4, 4])),
+        ):
+            means, shrinkage = nulls.shrunken_means(labels, variance=variance)
+            quality = np.var(raw, ddof=1) - errors.mean()
+            assert shrinkage == pytest.approx(quality / (quality + errors))
+            assert means == pytest.approx(raw.mean() + shrinkage * (raw - raw.mean()))
+        with pytest.raises(ValueError, match="'own'"):
+            nulls.shrunken_means(labels, variance="own")
 
     def test_recovers_quality_better_than_the_raw_means_with_few_raters(self):
         rng = np.random.default_rng(2)

@@ -9,6 +9,9 @@ import pytest
 from hivemind_utils import tables
 
 FIGURES = {
+    "01_filter": {"filter_waterfall", "filter_sensitivity"},
+    "02_classify": {"query_outcomes", "open_endedness"},
+    "03_taxonomy": {"taxonomy", "category_cooccurrence", "category_trends", "novel_categories"},
     "04_generate": {"coverage"},
     "05_intra_model": {
         "intra_heatmap_top_p", "intra_heatmap_min_p", "similarity_references", "diversity_measures", "rarefaction",
@@ -16,6 +19,17 @@ FIGURES = {
     },
     "06_inter_model": {
         "inter_heatmap", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
+    },
+    "07_clusters": {
+        "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",
+    },
+    "08_human_preferences": {
+        "rating_entropy", "pairwise_entropy", "contested_ratings", "contested_pairs", "entropy_by_mean",
+        "annotator_reliability", "annotator_severity",
+    },
+    "09_judge_calibration": {
+        "calibration_absolute", "calibration_pairwise", "calibration_contrasts", "calibration_verdict",
+        "calibration_scorers", "calibration_selections", "pluralism",
     },
 }  # fmt: skip
 RUNS = sorted(FIGURES)

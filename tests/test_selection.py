@@ -49,6 +49,12 @@ class TestGoldenVector:
             assert both[0] == both[1]
 
 
+def test_ties_at_the_bottom_do_not_make_everything_contested():
+    mostly_unanimous = np.array([0, 0, 0, 0, 0.9, 0, 0, 0.9, 0, 0])
+    assert chosen("top", 100 / 3, mostly_unanimous) == ["i5", "i8"]
+    assert len(chosen("top", 100 / 3, np.zeros(10))) == 10  # no disagreement at all: there is no contested part
+
+
 class TestStableSort:
     def test_keeps_the_floor_of_the_share_in_file_order(self):
         values = np.array([0.5, 0.6, 0.5, 0.9, 0.5])

@@ -36,9 +36,9 @@ def row(content="Tell me a story about rain.", name=None, *, turns=None, model="
     conversation = [turn(content), turn("Once ...", "assistant")] if turns is None else turns
     return {
         "conversation_hash": name or tables.text_id(str(content) + str(turns)),
-        "model": model, "timestamp": pd.Timestamp(at, tz="UTC").to_pydatetime(), "conversation": conversation, "turn": 1,
-        "language": language, "openai_moderation": [{"categories": None, "flagged": f} for f in flagged], "toxic": toxic,
-        "redacted": False, "hashed_ip": user,
+        "model": model, "timestamp": pd.Timestamp(at, tz="UTC").to_pydatetime(), "conversation": conversation,
+        "turn": 1, "language": language, "openai_moderation": [{"categories": None, "flagged": f} for f in flagged],
+        "toxic": toxic, "redacted": False, "hashed_ip": user,
     }  # fmt: skip
 
 
@@ -50,7 +50,8 @@ BOUNDARIES = [
     row("\u200b" + "z" * 14, "zero-width space is no whitespace"),
     row("e\u0301" * 7, "combining-14"), row("e\u0301" * 7 + "a", "combining-15"),
     row("e\u0301" * 100, "combining-200"), row("e\u0301" * 100 + "a", "combining-201"),
-    row("👍" * 14, "emoji-14"), row("👍" * 15, "emoji-15"), row("👨\u200d👩\u200d👧" * 3, "family emoji, 15 code points"),
+    row("👍" * 14, "emoji-14"), row("👍" * 15, "emoji-15"),
+    row("👨\u200d👩\u200d👧" * 3, "family emoji, 15 code points"),
     row("🏳️\u200d🌈" * 50, "flag-200"), row("🏳️\u200d🌈" * 50 + "!", "flag-201"),
     row(name="mixed: first turn French", turns=[turn("Raconte une histoire.", language="French")]),
     row(name="mixed: answer French", turns=[turn("Answer me in French please."), turn("Oui", "assistant", "French")]),
@@ -161,7 +162,7 @@ class TestFilter:
 
     def test_repeated_rows_have_ids_of_their_own(self, tmp_path):
         queries = kept(write_parquet(tmp_path / "a.parquet", [row(name="same")] * 3))
-        assert queries["query_id"].nunique() == 3 and queries["query_id"].str.split("-").str[0].nunique() == 1
+        assert queries["query_id"].nunique() == 3 and len({name.split("-")[0] for name in queries["query_id"]}) == 1
 
     def test_tables_are_valid(self, tmp_path):
         with Logs([write_parquet(tmp_path / "a.parquet", BOUNDARIES)]) as logs:
@@ -170,7 +171,7 @@ class TestFilter:
             tables.validate(logs.sensitivity(Rules(), grid), "01_sensitivity")
             tables.validate(logs.bad_rows(), "01_bad_rows")
         tables.validate(queries, "01_queries")
-        tables.validate(waterfall, "01_waterfall")
+        tables.validate(waterfall.assign(published=None), "01_waterfall")
         tables.validate(duplicates, "01_duplicates")
 
     def test_timestamps_are_utc(self, tmp_path):
@@ -180,12 +181,11 @@ class TestFilter:
 
 
 class TestWaterfall:
-    def test_steps_join_and_the_published_count_stands_after_the_last_filter(self, tmp_path):
+    def test_each_step_takes_what_the_last_one_left(self, tmp_path):
         with Logs([write_parquet(tmp_path / "a.parquet", BOUNDARIES)]) as logs:
             queries, waterfall, duplicates = logs.filter(Rules())
         assert waterfall["rows_in"].iloc[0] == len(BOUNDARIES) and waterfall["rows_out"].iloc[-1] == len(queries)
         assert (waterfall["rows_in"].iloc[1:].to_numpy() == waterfall["rows_out"].iloc[:-1].to_numpy()).all()
-        assert waterfall.loc[waterfall["published"].notna(), "rule"].tolist() == ["length"]
         lost = waterfall.set_index("rule").eval("rows_in - rows_out")
         assert lost[list(wildchat.DUPLICATES)].sum() == len(duplicates)
 
@@ -247,8 +247,13 @@ class TestBadInput:
             assert dict(logs.bad_rows()[["reason", "n_rows"]].values) == {"broken Unicode": 1, "empty user message": 1}
 
     def test_broken_lines_of_jsonl_are_rows_without_content(self, tmp_path):
-        lines = [json.dumps(row(name="fine"), default=str), '{"conversation_hash": "a", broken', "[1, 2]",
-                 json.dumps(row("A lone \ud800 surrogate here.", "lone"), default=str), '{"conversation": 5}']  # fmt: skip
+        lines = [
+            json.dumps(row(name="fine"), default=str),
+            '{"conversation_hash": "a", broken',
+            "[1, 2]",
+            json.dumps(row("A lone \ud800 surrogate here.", "lone"), default=str),
+            '{"conversation": 5}',
+        ]
         (tmp_path / "a.jsonl").write_bytes(b"\n".join([*map(str.encode, lines), b'{"model": "\xff"}']))
         with Logs([tmp_path / "a.jsonl"]) as logs:
             assert logs.filter(FILTERS_ONLY)[0]["conversation_id"].tolist() == ["fine"]
@@ -256,7 +261,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("name", ["a.txt", "a"])
     def test_unknown_formats_are_refused(self, tmp_path, name):
-        with pytest.raises(ValueError, match="Expected .parquet"):
+        with pytest.raises(ValueError, match=r"Expected \.parquet"):
             Logs([tmp_path / name])
 
     def test_conversations_of_another_shape_are_refused(self, tmp_path):
@@ -293,9 +298,16 @@ class TestPromptList:
             assert waterfall["note"].str.contains("not recorded").sum() >= 4
 
     def test_recorded_columns_are_used(self, tmp_path):
-        rows = [{"text": "Name a tree that is old.", "language": lang, "toxic": tox, "model": model}
-                for lang, tox, model in [("English", "false", "gpt-4"), ("French", "false", "gpt-4"),
-                                         ("English", "True", "gpt-4"), ("English", "", "gpt-3.5"), ("", "", "gpt-4")]]  # fmt: skip
+        rows = [
+            {"text": "Name a tree that is old.", "language": lang, "toxic": tox, "model": model}
+            for lang, tox, model in [
+                ("English", "false", "gpt-4"),
+                ("French", "false", "gpt-4"),
+                ("English", "True", "gpt-4"),
+                ("English", "", "gpt-3.5"),
+                ("", "", "gpt-4"),
+            ]
+        ]
         pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
         assert len(kept(tmp_path / "a.csv")) == 1
 
