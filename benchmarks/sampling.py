@@ -56,14 +56,10 @@ def throughput(folder):
         server.latency = LATENCY
         bare(server, 200), ours(server, 200, folder, "warm")
         pairs = [(bare(server, N), ours(server, N, folder, f"round {i}")) for i in range(3)]
-<<<<<<< HEAD
-    print(f"{'litellm alone':>16} {'sampler':>16} {'ratio':>7}   requests/s, {CONCURRENCY} at once, {LATENCY} s")
-=======
     print(
         f"{'litellm alone':>16} {'sampler':>16} {'ratio':>7}   requests/s, "
         f"{CONCURRENCY} at once, {LATENCY * 1000:.0f} ms latency"
     )
->>>>>>> main
     for alone, stored in pairs:
         print(f"{alone:>16.0f} {stored:>16.0f} {stored / alone:>7.2f}")
 
@@ -80,12 +76,8 @@ def fill(path, frame):
             opened.remember(request.key, request.model, None, request.messages, request.parameters)
             said = {"finish_reason": "stop", "outcome": "answer", "logprobs": None}
             samples = [
-<<<<<<< HEAD
-                said | {"sample_idx": i, "text": f"answer {i} " * 40}
-=======
                 {"sample_idx": i, "text": f"answer {i} " * 40, "finish_reason": "stop", "outcome": "answer",
                  "logprobs": None}
->>>>>>> main
                 for i in range(request.sample_idx, request.sample_idx + request.n)
             ]  # fmt: skip
             opened.add(fixed | {"key": request.key, "n": request.n}, samples)

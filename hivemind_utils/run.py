@@ -499,13 +499,9 @@ def main(arguments=None):
     parser.add_argument("notebook", nargs="?", help="name or number, such as 05_intra_model or 05")
     parser.add_argument("--profile", default="demo", help="a name in params/ or a path to a YAML file (default: demo)")
     parser.add_argument("--strict", action="store_true", help="exit with 3 if the result is partial")
-<<<<<<< HEAD
-    parser.add_argument("--partial", action="store_true", help="run nothing; exit with 3 if a last run is partial")
-=======
     parser.add_argument(
         "--partial", action="store_true", help="run nothing; exit with 3 if a notebook's last run is partial"
     )
->>>>>>> main
     parser.add_argument("--rules", action="store_true", help="write executed/<profile>/rules.mk for make, run nothing")
     options = parser.parse_args(arguments)
     if (options.notebook is None) != (options.rules or options.partial):
