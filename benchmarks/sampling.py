@@ -74,7 +74,6 @@ def fill(path, frame):
     with store.Store(path) as opened:
         for request in frame["request"]:
             opened.remember(request.key, request.model, None, request.messages, request.parameters)
-            said = {"finish_reason": "stop", "outcome": "answer", "logprobs": None}
             samples = [
                 {"sample_idx": i, "text": f"answer {i} " * 40, "finish_reason": "stop", "outcome": "answer",
                  "logprobs": None}
