@@ -26,7 +26,8 @@ def main():
     analyse(*prompt(100, size.dims, rng), rng)  # compiles
     seconds = [timed(lambda: analyse(*prompt(size.answers, size.dims, rng), rng))[0] for _ in range(size.prompts)]
     print(
-        f"{size.prompts} prompts of {size.answers:,} answers: {sum(seconds):.1f} s, {verdict(sum(seconds) <= 75)} (75 s)"
+        f"{size.prompts} prompts of {size.answers:,} answers: {sum(seconds):.1f} s, "
+        f"{verdict(sum(seconds) <= 75)} (75 s)"
     )
     if size.large:
         large(size.large, size.dims, rng)

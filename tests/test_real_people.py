@@ -47,6 +47,15 @@ def test_hanna_gives_the_known_correlations(hanna):
         assert spearmanr(wide[first, at], items["mean"][at]).statistic == pytest.approx(known, abs=5e-4)
 
 
+def test_hanna_gives_the_known_correlations_of_the_mean_of_four_prompts(hanna):
+    items, _, scorers, wide = hanna
+    mean = wide[scorers["scorer"].str.startswith("ChatGPT ·").to_numpy()].mean(0)
+    subsets = {"all": items["mean"] > 0, "agree": items["sd"] == 0, "disagree": items["sd"] >= 1.15}
+    for name, known in (("all", 0.358), ("agree", 0.503), ("disagree", 0.315)):
+        at = subsets[name].to_numpy()
+        assert spearmanr(mean[at], items["mean"][at]).statistic == pytest.approx(known, abs=6e-4)
+
+
 def test_on_hanna_range_restriction_explains_the_drop(hanna):
     items, values, scorers, wide = hanna
     rules = [rule for rule in selection.absolute_rules() if rule.family in ("full", "primary")]
