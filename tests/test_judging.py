@@ -46,10 +46,8 @@ def grades(**scores_):
 
 
 class TestSchema:
-    @pytest.mark.parametrize("score", [0, 6, 2.5, None, "high", True])
+    @pytest.mark.parametrize("score", [0, 6, 2.5, None, "high"])
     def test_a_grade_outside_the_scale_is_refused(self, score):
-        if score is True:
-            pytest.skip("pydantic reads true as 1, as JSON's writer may mean it")
         with pytest.raises(ValidationError):
             judging.schema(("overall",)).model_validate({"overall": {"score": score}})
 
