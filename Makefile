@@ -55,6 +55,7 @@ format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/similarity.py
 	$(PYTHON) benchmarks/encoder.py
+	$(PYTHON) benchmarks/wildchat.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.gallery

@@ -4,6 +4,7 @@ The default encoder, ``minilm``, is all-MiniLM-L6-v2 computed with NumPy and a f
 Its tokens are packed end to end, so no work is spent on padding, and each thread runs whole batches of its own.
 """
 
+import base64
 import functools
 import hashlib
 import importlib.metadata
@@ -16,6 +17,7 @@ import random
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -118,6 +120,9 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     litellm.suppress_debug_info = True  # errors are reported here
     litellm.DEFAULT_MAX_RETRIES = 0  # so are retries; litellm reads `max_retries=0` as "not given"
     request = {"timeout": timeout, "caching": False, **options}
+    if litellm.get_llm_provider(model)[1] == "openai":
+        request = {"encoding_format": "base64"} | request
+        warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # litellm expects lists
 
     def encode_batch(texts):
         for attempt in range(max_retries + 1):
@@ -133,7 +138,7 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
             raise RuntimeError(
                 f"{name} was sent {len(texts)} texts and returned rows {sorted(rows)[:5]}...: not one each."
             )
-        return np.array([rows[i] for i in range(len(texts))], np.float32)
+        return np.array([_numbers(rows[i]) for i in range(len(texts))], np.float32)
 
     def encode(texts):
         texts = _encodable(texts)
@@ -144,6 +149,11 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
 
     encoder = Encoder(name, encode, "litellm", chunk_size=batch_size, n_workers=n_workers)
     return encoder
+
+
+def _numbers(vector):
+    """Numbers of a vector that came as a list, or in base64, which is shorter, where the provider has it."""
+    return np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
 
 
 def _is_transient(error):

@@ -29,9 +29,8 @@ def waterfall(table):
     table : pandas.DataFrame
         Table ``01_waterfall``.
     """
-    idle = [
-        " (not recorded)" if "not recorded" in note else " (none)" if note == "no cap" else "" for note in table["note"]
-    ]
+    why_idle = {"not recorded": " (not recorded)", "no cap": " (none)"}
+    idle = [why_idle.get(note.split(" in ")[0], "") for note in table["note"]]
     names = ["rows", *(RULE_NAMES.get(rule, rule) + more for rule, more in zip(table["rule"], idle, strict=True))]
     left = [table["rows_in"].iloc[0], *table["rows_out"]]
     lost = [0, *(table["rows_in"] - table["rows_out"])]
@@ -74,8 +73,8 @@ def sensitivity(table):
             used = part[part["is_used"]]
             ax.plot(used["x"], used["n_queries"], "o", ms=6, color=style.ACCENT)
             ax.annotate(
-                f"{used['n_queries'].iloc[0]:,}", (used["x"].iloc[0], used["n_queries"].iloc[0]), (0, -12),
-                textcoords="offset points", fontsize=6.5, ha="center", color=style.ACCENT,
+                f"{used['n_queries'].iloc[0]:,}", (used["x"].iloc[0], used["n_queries"].iloc[0]), (6, -9),
+                textcoords="offset points", fontsize=6.5, color=style.ACCENT,
             )  # fmt: skip
             if part["x"].max() > 50 * max(1, part["x"].min()):
                 ax.set_xscale("symlog", linthresh=10)

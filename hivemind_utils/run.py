@@ -505,7 +505,7 @@ def main(arguments=None):
     parser.add_argument("--rules", action="store_true", help="write executed/<profile>/rules.mk for make, run nothing")
     options = parser.parse_args(arguments)
     if (options.notebook is None) != (options.rules or options.partial):
-        parser.error("give a notebook, --rules or --partial")
+        parser.error("give a notebook, or --rules, or --partial")
     try:
         if options.rules:
             print(_relative(rules(options.profile)))

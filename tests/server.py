@@ -5,6 +5,8 @@ It records every request with its body and the time it came. Use the fixture ``s
 """
 
 import asyncio
+import base64
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -104,8 +106,11 @@ class Server:
 
     def _reply(self, path, body, number):
         if path.endswith("/embeddings"):
+            form = in_base64 if body.get("encoding_format") == "base64" else list
             texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
-            rows = [{"object": "embedding", "index": i, "embedding": self.embed(text)} for i, text in enumerate(texts)]
+            rows = [
+                {"object": "embedding", "index": i, "embedding": form(self.embed(text))} for i, text in enumerate(texts)
+            ]
             usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
             return {"object": "list", "data": rows, "model": body["model"], "usage": usage}
         chat = path.endswith("/chat/completions")
@@ -127,6 +132,11 @@ class Server:
         if isinstance(answer, str):
             answer = {"message": {"role": "assistant", "content": answer}}
         return {"index": i, "finish_reason": "stop"} | answer
+
+
+def in_base64(vector):
+    """Write a vector as OpenAI does on request: float32, little-endian, in base64."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 @contextmanager

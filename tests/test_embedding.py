@@ -437,3 +437,24 @@ def test_remote_never_uses_the_cache_of_litellm(server, monkeypatch):
     for _ in range(2):
         encoder.encode(["abc"])
     assert len(server.requests) == 2
+
+
+def test_remote_vectors_travel_in_base64_and_equal_those_in_lists():
+    from server import serving
+
+    with serving() as server:
+        server.embed = lambda text: [0.1 * len(text), -1 / 3, 1e-7]
+        short, long = (
+            embedding.load_encoder("litellm:openai/any", api_base=server.url, api_key="dummy", **options).encode(
+                ["a", "bc"]
+            )
+            for options in ({}, {"encoding_format": "float"})
+        )
+    assert [body["encoding_format"] for body in server.bodies("/embeddings")] == ["base64", "float"]
+    assert np.array_equal(short, long) and short.dtype == np.float32
+
+
+def test_a_paid_encoder_is_not_asked_without_leave(tmp_path):
+    encoder = embedding.Encoder("litellm:openai/any", None, "litellm")
+    with pytest.raises(ValueError, match="`budget_usd` is 0"):
+        embedding.embed(["a text"], encoder, tmp_path, may_pay=False, progress=False)

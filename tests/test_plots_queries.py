@@ -20,10 +20,9 @@ def texts(fig):
 
 def test_waterfall_shows_counts_losses_and_the_published_count():
     table = pd.DataFrame({"rule": ["readable", "length"], "rows_in": [1000, 990], "rows_out": [990, 400],
-                          "note": ["", ""],
-                          "published": pd.array([None, 37426], "Int64")})  # fmt: skip
+                          "note": ["", "no cap"], "published": pd.array([None, 37426], "Int64")})  # fmt: skip
     shown = texts(plots_queries.waterfall(table))
-    assert "400  (−590)   published: 37,426" in shown and "length" in shown and "1,000" in shown
+    assert "400  (−590)   published: 37,426" in shown and "length (none)" in shown and "1,000" in shown
     plots_queries.waterfall(table.assign(rows_in=0, rows_out=0, published=None))
 
 
