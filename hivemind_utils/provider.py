@@ -65,6 +65,9 @@ def _answer(model, messages, optional_params, model_response):
         answers = _RESPONDERS[model](messages, n=n, seed=seed, parameters=parameters)
     except Failure as failure:
         raise CustomLLMError(status_code=failure.status_code, message=str(failure)) from failure
+    except Exception as error:  # a mistake in the responder: asking again would not mend it
+        message = f"The responder of {model!r} failed: {error!r}"
+        raise CustomLLMError(status_code=400, message=message) from error
     model_response.choices = [
         Choices(index=i, finish_reason=a.finish_reason, message=Message(content=a.text, role="assistant"))
         for i, a in enumerate(answers)

@@ -50,3 +50,10 @@ def test_an_unknown_model_names_those_there_are(litellm):
     with pytest.raises(Exception, match="echo-1") as caught:
         ask(litellm, "simulated/nobody")
     assert caught.value.status_code == 404
+
+
+def test_a_mistake_in_a_responder_is_no_failure_that_may_pass(litellm):
+    provider.serve("broken-1", lambda messages, *, n, seed, parameters: 1 / 0)
+    with pytest.raises(Exception, match="ZeroDivisionError") as caught:
+        ask(litellm, "simulated/broken-1")
+    assert caught.value.status_code == 400
