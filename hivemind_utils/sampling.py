@@ -245,7 +245,11 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
         rows.append(
             (*label, request.n, stored, unsupported, missing, calls, calls * asked, missing * expected, *costs, hours)
         )
-    names = ["model", "decoding", "kind"][: len(labels[0])] if labels else ["model"]
+    names = (
+        ["model", "decoding", "kind"][: len(labels[0])]
+        if labels
+        else ["model", "decoding"][: 1 if groups is None else 2]
+    )
     columns = ["wanted", "stored", "unsupported", "missing", "calls", "tokens_in", "tokens_out", "cost_low",
                "cost_expected", "cost_high", "hours"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=[*names, *columns])

@@ -131,11 +131,11 @@ def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model", "answer"])
     frame.to_csv(project.folder / "answers.csv", index=False)
     (project.folder / "awkward.yaml").write_text(
-        "common: {run: ['04', '05', '06'], n_boot: 50, n_draws: 2}\n"
+        "common: {run: ['04', '05', '06', '07'], n_boot: 50, n_draws: 2}\n"
         "04_generate: {answers_path: answers.csv, columns: {response: answer}}\n"
     )
     done = project.make("figures", "PROFILE=awkward.yaml")
-    assert done.stderr.count("PARTIAL") == 3 and "beta-1 lacks 1" in done.stderr
+    assert done.stderr.count("PARTIAL") == 4 and "beta-1 lacks 1" in done.stderr
     answers = pd.read_parquet(project.folder / "data" / "awkward" / "04_responses.parquet")
     assert len(answers) == len(frame) and (~answers["usable"]).sum() == 1
     assert sorted(answers["text"]) == sorted(frame["answer"])
@@ -145,6 +145,8 @@ def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     tags = Tags()
     tags.feed(page)
     assert "script" not in tags.seen and "b" not in tags.seen and "&lt;script&gt;" in page
+    explorer = (project.folder / "figures" / "awkward" / "time_metaphor_map.html").read_text()
+    assert "<script>alert" not in explorer and "\\u003cscript>alert" in explorer
     repetition = pd.read_parquet(project.folder / "data" / "awkward" / "05_repetition.parquet")
     assert repetition.set_index("prompt_id").loc["p2", "mean_cosine"] == pytest.approx(1, abs=1e-6)
 
@@ -157,11 +159,12 @@ def test_one_model_and_one_prompt_say_what_cannot_be_compared_and_succeed(make_p
     ]
     (project.folder / "answers.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (project.folder / "solo.yaml").write_text(
-        "common: {run: ['04', '05', '06'], n_boot: 50, n_draws: 2}\n04_generate: {answers_path: answers.jsonl}\n"
+        "common: {run: ['04', '05', '06', '07'], n_boot: 50, n_draws: 2}\n04_generate: {answers_path: answers.jsonl}\n"
     )
     done = project.make("figures", "PROFILE=solo.yaml")
-    assert "PARTIAL" not in done.stderr and done.stdout.count(" s ") == 3
+    assert "PARTIAL" not in done.stderr and done.stdout.count(" s ") == 4
     executed = (project.folder / "executed" / "solo" / "06.ipynb").read_text()
     assert "There is a single model" in executed and "There is a single prompt" in executed
     results = json.loads((project.folder / "results" / "solo" / "06.json").read_text())
     assert results["share_exact"] is None and results["models_needed"] is None
+    assert json.loads((project.folder / "results" / "solo" / "07.json").read_text())["shown"]["n_modes"] == 0
