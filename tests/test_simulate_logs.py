@@ -99,7 +99,9 @@ class TestDraw:
 
 @pytest.fixture(scope="module")
 def served():
-    simulate_logs.serve_labellers(LOGS, 0)
+    with pytest.MonkeyPatch.context() as patch:  # the responders are asked here, without litellm
+        patch.setattr(provider, "_install", lambda: None)
+        simulate_logs.serve_labellers(LOGS, 0)
 
 
 @pytest.mark.usefixtures("served")
