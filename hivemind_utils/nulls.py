@@ -5,7 +5,7 @@ Scores, target, weights and groups as in `calibration`. The first subset is alwa
 
 import numpy as np
 
-from hivemind_utils import agreement, calibration
+from hivemind_utils import agreement, calibration, resample
 
 LEAST_LABELS = 6  # an item needs so many labels to be split in two halves that say something
 STRENGTHS = np.linspace(0, 1, 26)
@@ -100,7 +100,7 @@ def expected_correlations(draws, full):
     -------
     ndarray of float, shape (n_subsets, ...)
     """
-    return _interpolate(np.nanmean(draws, axis=2), draws, full)
+    return _interpolate(resample.mean_of_known(draws, axis=2), draws, full)
 
 
 def null_band(draws, full, level=0.95):
@@ -126,7 +126,7 @@ def null_band(draws, full, level=0.95):
 
 def _interpolate(values, draws, full):
     """Interpolate (n_strengths, n_subsets) at the strength whose mean full correlation is |full|; the sign is kept."""
-    mean_full = np.maximum.accumulate(np.nanmean(draws[:, 0], axis=1))
+    mean_full = np.maximum.accumulate(resample.mean_of_known(draws[:, 0], axis=1))
     full = np.asarray(full, float)
     found = np.stack([np.interp(np.abs(full), mean_full, column) for column in values.T])
     return np.where(full < 0, -found, found)
@@ -188,7 +188,7 @@ def random_subsets(scores, target, sizes, n_draws, rng):
         np.put_along_axis(masks, chosen, 1, axis=1)
         found = calibration.rank_correlations(scores, target, masks)
         low, high = np.nanquantile(found, [0.025, 0.975], axis=0)
-        parts.append((np.nanmean(found, axis=0), low, high))
+        parts.append((resample.mean_of_known(found), low, high))
     return tuple(np.stack(part) for part in zip(*parts, strict=True))
 
 
@@ -215,9 +215,9 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
     Returns
     -------
     dict of str to ndarray of float
-        Means over splits and directions, target always the mean of panel B. ``crossed`` (n_rules, n_scorers): items
-        chosen by panel A. ``same`` (n_rules, n_scorers): items chosen by panel B. ``human`` (n_rules,): panel A's mean
-        as if it were a scorer, items chosen by panel B.
+        Means over splits and directions (NaN where no split gives one), target always the mean of panel B. ``crossed``
+        (n_rules, n_scorers): items chosen by panel A. ``same`` (n_rules, n_scorers): items chosen by panel B.
+        ``human`` (n_rules,): panel A's mean as if it were a scorer, items chosen by panel B.
 
     Notes
     -----
@@ -244,7 +244,7 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
             sums["crossed"].append(calibration.rank_correlations(scores[:, usable], target, crossed))
             sums["same"].append(calibration.rank_correlations(scores[:, usable], target, same))
             sums["human"].append(calibration.rank_correlations(chosen_by_a["mean"], target, same)[:, 0])
-    return {name: np.nanmean(values, axis=0) for name, values in sums.items()}
+    return {name: resample.mean_of_known(values) for name, values in sums.items()}
 
 
 def full_ceiling(half_reliability):

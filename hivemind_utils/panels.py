@@ -96,7 +96,7 @@ def reliability_table(kind, values, n_splits, rng):
     sizes, found = sizes[known], found[known]
     if not len(sizes):
         return pd.DataFrame(columns=["items", "n_annotators", "reliability", "lower", "upper", "predicted"])
-    means = np.nanmean(found, axis=1)
+    means = resample.mean_of_known(found, axis=1)
     lower, upper = resample.interval(found, axis=1)
     predicted = agreement.spearman_brown(means[0], sizes)
     return pd.DataFrame(

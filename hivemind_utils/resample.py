@@ -92,6 +92,23 @@ def interval(draws, level=0.95, axis=0):
     return lower, upper
 
 
+def mean_of_known(values, axis=0):
+    """Mean along an axis, missing values left out; NaN where nothing is known, without NumPy's warning.
+
+    Parameters
+    ----------
+    values : array_like of float
+    axis : int
+
+    Returns
+    -------
+    ndarray of float
+    """
+    values = np.asarray(values, float)
+    n, total = (~np.isnan(values)).sum(axis), np.nansum(values, axis)
+    return np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0)
+
+
 def mean_interval(values, weights, level=0.95):
     """Mean over units with its bootstrap interval.
 
@@ -107,9 +124,7 @@ def mean_interval(values, weights, level=0.95):
         The interval is NaN where fewer than two units have a value.
     """
     values = np.asarray(values, float)
-    n = (~np.isnan(values)).sum(0)
-    total = np.nansum(values, axis=0)
-    mean = np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0)
+    n, mean = (~np.isnan(values)).sum(0), mean_of_known(values)
     lower, upper = interval(weighted_means(values, weights), level)
     return mean, np.where(n > 1, lower, np.nan), np.where(n > 1, upper, np.nan)
 

@@ -169,3 +169,9 @@ def test_intervals_do_not_depend_on_the_order_of_units_with_their_weights():
     values, weights, order = rng.normal(size=20), resample.bootstrap_weights(20, 100, rng), rng.permutation(20)
     first = np.array(resample.mean_interval(values, weights))
     assert np.array(resample.mean_interval(values[order], weights[:, order])) == pytest.approx(first)
+
+
+def test_mean_of_known_leaves_missing_values_out_and_is_silent_where_nothing_is_known():
+    values = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])
+    np.testing.assert_array_equal(resample.mean_of_known(values, axis=1), [2, np.nan])
+    np.testing.assert_array_equal(resample.mean_of_known(values), [1, np.nan, 3])
