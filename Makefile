@@ -56,7 +56,9 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/similarity.py
 	$(PYTHON) benchmarks/encoder.py
 	$(PYTHON) benchmarks/wildchat.py
+	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
+	$(PYTHON) benchmarks/calibration.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.gallery
