@@ -107,7 +107,7 @@ def calibration_table(made, *, n_permutations, n_boot, rng):
     """
     masks, target, scores, groups = (made[name] for name in ("masks", "target", "scores", "groups"))
     several = groups.max() > 0
-    permute_rng, random_rng, boot_rng = rng.spawn(3)
+    permute_rng, random_rng, boot_rng, null_rng = rng.spawn(4)
     permuted, _, _, p_value = nulls.block_permutation(scores, target, masks, n_permutations, permute_rng)
     _, random_low, random_high = nulls.random_subsets(scores, target, masks.sum(1), n_permutations, random_rng)
     within = calibration.within_correlations(scores, target, masks, groups)
@@ -118,6 +118,12 @@ def calibration_table(made, *, n_permutations, n_boot, rng):
     expected, null_low, null_high = (
         nulls.null_band(made["null"], made["rho"][0]) if made["null"] is not None else (nothing,) * 3
     )
+    present = ~np.isnan(scores)
+    for seen in np.unique(present[~present.all(1)], axis=0) if made["null"] is not None else ():
+        who = np.flatnonzero((present == seen).all(1))  # scorers of these items only: simulated on these only
+        quality = nulls.shrunken_means(made["values"])[0]
+        own = nulls.null_draws(quality, target, masks * seen, made["null"].shape[2], null_rng)
+        expected[:, who], null_low[:, who], null_high[:, who] = nulls.null_band(own, made["rho"][0, who])
     parts = {
         "n": np.rint((masks[:, None] * ~np.isnan(scores)).sum(2)).astype(int),
         "rho": made["rho"],
@@ -241,9 +247,11 @@ def verdict_table(made):
     means = np.stack([_nanmean(filled[:, :, kinds == k], axis=2) for k in distinct], axis=2)
     of_kind = pd.DataFrame({"scorer": distinct, "kind": distinct})
     margin = np.stack([_nanmean((made["draws"][:, r] - shortfall)[:, kinds == k], axis=1) for k in distinct], axis=1)
-    all_prompts = np.full(len(distinct), len(replicates) - 1)
+    seen = np.stack([(~np.isnan(replicates[1:, 1][:, kinds == k])).any(1) for k in distinct], axis=1)
+    means[1:] = np.where(seen[:, None], means[1:], np.nan)  # a prompt that no scorer of the kind has
     averaged = {**made, "rho": np.stack([_nanmean(made["rho"][:, kinds == k], axis=1) for k in distinct], axis=1)}
-    rows.append(_verdict_rows("kind", averaged, r, of_kind, means, all_prompts, margin))
+    rows.append(_verdict_rows("kind", averaged, r, of_kind, means, seen.sum(0), margin))
+    rows[1]["n"] = [rows[0].loc[rows[0]["kind"] == kind, "n"].max() for kind in distinct]
     return _adjusted(pd.concat(rows, ignore_index=True), made)
 
 
@@ -268,11 +276,11 @@ def _verdict_rows(level, made, r, scorers, replicates, n_prompts, margin):
     lower, _ = resample.interval(margin)
     return scorers.assign(
         level=level,
-        n=int(made["masks"][r].sum()),
+        n=(made["masks"][r] * ~np.isnan(made["scores"])).sum(1).astype(int) if level == "scorer" else 0,
         rho_full=full,
         rho_contested=made["rho"][r],
         expected=expected,
-        acquittal_lower=lower,
+        acquittal_lower=np.where(full > 0, lower, np.nan),  # who runs against people has nothing to keep
         **{name: test[name] for name in ("difference", "lower", "upper", "p_value")},
     )
 
@@ -313,7 +321,10 @@ def soft_table(made, distributions, scale, *, n_boot, rng):
             add(scorer, measure, per_item)
     if made["items"]["items"].iloc[0] == "pairs":
         symmetric = soft_labels.symmetric_spearman(made["scores"], made["target"], np.ones(len(groups)))[0]
-        classes = np.sign(made["target"]).astype(int)
+        at = np.asarray(scale, float)
+        sides = np.stack([counts[:, side].sum(1) for side in (at < 0, at == 0, at > 0)], axis=1)
+        most = sides == sides.max(1, keepdims=True)
+        classes = np.where(most.sum(1) > 1, 0, sides.argmax(1) - 1)  # what most annotators say; undecided: a tie
         for s, scorer in enumerate(made["scorers"]["scorer"]):
             row = made["scores"][s]
             add(scorer, "concordance", soft_labels.concordant(row, made["target"])[0])
@@ -576,7 +587,7 @@ def nested_kinds(kinds, merged):
     for row in kinds.to_dict("records"):
         place = nested.setdefault(row["items"], {}).setdefault(row["kind"], {})
         for name in (row["rule"], *merged[row["items"]].get(row["rule"], [])):
-            place[name] = {key: row[key] for key in names}
+            place[name] = {key: row[key] for key in names} | ({} if name == row["rule"] else {"published": None})
     return nested
 
 

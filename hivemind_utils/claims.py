@@ -13,6 +13,7 @@ PAPER_ENCODER = "text-embedding-3-small"
 REPLICATES, DIFFERS = "replicates", "differs"
 NOT_TESTABLE, NOT_MEASURED = "not testable on this data", "not measured here"
 SIMULATED = "simulated data, no test"
+PAPER_SCORERS = {"lm": 56, "reward": 6, "judge": 4}
 
 
 def read():
@@ -26,7 +27,7 @@ def read():
         there counts; ``minus``, the place of what is taken from it; ``scale``, by which it is multiplied to have the
         paper's ``unit``; ``interval``, names of the bounds beside the value; ``low`` and ``high``, the band that
         replicates, in the paper's unit; ``bound``: "encoder" where the number belongs to the paper's encoder,
-        "released" where to its data; ``note``.
+        "main25" where also to its 25 models, "released" where to its data; ``note``.
     """
     import pandas as pd
 
@@ -90,14 +91,16 @@ def verdict(value, low, high, lower=math.nan, upper=math.nan):
     -------
     verdict, reason : str
         *replicates* if the value lies in the band, *differs* if its interval (or the value, where there is none) lies
-        outside. Otherwise the data leave it open: the value lies outside but its interval reaches into the band, or the
-        band is open to one side, a direction, and the interval holds the opposite one too.
+        outside. Otherwise the data leave it open: the value lies outside but its interval reaches into the band, the
+        interval reaches beyond both ends of the band, or the band is open to one side, a direction, and the interval
+        holds the opposite one too.
     """
     low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
     lower, upper = (value if math.isnan(lower) else lower), (value if math.isnan(upper) else upper)
     direction = math.isinf(low) or math.isinf(high)
     inside = low <= value <= high
-    if inside and not (direction and not low <= lower <= upper <= high):
+    beyond = not low <= lower <= upper <= high if direction else lower < low and upper > high
+    if inside and not beyond:
         return REPLICATES, ""
     if not inside and (upper < low or lower > high):
         return DIFFERS, ""
@@ -175,10 +178,27 @@ def _decide(row, results, measured):
     encoder = str(results.get("encoder", "")).rsplit("/", 1)[-1].removeprefix("litellm:")
     if measured["source"] == "simulated":
         return SIMULATED, ""
-    if row.bound == "encoder" and encoder != PAPER_ENCODER:
+    if row.bound in ("encoder", "main25") and encoder != PAPER_ENCODER:
         return NOT_TESTABLE, f"the number belongs to {PAPER_ENCODER}; this run's encoder is {encoder or 'not stated'}"
+    if row.bound == "main25" and set(results.get("models", ())) != _main25():
+        return NOT_TESTABLE, "the number belongs to the paper's 25 models; this run has others (`models: main25`)"
     if row.bound == "released" and measured["source"] != "released":
         return NOT_TESTABLE, "the number belongs to the study's own data"
+    kind = next((kind for kind in PAPER_SCORERS if f"/{kind}/" in row.result), None)
+    if row.bound == "released" and row.result.endswith("/rho") and kind:
+        if (n := results.get("n_scorers", {}).get(kind, 0)) != PAPER_SCORERS[kind]:
+            return (
+                NOT_TESTABLE,
+                f"the number is a mean over the paper's {PAPER_SCORERS[kind]} scorers; this run has {n}",
+            )
     if math.isnan(row.low) and math.isnan(row.high):
         return NOT_TESTABLE, row.note or "the paper gives no number to compare with"
     return verdict(measured["value"], row.low, row.high, measured["lower"], measured["upper"])
+
+
+def _main25():
+    """Names of the models in the paper's figures."""
+    import pandas as pd
+
+    models = pd.read_csv(tables.root() / "data" / "reference" / "models.csv")
+    return set(models.loc[models["main25"], "model"])

@@ -3,7 +3,7 @@
 Arrays in, arrays out; one prompt at a time. Answers with equal vectors count once wherever density matters, so that a
 text given a hundred times makes no dense region by itself; their number comes back in through sizes. Randomness arrives
 as a generator. UMAP is seeded from it and runs on one thread: the same generator gives the same map on one machine.
-Definitions: METRICS section 2 as stated in ``docs/metrics.md``; the rule that says which modes hold is `supported`.
+The rule that says which modes hold is `supported`.
 """
 
 from dataclasses import dataclass
@@ -475,6 +475,8 @@ def shared_words(lexical, labels, rng, n_permutations=199):
 @dataclass(frozen=True)
 class Evidence:
     """What speaks for the modes of one prompt; arrays of shape (n_modes,) unless said otherwise.
+
+    A single text that alone has as many answers as the smallest mode counts as supported: there is no density to doubt.
 
     ``null_*`` have one entry per Gaussian draw, ``agreement`` maps the kind of rerun to its adjusted Rand indices.
     """

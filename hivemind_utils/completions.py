@@ -1,7 +1,7 @@
 """Log-probability of a response from an OpenAI-compatible completions endpoint that echoes the prompt with its tokens.
 
-vLLM and llama.cpp serve such endpoints; a chat endpoint does not. The caller renders the conversation, for the server
-applies no chat template here.
+vLLM serves such an endpoint; llama.cpp's own server refuses to echo, and a chat endpoint does not. The caller renders
+the conversation, for the server applies no chat template here.
 """
 
 import numpy as np
@@ -50,7 +50,8 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
                 logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
                 num_retries=0, caching=False, client=client,
             )  # fmt: skip
-            return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]))
+            sent = prefixes[i] + responses[i] + suffix
+            return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]), sent)
         except Exception as error:  # one call's failure is that row's, whatever litellm calls it
             return i, f"{getattr(error, 'status_code', '')} {error}".strip()[:300]
 
@@ -64,7 +65,7 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
     return scores, problems
 
 
-def response_logprobs(logprobs, start, length):
+def response_logprobs(logprobs, start, length, text=None):
     """Mean log-probability of the tokens of characters start to start + length, and minus perplexity of all.
 
     Parameters
@@ -73,6 +74,8 @@ def response_logprobs(logprobs, start, length):
         With ``tokens``, ``token_logprobs`` (None for the first token) and ``text_offset``.
     start, length : int
         Characters.
+    text : str, optional
+        What was sent: where offsets count a token that the server put before it (vLLM's BOS), they are moved back.
 
     Returns
     -------
@@ -88,6 +91,9 @@ def response_logprobs(logprobs, start, length):
         raise ValueError("the endpoint echoes no log-probabilities: it must support `echo` with `logprobs`")
     begins = np.asarray(logprobs.text_offset)
     ends = begins + [len(token) for token in logprobs.tokens]
+    lengths = ends - begins
+    if text is not None and (begins == np.cumsum(lengths) - lengths).all():
+        start += max("".join(logprobs.tokens).find(text), 0)
     known = np.array([value is not None for value in values])
     numbers = np.array([0.0 if value is None else value for value in values])
     inside = known & (begins < start + length) & (ends > start)

@@ -27,6 +27,8 @@ import numpy as np
 
 from hivemind_utils import tables
 
+MAX_WAIT_S = 600  # a provider that asks for a longer pause ends the run
+
 # --------------------------------------------------------------------------------------------------------- encoders
 
 
@@ -130,9 +132,10 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
                 reply = litellm.embedding(model=model, input=[text or " " for text in texts], **request)
                 break
             except Exception as error:
-                if attempt == max_retries or not _is_transient(error):
-                    raise _provider_error(name, error, attempt) from error
-                time.sleep(_retry_delay(error, attempt))
+                delay = _retry_delay(error, attempt)
+                if attempt == max_retries or not _is_transient(error) or delay > MAX_WAIT_S:
+                    raise _provider_error(name, error, attempt) from None  # which may repeat a key
+                time.sleep(delay)
         rows = {row["index"]: row["embedding"] for row in reply.data}
         if sorted(rows) != list(range(len(texts))):
             raise RuntimeError(
@@ -172,6 +175,8 @@ def _retry_delay(error, attempt):
 
 
 def _provider_error(name, error, attempt):
+    from hivemind_utils import sampling
+
     status = getattr(error, "status_code", None)
     todo = {
         401: "Set the provider's API key, such as OPENAI_API_KEY.",
@@ -180,7 +185,9 @@ def _provider_error(name, error, attempt):
     }.get(
         status, "Run again to continue: what has arrived is kept." if attempt else "Check the model's name and options."
     )
-    return RuntimeError(f"{name} failed with status {status} after {attempt + 1} request(s): {error} {todo}")
+    return RuntimeError(
+        f"{name} failed with status {status} after {attempt + 1} request(s): {sampling.redact(str(error))} {todo}"
+    )
 
 
 # ------------------------------------------------------------------------------------------------- MiniLM without torch
@@ -476,7 +483,7 @@ def read(text_ids, encoder, folder):
     return np.asarray(vectors[rows.to_numpy()])
 
 
-def vectors(texts, encoder, folder, *, progress=True):
+def vectors(texts, encoder, folder, *, may_pay=False, progress=True):
     """Embed texts, each distinct one once and kept in a folder of one's own, and return one row a text.
 
     For texts that are not answers: `embed` and `read` in one.
@@ -495,7 +502,7 @@ def vectors(texts, encoder, folder, *, progress=True):
     texts = list(texts)
     if not texts:
         return np.empty((0, 0), np.float32)
-    embed(texts, encoder, folder, progress=progress)
+    embed(texts, encoder, folder, may_pay=may_pay, progress=progress)
     return read([tables.text_id(text) for text in texts], encoder, folder)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from hivemind_utils import clustering, resample, similarity
 
 DOORS = ("given", "judge", "lexical")
+NONE_LISTED = "(none listed) "  # the idea of an answer that fits none on the judge's list
 KINDS = (
     "different prompts", "people", "same prompt, different idea", "same prompt, ideas compared", "same prompt",
     "same prompt, same idea",
@@ -125,7 +126,8 @@ def judge(
         found = {texts[int(row.item_id)]: row.value["idea"] for row in labels.table.itertuples()}
         value = at["text"].map(found).dropna().astype(int)
         named = [
-            ideas[k - 1] if k else f"other {r}" for k, r in zip(value, at.loc[value.index, "response_id"], strict=True)
+            ideas[k - 1] if k else f"{NONE_LISTED}{r}"
+            for k, r in zip(value, at.loc[value.index, "response_id"], strict=True)
         ]
         labelled.append(
             pd.DataFrame({"response_id": at.loc[value.index, "response_id"], "idea": named, "scope": prompt_id})
@@ -417,14 +419,16 @@ def headline(drawn_floors, gain, threshold):
     """Title of the floors: the demanding null beside the pairs it belongs to."""
     share = drawn_floors.set_index("kind")["share_above"]
     if gain is None or "same prompt, different idea" not in share:
-        alike = share.get("same prompt", np.nan)
+        if "same prompt" not in share:
+            return f"{share['people']:.0%} of pairs of people are ≥ {threshold:g}; no models to compare with"
+        alike = share["same prompt"]
         return f"{alike:.0%} of same-prompt pairs are ≥ {threshold:g}; no idea labels to compare with"
     null = share["same prompt, different idea"]
     times = gain["ratio"]["value"]
     same = null + gain["difference"]["value"]
     more = f", {times:.1f} times as many" if np.isfinite(times) else ""
     floor = f"{null:.0%} of pairs with different ideas are ≥ {threshold:g} already"
-    return f"{floor}; of all same-prompt pairs {same:.0%}{more}"
+    return f"{floor}; of all pairs whose ideas compare {same:.0%}{more}"
 
 
 def quoted(drawn_floors, gain):

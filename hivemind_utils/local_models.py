@@ -110,7 +110,7 @@ def language_model_scores(model, tokenizer, prompts, responses, *, batch_tokens=
     """
     import torch
 
-    encoded = [encode(tokenizer, p, r) for p, r in zip(prompts, responses, strict=True)]
+    encoded = [_encoded(tokenizer, p, r) for p, r in zip(prompts, responses, strict=True)]
     scores = {name: np.full(len(encoded), np.nan) for name in ("mean_logprob", "minus_perplexity")}
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked out: any id will do
     for rows in _batches([len(ids) for ids, _ in encoded], batch_tokens, _context(model)):
@@ -130,6 +130,11 @@ def language_model_scores(model, tokenizer, prompts, responses, *, batch_tokens=
     return scores
 
 
+def _encoded(tokenizer, prompt, response):
+    """As `encode`; an empty response has no tokens, and no score."""
+    return encode(tokenizer, prompt, response) if response.strip() else (np.empty(0, int), np.empty(0, bool))
+
+
 def reward_scores(model, tokenizer, prompts, responses, *, batch_tokens=8_192):
     """Raw scalar of a reward model for every response.
 
@@ -143,7 +148,7 @@ def reward_scores(model, tokenizer, prompts, responses, *, batch_tokens=8_192):
     """
     import torch
 
-    encoded = [encode(tokenizer, p, r)[0] for p, r in zip(prompts, responses, strict=True)]
+    encoded = [_encoded(tokenizer, p, r)[0] for p, r in zip(prompts, responses, strict=True)]
     scores = np.full(len(encoded), np.nan)
     if model.config.pad_token_id is None:  # or batches are refused
         model.config.pad_token_id = -1
@@ -167,7 +172,7 @@ def _next_token_logprobs(logits, ids):
 
 def _batches(lengths, batch_tokens, context, *, equal=False):
     """Lists of rows, sorted by length; too long ones are left out."""
-    order = [i for i in np.argsort(lengths, kind="stable") if lengths[i] <= context]
+    order = [i for i in np.argsort(lengths, kind="stable") if 0 < lengths[i] <= context]
     batch = []
     for i in order:
         full = (len(batch) + 1) * lengths[i] > batch_tokens

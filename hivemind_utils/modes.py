@@ -158,7 +158,7 @@ def _summary(at, ledger, explained, proof, counts):
         "repeated_share": often.sum() / len(at),
         "n_modes": len(ledger),
         "n_supported": int(ledger["supported"].sum()),
-        "dominant_share": ledger["share"].max() if len(ledger) else 0.0,
+        "dominant_share": ledger["share"].max() if len(ledger) else np.nan,
         "effective_modes": diversity.effective_number(sizes) if len(sizes) else np.nan,
         "noise_share": float((at["mode"] == clustering.NOISE).mean()),
         "explained_1": explained[0],
@@ -204,7 +204,8 @@ def verdict(row):
     if row["n_distinct"] == 1:
         return f"All {row['n_answers']} answers are one text."
     if row["n_modes"] == 0:
-        return f"No modes: the {row['n_answers']} answers ({row['n_distinct']} distinct) form no dense region.{again}"
+        answers = f"No modes: the {row['n_answers']} answers ({row['n_distinct']} distinct)"
+        return f"{answers} do not fall into groups: one idea throughout, or none that recurs.{again}"
     if row["n_supported"] == 0:
         return f"The evidence supports no separate modes: {found}.{again}"
     plural = "mode" if row["n_supported"] == 1 else "modes"

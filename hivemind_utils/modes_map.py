@@ -33,6 +33,8 @@ def page(table, *, title, source, colours, mode_names):
     """
     from plotly.offline import get_plotlyjs
 
+    named = list(mode_names.values())  # two modes may have the same keyphrases
+    mode_names = {k: n if named.count(n) == 1 else f"{n} ({k + 1})" for k, n in mode_names.items()}
     idea = table["idea"].astype(object).where(table["idea"].notna(), "not labelled")
     groups = {
         "mode": table["mode"].map(lambda mode: mode_names.get(mode, "outside of all modes")),

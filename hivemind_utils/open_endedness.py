@@ -183,6 +183,8 @@ def read_imported(paths, columns):
     -------
     queries, votes : pandas.DataFrame
         As `read_released`.
+    unreadable : int
+        Rows without a text, and repeats.
     """
     from hivemind_utils.responses import read_file
 
@@ -191,10 +193,11 @@ def read_imported(paths, columns):
         raise ValueError(f"`label_columns` may name {list(known)}, but {unknown} was passed.")
     if missing := sorted({"original", "open_ended"} - set(columns)):
         raise ValueError(f"`label_columns` must say which columns are {missing}.")
-    queries, votes = [], []
+    queries, votes, unreadable = [], [], 0
     for row in (row for path in paths for row in read_file(path).to_dict("records")):
         given = {ours: _reach(row, theirs) for ours, theirs in columns.items()}
         if not (isinstance(given["original"], str) and given["original"].strip()):
+            unreadable += 1
             continue
         text = given["original"].strip()
         conversation = str(given.get("conversation_id") or tables.text_id(text))
@@ -219,7 +222,8 @@ def read_imported(paths, columns):
     if frame.empty:
         raise ValueError(f"None of the rows has a text in {columns['original']!r}.")
     keep = ~frame["query_id"].duplicated()
-    return frame[keep].reset_index(drop=True), pd.DataFrame(votes)[keep].reset_index(drop=True)
+    unreadable += int((~keep).sum())  # a repeat says nothing new
+    return frame[keep].reset_index(drop=True), pd.DataFrame(votes)[keep].reset_index(drop=True), unreadable
 
 
 def _parsed(value):

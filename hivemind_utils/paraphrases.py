@@ -106,8 +106,9 @@ def none():
 
 
 def accepted(paraphrases, prompts):
-    """Prompts of kind paraphrase: those that the judge accepted, with the category of their originals."""
+    """Prompts of kind paraphrase: accepted by the judge, no prompt already; with the category of their originals."""
     kept = paraphrases[paraphrases["same_meaning"].fillna(False).astype(bool)]
+    kept = kept[~kept["text"].isin(prompts["prompt"])]  # one that is a prompt already would share its answers
     parents = prompts.set_index("prompt_id")[["category", "open_endedness"]]
     frame = kept[["prompt_id", "parent_id", "text"]].rename(columns={"text": "prompt"}).assign(kind="paraphrase")
     return frame.join(parents, on="parent_id").reindex(columns=design.PROMPT_COLUMNS).reset_index(drop=True)

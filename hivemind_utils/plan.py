@@ -7,9 +7,10 @@ import argparse
 import os
 import sys
 
+import numpy as np
 import pandas as pd
 
-from hivemind_utils import design, run, sampling, simulate, store, tables
+from hivemind_utils import design, responses, run, sampling, simulate, store, tables
 
 ASSUMED_PROMPTS, ASSUMED_CHARS = 100, 80  # where the prompts cannot be read: the released set has 100
 
@@ -60,13 +61,18 @@ def _asked(values):
     prompts = prompts.reindex(columns=design.PROMPT_COLUMNS)
     if values["prompts"] is not None:
         prompts = prompts[prompts["prompt_id"].isin(values["prompts"])]
-    if values["draw_prompts"]:
-        prompts = prompts.head(values["draw_prompts"])
+    if values["categories_path"]:
+        prompts, _ = design.join_categories(prompts, responses.read_file(values["categories_path"]))
+    if values["draw_prompts"]:  # the notebook's own draw
+        n = min(values["draw_prompts"], int((prompts["kind"] == "original").sum()))
+        prompts = design.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))
     options = {"per_call": values["per_call"], "api_bases": values["api_bases"]}
     if paraphrasing := values["paraphrasing"]:
         n = min(paraphrasing.get("n_prompts", len(prompts)), len(prompts)) * paraphrasing.get("n", 4)
         names = [f"paraphrase {i:0{ASSUMED_CHARS - 12}d}" for i in range(n)]
-        missing.append(f"paraphrases: {n} are still to be written and checked; the counts below include their answers")
+        missing.append(
+            f"paraphrases: {n} are written and checked first, which is not priced; their answers are counted below"
+        )
         added = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "paraphrase"})
         prompts = pd.concat([prompts, added], ignore_index=True)
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)

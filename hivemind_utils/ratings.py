@@ -347,6 +347,8 @@ def _identified(long, kind):
         if field not in frame:
             frame[field] = None
         given = frame[field].notna()
+        if field == "annotator":
+            given &= frame[field].map(str).str.strip() != ""  # a blank in a sheet names nobody
         frame[field] = frame[field].where(given, None).astype(object)
         frame.loc[given, field] = frame.loc[given, field].map(str)
     if kind == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
@@ -403,6 +405,8 @@ def _pairs_of_ranks(frame):
     for field in ("item_id", "annotator", "response_1"):
         if field not in frame:
             raise ValueError(f"Ranks need `{field}`: name it with `columns`.")
+    if (lacking := frame[["item_id", "annotator"]].isna().any(axis=1)).any():
+        raise ValueError(f"Ranks need an item and an annotator in every row, but {lacking.sum()} rows lack one.")
     rows = []
     shared = [f for f in ("prompt_id", "prompt", "form_id") if f in frame]
     for (item, annotator), ranked in frame.sort_values("response_1").groupby(["item_id", "annotator"], sort=False):

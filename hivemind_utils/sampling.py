@@ -28,7 +28,7 @@ MAX_WAIT_S = 600  # a provider that asks for a longer pause stops the model
 GRACE_S = 3  # for calls in flight when a run is interrupted
 TIMEOUT_S = 600  # of one call
 ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
-MAX_TOKENS = 4096  # of an answer whose request sets no `max_tokens`
+MAX_TOKENS = 4096  # of an answer whose request sets no `max_tokens`: sent, and reserved
 SIMULATED = provider.PREFIX.rstrip("/")
 OUTCOMES = ("answer", "truncated", "empty", "refusal", "content_filter")
 _OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "stop",
@@ -37,6 +37,7 @@ _OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_t
 _DECODING = ("temperature", "top_p", "min_p", "top_k", "typical_p", "repetition_penalty", "frequency_penalty")
 _KNOW_MIN_P = {SIMULATED, "hosted_vllm", "vllm", "together_ai", "openrouter", "fireworks_ai", "deepinfra",
                "lm_studio", "llamafile", "custom_openai"}  # fmt: skip
+_MOST_A_CALL = {"gemini": 8, "vertex_ai": 8, "dashscope": 1}  # answers, where a provider takes fewer than asked for
 _REFUSAL = re.compile(
     r"^\W*(i['’]?m (very |really |so )?sorry,? but i|(i am|i['’]m) (not able|unable) to (help|assist|comply|provide)"
     r"|(sorry, )?(but )?i (can['’]?t|cannot|won['’]?t) (help|assist|comply|fulfil))", re.IGNORECASE
@@ -82,6 +83,10 @@ class Request:
         base = (self.api_base or _environment_base(self.model) or "").rstrip("/") or None
         if base and "@" in base.split("://")[-1].split("/")[0]:
             raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")
+        numbers = {
+            k: float(v) for k, v in self.parameters.items() if k in _DECODING and k != "top_k" and type(v) is int
+        }
+        object.__setattr__(self, "parameters", {**self.parameters, **numbers})  # 1 and 1.0 are one decoding
         object.__setattr__(self, "api_base", base)
 
     @functools.cached_property
@@ -215,7 +220,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     DataFrame
         One row per group: wanted, stored, unsupported, missing (answers), calls, tokens_in, tokens_out (expected), and
         cost_low, cost_expected, cost_high in US dollars, missing where the price is unknown; hours, the least time at
-        the given rates. Tokens in: a word per 4 characters. Tokens out: the mean of the model's stored answers, or
+        the given rates. Tokens in: a token per 4 bytes. Tokens out: the mean of the model's stored answers, or
         `ASSUMED_TOKENS`; low is half of it, high is max_tokens.
     """
     import pandas as pd
@@ -231,7 +236,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
             never[request.decoding] = refused.get(request.decoding) or not_honoured(request)
         unsupported = request.n - stored if never[request.decoding] else 0
         missing = request.n - stored - unsupported
-        calls, asked = min(missing, 1), _tokens_in(request)
+        calls, asked = -(-missing // _per_call(request.model)), _tokens_in(request)
         high = _most_tokens(request.parameters)
         expected = min(known.get(request.model, (ASSUMED_TOKENS,))[0], high)
         cost_in, cost_out = price_of(request.model) or (float("nan"),) * 2
@@ -303,7 +308,7 @@ def redact(text):
     for name, value in os.environ.items():
         if len(value) >= 8 and re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
             text = text.replace(value, f"<{name}>")
-    return re.sub(r"\b(sk|pk|hf|gsk|xai|AIza|Bearer)[-_ ][\w*.-]{8,}", "<key>", text)
+    return re.sub(r"\b((sk|pk|hf|gsk|xai|Bearer)[-_ ][\w*.-]{8,}|AIza[\w-]{8,})", "<key>", text)
 
 
 # ------------------------------------------------------------------------------------------------------- one run
@@ -352,7 +357,7 @@ class _Run:
         self.spent, self.reserved, self.cost = store.spent(opened.path), 0.0, 0.0
         self.waiting, self.in_flight, self.released = set(), set(), asyncio.Event()
         self.finished = threading.Event()  # after it nothing is written
-        self.stopping, self.last_error, self.counts = False, None, {}
+        self.stopping, self.lost, self.last_error, self.counts = False, {}, {}, {}
         self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
         self.price = {model: price(model, prices) for model in self.jobs}
         for model in self.jobs:
@@ -458,10 +463,11 @@ class _Run:
                 self.released.set()
 
     def _split(self, job):
-        """Job for one call, and the rest of it where the provider gives one answer a call."""
-        if len(job.samples) == 1 or _supports(job.request.model, "n"):
+        """Job for one call, and the rest of it where the provider gives fewer answers a call."""
+        n = _per_call(job.request.model)
+        if len(job.samples) <= n:
             return job, None
-        return _Job(job.request, job.samples[:1]), _Job(job.request, job.samples[1:])
+        return _Job(job.request, job.samples[:n]), _Job(job.request, job.samples[n:])
 
     def _most(self, job):
         cost_in, cost_out = self.price[job.request.model]
@@ -471,7 +477,7 @@ class _Run:
     async def _reserve(self, usd):
         """Set `usd` aside; False if the budget cannot hold it even after all calls in flight have come in."""
         while self.spent + self.reserved + usd > self.budget and usd > 0:
-            if self.reserved <= 1e-12:
+            if self.reserved <= 1e-9:
                 return False
             self.released.clear()
             await self.released.wait()
@@ -507,9 +513,11 @@ class _Run:
                 return []
             await asyncio.sleep(delay)
         self.gave_up[request.model] = self.gave_up.get(request.model, 0) + 1
+        self.lost[request.model] = self.last_error[request.model]
         if self.gave_up[request.model] >= 3:
             raise _Stop(
-                f"gave up: each of {MAX_ATTEMPTS} attempts at 3 calls failed, lastly with {self.last_error}; "
+                f"gave up: each of {MAX_ATTEMPTS} attempts at 3 calls failed, lastly with "
+                f"{self.last_error[request.model]}; "
                 "run again later"
             )
         return []
@@ -526,6 +534,8 @@ class _Run:
             parameters["seed"] = call_seed(self.seed, request.key, job.samples[0])
         if len(job.samples) > 1:
             parameters["n"] = len(job.samples)
+        if name != SIMULATED and not (parameters.get("max_tokens") or parameters.get("max_completion_tokens")):
+            parameters["max_tokens"] = MAX_TOKENS  # what the budget reserves
         if request.api_base:
             parameters["api_base"] = request.api_base
         if name in ("openai", "custom_openai") and request.api_base and not os.environ.get("OPENAI_API_KEY"):
@@ -537,15 +547,15 @@ class _Run:
         """Decide what an error means: seconds to wait, None where the call is settled; raises `_Stop`."""
         status, message = getattr(error, "status_code", None), provider_message(error)
         model = job.request.model
-        self.last_error = f"status {status}: {message}"
+        self.last_error[model] = f"status {status}: {message}"
         if isinstance(error, ConnectionError | TimeoutError) or (_is_transient(status) and not _is_exhausted(error)):
-            asked = retry_after(error)
+            asked, backoff = retry_after(error), min(0.5 * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1)
             if asked is None:
-                return min(0.5 * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1)
+                return backoff
             if asked > MAX_WAIT_S:
                 raise _Stop(f"the provider asks to wait {asked:,.0f} s (status {status}: {message}); run again then")
             gate.pause(asked)
-            return random.uniform(0, 0.05)
+            return max(backoff - asked, random.uniform(0, 0.05))  # a short wait named again and again backs off too
         if status in (400, 422) and _is_filtered(error):
             self._store(job, arguments, attempt, 0.0, [("", "content_filter", None, None)] * len(job.samples), None)
             return None
@@ -571,6 +581,8 @@ class _Run:
     def _store(self, job, arguments, attempt, seconds, choices, reply):
         request = job.request
         cost = None if reply is None else self._cost(request.model, reply)
+        if cost is None and reply is not None:
+            cost = self._most(job)  # no usage was reported: the most it may have cost counts, in later runs too
         effective = {k: v for k, v in arguments.items() if k not in ("model", "messages", "api_key", "api_base")}
         call = {
             "key": request.key,
@@ -603,7 +615,7 @@ class _Run:
         self.counts[request.model]["added"] += len(samples)
         self.counts[request.model]["cost_usd"] += cost or 0.0
         self.cost += cost or 0.0
-        self.spent += self._most(job) if cost is None and reply is not None else cost or 0.0
+        self.spent += cost or 0.0
 
     def _cost(self, model, reply):
         asked, said = _used(reply, "prompt_tokens"), _used(reply, "completion_tokens")
@@ -632,7 +644,7 @@ class _Run:
         failures = {model: reason for model, reason in self.failures.items() if counts.loc[model, "missing"]}
         for model in counts.index[counts["missing"] > 0]:
             failures.setdefault(
-                model, f"{self.last_error}; run again" if self.gave_up.get(model) else "interrupted; run again"
+                model, f"{self.lost[model]}; run again" if model in self.lost else "interrupted; run again"
             )
         refused = {model: message for (model, _, _), message in self.unsupported.items()}
         return Outcome(counts, self.cost, failures, refused)
@@ -662,10 +674,11 @@ def call_seed(seed, key, first_sample):
 
 def provider_message(error):
     """What the provider said, without litellm's prefixes and without keys."""
+    found = re.search(r'"message": ?"((?:[^"\\]|\\.)*)"', str(error))  # some interfaces pass the whole body on
     text = str(error).split("\n")[0]
     text = re.sub(r"^((litellm\.)?\w*(Error|Timeout)( Error)?\w*: )+", "", text)
     text = re.sub(r"^\w+Exception - ", "", text).strip()
-    if found := re.search(r'"message": ?"((?:[^"\\]|\\.)*)"', text):  # some interfaces pass the whole body on
+    if found:
         text = found.group(1)
     return redact(text)[:500]
 
@@ -675,8 +688,9 @@ def retry_after(error):
     response = getattr(error, "response", None)
     headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
     text = headers.get("retry-after-ms") or headers.get("retry-after")
-    if text is None:
-        return None
+    if text is None:  # Google says it in the body
+        found = re.search(r"retryDelay\W+([\d.]+)s", _words(error))
+        return float(found.group(1)) if found else None
     try:
         return float(text) / (1000 if headers.get("retry-after-ms") else 1)
     except ValueError:
@@ -705,7 +719,7 @@ def _is_exhausted(error):
     """A quota that waiting does not refill."""
     said = _words(error)
     return retry_after(error) is None and bool(
-        re.search(r"insufficient_quota|credit balance|billing", said, re.IGNORECASE)
+        re.search(r"insufficient_quota|credit balance|billing_(hard_limit|not_active)", said, re.IGNORECASE)
     )
 
 
@@ -814,6 +828,11 @@ def _supports(model, parameter):
     return known is None or parameter in known
 
 
+def _per_call(model):
+    """Most answers that a provider gives in one call."""
+    return _MOST_A_CALL.get(_provider_name(model), 1000) if _supports(model, "n") else 1
+
+
 def _environment_base(model):
     name = model.partition("/")[0] if "/" in model else "openai"
     for variable in (f"{name.upper()}_API_BASE", f"{name.upper()}_BASE_URL"):
@@ -823,7 +842,7 @@ def _environment_base(model):
 
 
 def _tokens_in(request):
-    return 8 + sum(len(str(message.get("content", ""))) for message in request.messages) // 4
+    return 8 + sum(len(str(message.get("content", "")).encode("utf-8", "replace")) for message in request.messages) // 4
 
 
 def _most_tokens(parameters):
@@ -861,7 +880,8 @@ def _wait(future, runner, progress):
             break
         except TimeoutError:
             if future.done():
-                raise
+                future.result()  # raises what the run raised; it may have ended just now
+                break
         if display:
             display.show(runner)
     if display:

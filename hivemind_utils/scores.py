@@ -215,8 +215,8 @@ def _direct(good, items):
     both = items["response_1_id"].map(str) + "+" + items["response_2_id"].map(str)
     by = {
         "id": items.assign(key=items["item_id"]),
-        "pair": items[~single].assign(key=both),
-        "response": items[single & items["response_1_id"].notna()].assign(key=items["response_1_id"]),
+        "pair": items.assign(key=both)[~single],
+        "response": items.assign(key=items["response_1_id"])[single & items["response_1_id"].notna()],
     }
     parts = [good.drop(columns="item_id", errors="ignore").merge(t[["item_id", "key"]], on="key") for t in by.values()]
     return pd.concat(parts, ignore_index=True).assign(second=None)

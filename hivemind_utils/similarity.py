@@ -1,8 +1,7 @@
 """Cosine similarity between answers: within a model, between models, of all pairs, and of the nearest ones.
 
 Arrays in, arrays out. Sums of unit vectors give means of pairs without an n-by-n matrix; distributions and neighbours
-go through blocks of the Gram matrix. Definitions: arXiv 2510.22954, sections 3 and App. C, as stated in
-``docs/metrics.md``.
+go through blocks of the Gram matrix. Definitions: arXiv 2510.22954, section 3 and App. C.
 """
 
 from concurrent.futures import ThreadPoolExecutor

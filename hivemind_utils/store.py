@@ -207,6 +207,9 @@ def _connect(path):
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
             version = VERSION
+    except sqlite3.OperationalError:  # busy, or no permission: nothing is wrong with the file
+        db.close()
+        raise
     except sqlite3.DatabaseError as error:
         db.close()
         raise ValueError(

@@ -601,7 +601,7 @@ TABLES = {
                 _share("repeated_share", "answers with such a text"),
                 Column("n_modes", "int", "modes the pipeline finds", low=0),
                 Column("n_supported", "int", "modes the evidence supports", low=0),
-                _share("dominant_share", "share of the largest mode"),
+                _share("dominant_share", "share of the largest mode; empty without modes", nullable=True),
                 Column("effective_modes", "float", "exp entropy of the shares of modes, noise left out", nullable=True),
                 _share("noise_share", "answers outside of every mode"),
                 _share("explained_1", "variance on the first principal component"),

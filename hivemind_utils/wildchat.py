@@ -281,7 +281,7 @@ def scan(addresses):
     if suffix in ("parquet", "pq"):
         return "parquet", f"SELECT * FROM read_parquet({listed}, union_by_name=true)"
     if suffix in ("jsonl", "ndjson"):
-        names = _json_names(addresses[0])
+        names = set().union(*map(_json_names, addresses))
         if "conversation" not in names:
             return "flat", ""
         fields = ", ".join(f"{k}: {_quote(v)}" for k, v in _conversation_types(names).items())

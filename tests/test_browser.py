@@ -131,9 +131,11 @@ def test_the_report_is_used_with_the_keyboard_alone(site, open_page):
 
 def test_from_a_figure_to_its_notebook_and_back(site, open_page):
     page = open_page((site / "index.html").as_uri())
-    page.locator("#inter_heatmap").get_by_text("Notebook 06").click()
+    with page.expect_navigation():
+        page.locator("#inter_heatmap").get_by_text("Notebook 06").click()
     assert page.locator("h1").first.inner_text().startswith("06 · ")
-    page.get_by_text("Report: fixture").click()
+    with page.expect_navigation():
+        page.get_by_text("Report: fixture").click()
     assert page.url.endswith("index.html") and page.trouble == []
 
 

@@ -51,6 +51,31 @@ def test_the_demos_verdicts_are_the_planted_ones(seed):
     assert (innocent["verdict"] != "convicted").all()
 
 
+def test_who_runs_against_people_is_not_acquitted_for_losing_all_signal():
+    items, values, _, scorers, _, _ = demo(0)
+    contested = items["entropy_bits"] >= items["entropy_bits"].quantile(2 / 3)
+    noise = np.random.default_rng(0).normal(0, 1, len(items))
+    against = np.where(contested, noise, -items["mean"])
+    rules = [r for r in selection.absolute_rules() if r.family in ("full", "primary")]
+    named = scorers.head(1).assign(scorer="against", kind="metric")
+    made = study.study(items, values, named, against[None], rules, n_boot=100, n_null=40, rng=np.random.default_rng(0))
+    row = study.verdict_table(made).iloc[0]
+    assert row["rho_full"] < -0.3 and abs(row["rho_contested"]) < 0.2 and row["verdict"] == "undecided"
+
+
+def test_a_scorer_of_part_of_the_items_has_a_wider_null_band():
+    items, values, _, scorers, wide, _ = demo(0)
+    seen = items["prompt_id"].isin(sorted(items["prompt_id"].unique())[:12]).to_numpy()
+    both = np.stack([wide[-1], np.where(seen, wide[-1], np.nan)])
+    named = pd.concat([scorers.tail(1), scorers.tail(1).assign(scorer="part")], ignore_index=True)
+    rules = [r for r in selection.absolute_rules() if r.family in ("full", "primary")]
+    made = study.study(items, values, named, both, rules, n_boot=20, n_null=60, rng=np.random.default_rng(0))
+    table = study.calibration_table(made, n_permutations=10, n_boot=20, rng=np.random.default_rng(1))
+    full = table[table["rule"] == "full"].set_index("scorer")
+    width = full["null_upper"] - full["null_lower"]
+    assert width["part"] > 1.3 * width.drop("part").item() and full.loc["part", "n"] == seen.sum()
+
+
 class TestRules:
     def test_equal_subsets_are_merged_within_their_grid(self):
         frame = pd.DataFrame(
@@ -96,7 +121,8 @@ class TestTables:
         assert full.loc["reward", "rho"] == pytest.approx(rho.mean())
         assert (full["people"] > full["half_panel"]).all()
         nested = study.nested_kinds(kinds, {"absolute": made["merged"]})
-        assert nested["absolute"]["lm"]["tukey 2.0"] == nested["absolute"]["lm"]["tukey 3.0"]  # merged, said under both
+        merged, own = (nested["absolute"]["lm"][name] for name in ("tukey 2.0", "tukey 3.0"))
+        assert merged == own | {"published": None}  # said under both, but the paper's value is its own rule's
 
     def test_a_kinds_conviction_stands_on_its_scorers(self, made):
         verdicts = study.verdict_table(made)

@@ -192,7 +192,8 @@ class TestImported:
             {"id": "a", "asked": "why"},
         ]
         (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        queries, votes = open_endedness.read_imported([tmp_path / "a.jsonl"], self.COLUMNS)
+        queries, votes, unreadable = open_endedness.read_imported([tmp_path / "a.jsonl"], self.COLUMNS)
+        assert unreadable == 2  # one without a text, one repeat
         made = open_endedness.tally(queries, votes, "file").set_index("conversation_id")
         assert made["response_type"].to_dict() == {"a": "open", "b": "closed", "c": "dropped"}
         assert made["revised"].to_dict() == {"a": "Why?", "b": "what", "c": "who"}

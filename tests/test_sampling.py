@@ -411,3 +411,18 @@ def test_a_key_is_written_nowhere_even_if_the_provider_repeats_it(server, tmp_pa
     assert CANARY.encode() not in written and len(store.read(tmp_path / "04.sqlite", requests)) == 1
     said = capfd.readouterr()
     assert CANARY not in said.out + said.err + repr(outcome)
+
+
+def test_one_and_one_point_zero_are_one_decoding():
+    whole, real = (sampling.Request("simulated/a", "hi", {"temperature": t, "top_k": 40}) for t in (1, 1.0))
+    assert whole.key == real.key
+
+
+def test_googles_rate_limit_is_waited_for_and_its_message_shown():
+    import litellm
+
+    said = "You exceeded your current quota, check your plan and billing details."
+    body = f'{{\n "error": {{\n "code": 429,\n "message": "{said}",\n "details": [{{"retryDelay": "38s"}}]}}}}'
+    error = litellm.RateLimitError(body, llm_provider="gemini", model="gemini/x")
+    assert sampling.retry_after(error) == 38 and not sampling._is_exhausted(error)
+    assert sampling.provider_message(error).startswith("You exceeded your current quota")

@@ -67,6 +67,12 @@ class TestMatch:
         with pytest.raises(ValueError, match="'nowhere'"):
             scores.match(given(item_id=["nowhere"], scorer="s", score=[1]), items, "import")
 
+    def test_pairs_alone_have_no_items_without_an_id(self, items):
+        pairs = items[items["items"] == "pairs"]
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="judge", score=[1.0, 3.5])
+        found, _ = scores.match(long, pairs, "judge")
+        assert found["item_id"].tolist() == pairs["item_id"].tolist() and found["score"].tolist() == [-2.5]
+
 
 class TestUnroll:
     def test_a_scorers_name_may_be_joined_from_columns(self):
