@@ -116,8 +116,7 @@ def null_band(draws, full, level=0.95):
     -------
     expected, lower, upper : ndarray of float, shape (n_subsets, n_scorers)
     """
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=2)
+    low, high = resample.interval(draws, level, axis=2)
     lower, upper = _interpolate(low, draws, full), _interpolate(high, draws, full)
     negative = np.asarray(full) < 0
     lower, upper = np.where(negative, upper, lower), np.where(negative, lower, upper)
@@ -187,7 +186,7 @@ def random_subsets(scores, target, sizes, n_draws, rng):
         chosen = np.argsort(rng.random(masks.shape), axis=1)[:, : int(size)]
         np.put_along_axis(masks, chosen, 1, axis=1)
         found = calibration.rank_correlations(scores, target, masks)
-        low, high = np.nanquantile(found, [0.025, 0.975], axis=0)
+        low, high = resample.interval(found)
         parts.append((resample.mean_of_known(found), low, high))
     return tuple(np.stack(part) for part in zip(*parts, strict=True))
 

@@ -241,7 +241,7 @@ def execute(name, spec, strict=False):
     os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()
     _execute(notebook, running, values)
-    seconds = time.monotonic() - started
+    seconds = round(time.monotonic() - started, 2)
     figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
     drawn.unlink()
     _remove_stale_figures(profile.name, folder / f"{notebook.number}.manifest.json", figures)
@@ -256,7 +256,7 @@ def execute(name, spec, strict=False):
         "python": platform.python_version(),
         "git_commit": _commit(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
+        "seconds": seconds,
         "partial": partial,
         "figures": figures,
     }
