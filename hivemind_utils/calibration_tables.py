@@ -175,7 +175,7 @@ def kinds_table(made, calibrated, crossed, published):
     bounds = []
     for r, rule in enumerate(made["rules"]):
         for kind in dict.fromkeys(kinds):
-            lower, upper = resample.interval(_nanmean(made["draws"][:, r, kinds == kind], axis=1))
+            lower, upper = resample.interval(resample.mean_of_known(made["draws"][:, r, kinds == kind], axis=1))
             bounds.append((kind, rule.name, lower, upper))
     table = table.merge(pd.DataFrame(bounds, columns=["kind", "rule", "lower", "upper"]), on=["kind", "rule"])
     if made["groups"].max() == 0:
@@ -244,12 +244,17 @@ def verdict_table(made):
     if not distinct:
         return _adjusted(rows[0], made)
     filled = np.where(np.isnan(replicates), replicates[:1], replicates)  # a prompt a scorer lacks changes nothing
-    means = np.stack([_nanmean(filled[:, :, kinds == k], axis=2) for k in distinct], axis=2)
+    means = np.stack([resample.mean_of_known(filled[:, :, kinds == k], axis=2) for k in distinct], axis=2)
     of_kind = pd.DataFrame({"scorer": distinct, "kind": distinct})
-    margin = np.stack([_nanmean((made["draws"][:, r] - shortfall)[:, kinds == k], axis=1) for k in distinct], axis=1)
+    margin = np.stack(
+        [resample.mean_of_known((made["draws"][:, r] - shortfall)[:, kinds == k], axis=1) for k in distinct], axis=1
+    )
     seen = np.stack([(~np.isnan(replicates[1:, 1][:, kinds == k])).any(1) for k in distinct], axis=1)
     means[1:] = np.where(seen[:, None], means[1:], np.nan)  # a prompt that no scorer of the kind has
-    averaged = {**made, "rho": np.stack([_nanmean(made["rho"][:, kinds == k], axis=1) for k in distinct], axis=1)}
+    averaged = {
+        **made,
+        "rho": np.stack([resample.mean_of_known(made["rho"][:, kinds == k], axis=1) for k in distinct], axis=1),
+    }
     rows.append(_verdict_rows("kind", averaged, r, of_kind, means, seen.sum(0), margin))
     rows[1]["n"] = [rows[0].loc[rows[0]["kind"] == kind, "n"].max() for kind in distinct]
     return _adjusted(pd.concat(rows, ignore_index=True), made)
@@ -424,12 +429,6 @@ def published_values(folder):
     return pd.DataFrame(rows, columns=["items", "kind", "rule", "published"])
 
 
-def _nanmean(values, axis):
-    present = ~np.isnan(values)
-    n = present.sum(axis)
-    return np.divide(np.where(present, values, 0).sum(axis), n, out=np.full(n.shape, np.nan), where=n > 0)
-
-
 MEASURE_NAMES = {
     "entropy_bits": "Entropy",
     "entropy_grouped_bits": "Entropy Grouped",
@@ -474,8 +473,8 @@ def selections_table(made, rules, reference, *, n_boot, rng):
     kinds, rows = made["scorers"]["kind"].to_numpy(), []
     for r, rule in enumerate(rules[1:], start=1):
         for kind in dict.fromkeys(kinds):
-            lower, upper = resample.interval(_nanmean(draws[:, r, kinds == kind], axis=1))
-            means = [float(_nanmean(part[r, kinds == kind], axis=0)) for part in (rho, expected)]
+            lower, upper = resample.interval(resample.mean_of_known(draws[:, r, kinds == kind], axis=1))
+            means = [float(resample.mean_of_known(part[r, kinds == kind], axis=0)) for part in (rho, expected)]
             for alias in (rule.name, *merged.get(rule.name, [])):
                 step = alias.rsplit(" ", 1)[-1]
                 rows.append((kind, rule.family, step, alias, int(masks[r].sum()), means[0], lower, upper, means[1]))
