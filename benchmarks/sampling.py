@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # this tree, and the tests' server
 from server import serving  # noqa: E402
 
-from hivemind_utils import design, responses, sampling, store  # noqa: E402
+from hivemind_utils import design, providers, responses, sampling, store  # noqa: E402
 
 N, CONCURRENCY, LATENCY = 2_000, 64, 0.05
 PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -19,7 +19,7 @@ PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
 
 def bare(server, n):
     """Requests a second of litellm alone."""
-    litellm = sampling.litellm()
+    litellm = providers.litellm()
 
     async def main():
         todo = iter(range(n))
@@ -95,7 +95,7 @@ def large(folder):
     )
     path = Path(folder) / "large.sqlite"
     fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
-    sampling.litellm()  # its import, seconds, is paid once
+    providers.litellm()  # its import, seconds, is paid once
     started, cpu = time.perf_counter(), time.process_time()
     frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
     plan = design.plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})

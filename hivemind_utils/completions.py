@@ -6,6 +6,8 @@ the conversation, for the server applies no chat template here.
 
 import numpy as np
 
+from hivemind_utils import providers
+
 
 def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="none", concurrency=8, timeout=120):
     """Mean log-probability of responses after their prefixes, and minus perplexity of the whole text.
@@ -33,27 +35,28 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
     problems : dict of int to str
         Row to why its call failed.
     """
-    import os
     from concurrent.futures import ThreadPoolExecutor
 
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
-    import litellm
     from openai import OpenAI
+
+    litellm = providers.litellm()
 
     scores = {name: np.full(len(responses), np.nan) for name in ("mean_logprob", "minus_perplexity")}
     problems = {}
 
     def ask(i):
+        name = f"text-completion-openai/{model}"
         try:
-            reply = litellm.text_completion(
-                model=f"text-completion-openai/{model}", prompt=prefixes[i] + responses[i] + suffix, echo=True,
-                logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
-                num_retries=0, caching=False, client=client,
-            )  # fmt: skip
+            with providers.guarded(name, api_base):
+                reply = litellm.text_completion(
+                    model=name, prompt=prefixes[i] + responses[i] + suffix, echo=True,
+                    logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
+                    num_retries=0, caching=False, client=client,
+                )  # fmt: skip
             sent = prefixes[i] + responses[i] + suffix
             return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]), sent)
         except Exception as error:  # one call's failure is that row's, whatever litellm calls it
-            return i, f"{getattr(error, 'status_code', '')} {error}".strip()[:300]
+            return i, providers.redact(f"{getattr(error, 'status_code', '')} {error}".strip())[:300]
 
     # The client is given, so that its connections are closed when this is done.
     with OpenAI(base_url=api_base, api_key=api_key, max_retries=0) as client, ThreadPoolExecutor(concurrency) as pool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import responses, sampling, simulate, store, tables
+from hivemind_utils import conditions, responses, sampling, simulate, store, tables
 
 PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
 CELL_COLUMNS = [*PROMPT_COLUMNS, "model", "decoding", "request"]
@@ -132,10 +132,7 @@ def choose_models(registry, names=None):
         Rows of the registry, in the order of the names.
     """
     if names is None or isinstance(names, str):
-        try:
-            chosen = registry if names is None else registry.query(names)
-        except (NameError, SyntaxError) as error:  # pandas: a column that there is not, or no expression
-            raise ValueError(f"`models` is no condition on {list(registry)}: {names!r} ({error}).") from None
+        chosen = registry if names is None else conditions.select(registry, names)
         if chosen.empty:
             raise ValueError(f"No model of the registry satisfies {names!r}; its columns are {list(registry)}.")
         return chosen.reset_index(drop=True)

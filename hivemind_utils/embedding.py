@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hivemind_utils import tables
+from hivemind_utils import providers, tables
 
 MAX_WAIT_S = 600  # a provider that asks for a longer pause ends the run
 
@@ -116,12 +116,13 @@ def _load_sentence_transformer(name, model, **options):
 
 
 def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, timeout=120, **options):
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
-    import litellm
-
-    litellm.suppress_debug_info = True  # errors are reported here
+    litellm = providers.litellm()
     litellm.DEFAULT_MAX_RETRIES = 0  # so are retries; litellm reads `max_retries=0` as "not given"
-    request = {"timeout": timeout, "caching": False, **options}
+    api_base = options.pop("api_base", None) or providers.environment_base(model)
+    request = {"timeout": timeout, "caching": False}
+    if api_base:
+        request |= {"api_base": api_base} | providers.key_arguments(model, api_base)
+    request |= options
     if litellm.get_llm_provider(model)[1] == "openai":
         request = {"encoding_format": "base64"} | request
         warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # litellm expects lists
@@ -129,11 +130,13 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     def encode_batch(texts):
         for attempt in range(max_retries + 1):
             try:
-                reply = litellm.embedding(model=model, input=[text or " " for text in texts], **request)
+                with providers.guarded(model, api_base):
+                    reply = litellm.embedding(model=model, input=[text or " " for text in texts], **request)
                 break
             except Exception as error:
-                delay = _retry_delay(error, attempt)
-                if attempt == max_retries or not _is_transient(error) or delay > MAX_WAIT_S:
+                asked = providers.retry_after(error)
+                delay = providers.backoff(attempt, 30) if asked is None else asked + 0.1 * random.random()
+                if attempt == max_retries or not providers.may_pass(error) or delay > MAX_WAIT_S:
                     raise _provider_error(name, error, attempt) from None  # which may repeat a key
                 time.sleep(delay)
         rows = {row["index"]: row["embedding"] for row in reply.data}
@@ -159,24 +162,7 @@ def _numbers(vector):
     return np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
 
 
-def _is_transient(error):
-    status = getattr(error, "status_code", None)  # the class of a litellm error can mislead; its status does not
-    return isinstance(error, ConnectionError) or status in (408, 409, 429) or (status is not None and status >= 500)
-
-
-def _retry_delay(error, attempt):
-    """Seconds to wait: what the provider asks for, else 0.5, 1, 2, ... up to 30, each times 0.5 to 1."""
-    response = getattr(error, "response", None)
-    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    try:
-        return float(headers.get("retry-after")) + 0.1 * random.random()
-    except (TypeError, ValueError):
-        return min(0.5 * 2**attempt, 30) * random.uniform(0.5, 1)
-
-
 def _provider_error(name, error, attempt):
-    from hivemind_utils import sampling
-
     status = getattr(error, "status_code", None)
     todo = {
         401: "Set the provider's API key, such as OPENAI_API_KEY.",
@@ -186,7 +172,7 @@ def _provider_error(name, error, attempt):
         status, "Run again to continue: what has arrived is kept." if attempt else "Check the model's name and options."
     )
     return RuntimeError(
-        f"{name} failed with status {status} after {attempt + 1} request(s): {sampling.redact(str(error))} {todo}"
+        f"{name} failed with status {status} after {attempt + 1} request(s): {providers.redact(str(error))} {todo}"
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import design, responses, run, sampling, simulate, store, tables
+from hivemind_utils import design, providers, responses, run, simulate, store, tables
 
 ASSUMED_PROMPTS, ASSUMED_CHARS = 100, 80  # where the prompts cannot be read: the released set has 100
 
@@ -83,7 +83,7 @@ def _asked(values):
 
 def _lacking(frame, plan, values):
     """What must be provided before the plan can run: keys, servers, prices, a budget."""
-    litellm = sampling.litellm()
+    litellm = providers.litellm()
     requests = frame.drop_duplicates("model").set_index("model")["request"]
     keys, homeless = {}, []
     for model, request in requests.items():

@@ -10,8 +10,6 @@ import copy
 import functools
 import hashlib
 import itertools
-import logging
-import os
 import random
 import re
 import threading
@@ -20,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hivemind_utils import provider, store
+from hivemind_utils import providers, store
 
 LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
 MAX_ATTEMPTS = 8  # of one call; with back-off they span some four minutes
@@ -29,7 +27,7 @@ GRACE_S = 3  # for calls in flight when a run is interrupted
 TIMEOUT_S = 600  # of one call
 ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
 MAX_TOKENS = 4096  # of an answer whose request sets no `max_tokens`: sent, and reserved
-SIMULATED = provider.PREFIX.rstrip("/")
+SIMULATED = providers.SIMULATED
 OUTCOMES = ("answer", "truncated", "empty", "refusal", "content_filter")
 _OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "stop",
            "presence_penalty", "response_format", "temperature", "top_p", "reasoning_effort", "verbosity", "thinking",
@@ -80,7 +78,7 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: keys come from the environment alone.")
             if name in ("n", "seed", "model", "messages", "api_base", "stream", "drop_params"):
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
-        base = (self.api_base or _environment_base(self.model) or "").rstrip("/") or None
+        base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
         if base and "@" in base.split("://")[-1].split("/")[0]:
             raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")
         numbers = {
@@ -245,7 +243,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
             if missing
             else [0] * 3
         )
-        rate = limits.get(_provider_name(request.model), limits["default"])["requests_per_minute"]
+        rate = limits.get(providers.provider_name(request.model), limits["default"])["requests_per_minute"]
         hours = calls / rate / 60 if rate else 0.0
         rows.append(
             (*label, request.n, stored, unsupported, missing, calls, calls * asked, missing * expected, *costs, hours)
@@ -269,9 +267,11 @@ def price(model, prices=None):
     if model in (prices or {}):
         cost_in, cost_out = prices[model]
         return cost_in / 1e6, cost_out / 1e6
-    if _provider_name(model) == SIMULATED:
+    if providers.provider_name(model) == SIMULATED:
         return 0.0, 0.0
-    found = litellm().model_cost.get(model) or litellm().model_cost.get(model.partition("/")[2]) or {}
+    found = (
+        providers.litellm().model_cost.get(model) or providers.litellm().model_cost.get(model.partition("/")[2]) or {}
+    )
     cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
     return None if cost_in is None or cost_out is None else (cost_in, cost_out)
 
@@ -301,14 +301,6 @@ def classify(text, finish_reason, refusal=None):
     if finish_reason == "length":
         return "truncated"
     return "refusal" if _REFUSAL.match(text) else "answer"
-
-
-def redact(text):
-    """The text without the values of the environment's keys, passwords and tokens, and without what looks like one."""
-    for name, value in os.environ.items():
-        if len(value) >= 8 and re.search(r"KEY|TOKEN|SECRET|PASSWORD", name):
-            text = text.replace(value, f"<{name}>")
-    return re.sub(r"\b((sk|pk|hf|gsk|xai|Bearer)[-_ ][\w*.-]{8,}|AIza[\w-]{8,})", "<key>", text)
 
 
 # ------------------------------------------------------------------------------------------------------- one run
@@ -360,8 +352,10 @@ class _Run:
         self.stopping, self.lost, self.last_error, self.counts = False, {}, {}, {}
         self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
         self.price = {model: price(model, prices) for model in self.jobs}
-        for model in self.jobs:
+        for model, jobs in self.jobs.items():
             self._refuse_unpriced(model)
+            if lacking := providers.lacks_address(model, jobs[0].request.api_base):
+                self.failures[model] = f"not asked: {lacking}"
 
     def _missing(self, requests, held, refused):
         """Jobs by model for what the store lacks, each answer once."""
@@ -383,7 +377,7 @@ class _Run:
         return jobs
 
     def _refuse_unpriced(self, model):
-        if _provider_name(model) == SIMULATED:
+        if providers.provider_name(model) == SIMULATED:
             return
         if not self.budget:
             self.failures[model] = "not asked: `budget_usd` is 0, which plans only"
@@ -398,7 +392,7 @@ class _Run:
         pools = {}
         for model, jobs in self.jobs.items():
             if model not in self.failures:
-                name = _provider_name(model)
+                name = providers.provider_name(model)
                 for job in jobs:
                     pools.setdefault((name, job.request.api_base), {}).setdefault(model, []).append(job)
         tasks = []
@@ -496,7 +490,8 @@ class _Run:
             started, task = time.monotonic(), asyncio.current_task()
             self.in_flight.add(task)
             try:
-                reply = await litellm().acompletion(**arguments)
+                with providers.guarded(request.model, request.api_base):
+                    reply = await providers.litellm().acompletion(**arguments)
             except Exception as error:  # litellm raises many classes; the status decides
                 delay = self._after(error, job, gate, attempt, arguments)
                 if delay is None:
@@ -527,7 +522,7 @@ class _Run:
         request = job.request
         parameters = {name: value for name, value in request.parameters.items() if name in _OPENAI}
         others = {name: value for name, value in request.parameters.items() if name not in _OPENAI}
-        name = _provider_name(request.model)
+        name = providers.provider_name(request.model)
         if others:
             parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
         if _supports(request.model, "seed"):
@@ -538,25 +533,26 @@ class _Run:
             parameters["max_tokens"] = MAX_TOKENS  # what the budget reserves
         if request.api_base:
             parameters["api_base"] = request.api_base
-        if name in ("openai", "custom_openai") and request.api_base and not os.environ.get("OPENAI_API_KEY"):
-            parameters["api_key"] = "none"  # a server of one's own needs none, the client insists on one
+        parameters |= providers.key_arguments(request.model, request.api_base)
         fixed = {"model": request.model, "messages": request.messages, "timeout": TIMEOUT_S}
         return fixed | {"max_retries": 0, "num_retries": 0, "caching": False, "drop_params": False} | parameters
 
     def _after(self, error, job, gate, attempt, arguments):
         """Decide what an error means: seconds to wait, None where the call is settled; raises `_Stop`."""
-        status, message = getattr(error, "status_code", None), provider_message(error)
+        status, message = getattr(error, "status_code", None), providers.provider_message(error)
         model = job.request.model
         self.last_error[model] = f"status {status}: {message}"
-        if isinstance(error, ConnectionError | TimeoutError) or (_is_transient(status) and not _is_exhausted(error)):
-            asked, backoff = retry_after(error), min(0.5 * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1)
+        if providers.is_foreign(error):
+            raise _Stop(f"{message.rstrip('.')}.")
+        if providers.may_pass(error):
+            asked, backoff = providers.retry_after(error), providers.backoff(attempt - 1)
             if asked is None:
                 return backoff
             if asked > MAX_WAIT_S:
                 raise _Stop(f"the provider asks to wait {asked:,.0f} s (status {status}: {message}); run again then")
             gate.pause(asked)
             return max(backoff - asked, random.uniform(0, 0.05))  # a short wait named again and again backs off too
-        if status in (400, 422) and _is_filtered(error):
+        if status in (400, 422) and providers.is_filtered(error):
             self._store(job, arguments, attempt, 0.0, [("", "content_filter", None, None)] * len(job.samples), None)
             return None
         if status in (400, 422) and _is_about_decoding(error, job.request.parameters):
@@ -598,7 +594,7 @@ class _Run:
             "reasoning_tokens": _reasoning_tokens(reply),
             "cost_usd": cost,
             "answered_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "litellm_version": _litellm_version(),
+            "litellm_version": providers.litellm_version(),
         }
         samples = [
             {
@@ -655,7 +651,7 @@ class _Run:
 
 def not_honoured(request):
     """Why a provider is known not to honour a request's decoding, or None: it would refuse it, or drop it silently."""
-    name = _provider_name(request.model)
+    name = providers.provider_name(request.model)
     for parameter in request.parameters:
         if parameter == "min_p":
             honoured = name in _KNOW_MIN_P or (name == "openai" and request.api_base)
@@ -672,63 +668,6 @@ def call_seed(seed, key, first_sample):
     return int.from_bytes(digest[:4], "big") >> 1  # a non-negative 32-bit number, as providers take it
 
 
-def provider_message(error):
-    """What the provider said, without litellm's prefixes and without keys."""
-    found = re.search(r'"message": ?"((?:[^"\\]|\\.)*)"', str(error))  # some interfaces pass the whole body on
-    text = str(error).split("\n")[0]
-    text = re.sub(r"^((litellm\.)?\w*(Error|Timeout)( Error)?\w*: )+", "", text)
-    text = re.sub(r"^\w+Exception - ", "", text).strip()
-    if found:
-        text = found.group(1)
-    return redact(text)[:500]
-
-
-def retry_after(error):
-    """Seconds that the provider asks to wait, or None."""
-    response = getattr(error, "response", None)
-    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    text = headers.get("retry-after-ms") or headers.get("retry-after")
-    if text is None:  # Google says it in the body
-        found = re.search(r"retryDelay\W+([\d.]+)s", _words(error))
-        return float(found.group(1)) if found else None
-    try:
-        return float(text) / (1000 if headers.get("retry-after-ms") else 1)
-    except ValueError:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-        except (TypeError, ValueError):
-            return None
-
-
-def _is_transient(status):
-    return status in (408, 409, 429) or (status is not None and status >= 500)
-
-
-def _words(error):
-    """All that an error and its causes say."""
-    said = []
-    while error is not None:
-        said += [str(error), str(getattr(error, "code", "")), str(getattr(error, "body", ""))]
-        error = error.__cause__ or error.__context__
-    return " ".join(said)
-
-
-def _is_exhausted(error):
-    """A quota that waiting does not refill."""
-    said = _words(error)
-    return retry_after(error) is None and bool(
-        re.search(r"insufficient_quota|credit balance|billing_(hard_limit|not_active)", said, re.IGNORECASE)
-    )
-
-
-def _is_filtered(error):
-    return bool(
-        re.search(r"content_filter|content_policy|ContentPolicyViolation", f"{type(error).__name__} {_words(error)}")
-    )
-
-
 def _is_about_decoding(error, parameters):
     if type(error).__name__ == "UnsupportedParamsError":
         return True
@@ -738,9 +677,11 @@ def _is_about_decoding(error, parameters):
 
 
 def _todo(model, status):
+    if status is not None and 300 <= status < 400:
+        return "The address redirects to another host, where no key goes: give that host's address in `api_bases`."
     if status == 401:
-        missing = litellm().validate_environment(model=model)["missing_keys"]
-        name = " and ".join(missing) or f"{_provider_name(model).upper()}_API_KEY"
+        missing = providers.litellm().validate_environment(model=model)["missing_keys"]
+        name = " and ".join(missing) or f"{providers.provider_name(model).upper()}_API_KEY"
         return f"Set the right {name} in the environment and run again."
     return {
         400: "The provider does not take this request: change it, or leave the model out.",
@@ -756,16 +697,9 @@ def _heed_rate_headers(reply, gate):
     headers = (getattr(reply, "_hidden_params", None) or {}).get("additional_headers") or {}
     for kind in ("requests", "tokens"):
         left = headers.get(f"llm_provider-x-ratelimit-remaining-{kind}")
-        wait = _seconds(headers.get(f"llm_provider-x-ratelimit-reset-{kind}"))
+        wait = providers.seconds(headers.get(f"llm_provider-x-ratelimit-reset-{kind}"))
         if left is not None and str(left).strip() == "0" and wait is not None:
             gate.pause(min(wait, MAX_WAIT_S))
-
-
-def _seconds(text):
-    """Seconds of a duration such as ``6m0s``, ``17ms`` or ``1.5``; None where it is none."""
-    parts = re.findall(r"([\d.]+)(ms|s|m|h|$)", text or "")
-    scale = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
-    return sum(float(number) * scale[unit] for number, unit in parts) if parts else None
 
 
 def _used(reply, name, default=None):
@@ -790,55 +724,15 @@ def _storable(text):
 
 
 @functools.cache
-def litellm():
-    """Import litellm, which takes seconds, set up so that it is silent, asks nobody for prices and drops nothing."""
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
-    import litellm
-
-    litellm.suppress_debug_info = True  # errors are reported here
-    litellm.drop_params = False  # a parameter that a provider refuses is an outcome
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-    return litellm
-
-
-@functools.cache
-def _litellm_version():
-    from importlib.metadata import version
-
-    return version("litellm")
-
-
-@functools.cache
-def _provider_name(model):
-    if model.startswith(provider.PREFIX):
-        return SIMULATED
-    try:
-        return litellm().get_llm_provider(model)[1]
-    except Exception as error:  # litellm raises BadRequestError for a name it does not know
-        raise ValueError(
-            f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
-            f"or hosted_vllm/{model} with `api_base` for a server of your own."
-        ) from error
-
-
-@functools.cache
 def _supports(model, parameter):
-    name = _provider_name(model)
-    known = litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
+    name = providers.provider_name(model)
+    known = providers.litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
     return known is None or parameter in known
 
 
 def _per_call(model):
     """Most answers that a provider gives in one call."""
-    return _MOST_A_CALL.get(_provider_name(model), 1000) if _supports(model, "n") else 1
-
-
-def _environment_base(model):
-    name = model.partition("/")[0] if "/" in model else "openai"
-    for variable in (f"{name.upper()}_API_BASE", f"{name.upper()}_BASE_URL"):
-        if os.environ.get(variable):
-            return os.environ[variable]
-    return None
+    return _MOST_A_CALL.get(providers.provider_name(model), 1000) if _supports(model, "n") else 1
 
 
 def _tokens_in(request):

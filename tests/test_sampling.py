@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from server import Fault, serving
 
-from hivemind_utils import provider, sampling, store
+from hivemind_utils import provider, providers, sampling, store
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_P = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -301,8 +301,8 @@ class TestPlan:
 PROMPTS = [f"prompt {i}" for i in range(40)]
 RUNNER = f"""
 import os, sys
-from hivemind_utils import sampling
-sampling.litellm()  # imported once; every run is a process of its own
+from hivemind_utils import providers, sampling
+providers.litellm()  # imported once; every run is a process of its own
 requests = [r for prompt in {PROMPTS} for r in sampling.requests(
     "hosted_vllm/a", prompt, {{"top_p": 0.9}}, 50, api_base=sys.argv[2])]
 for line in sys.stdin:
@@ -424,5 +424,5 @@ def test_googles_rate_limit_is_waited_for_and_its_message_shown():
     said = "You exceeded your current quota, check your plan and billing details."
     body = f'{{\n "error": {{\n "code": 429,\n "message": "{said}",\n "details": [{{"retryDelay": "38s"}}]}}}}'
     error = litellm.RateLimitError(body, llm_provider="gemini", model="gemini/x")
-    assert sampling.retry_after(error) == 38 and not sampling._is_exhausted(error)
-    assert sampling.provider_message(error).startswith("You exceeded your current quota")
+    assert providers.retry_after(error) == 38 and not providers.is_exhausted(error)
+    assert providers.provider_message(error).startswith("You exceeded your current quota")
