@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ SIMULATED = provider.PREFIX.rstrip("/")
 KEY_HOSTS = "HIVEMIND_KEY_HOSTS"  # environment: hosts, separated by commas, that may receive a provider's key
 OWN_SERVERS = {"hosted_vllm", "vllm", "openai_like", "lm_studio", "llamafile", "custom_openai"}  # no address by default
 MAX_BACKOFF_S = 60
+MAX_REDIRECTS = 5  # within one host
 
 
 class ForeignHost(ValueError):
@@ -153,22 +155,44 @@ def _is_loopback(host):
 _guard = contextvars.ContextVar("guard", default=None)
 
 
+@dataclass
+class _Guard:
+    provider: str
+    api_base: str | None
+    refused: str | None = None  # kept here, for libraries on the way may swallow the exception
+
+
 @contextlib.contextmanager
 def guarded(model, api_base):
-    """Inside it a request reaches the host it was made for, or raises `ForeignHost`; no redirect leaves that host.
+    """Inside it a request reaches the host it was made for, and no redirect leaves that host.
 
     Parameters
     ----------
     model : str
     api_base : str or None
         Address of the server; None for the provider's own.
+
+    Raises
+    ------
+    ForeignHost
+        Instead of the error that the libraries make of it.
     """
     _install_guard()
-    token = _guard.set((provider_name(model), api_base))
+    guard = _Guard(provider_name(model), api_base)
+    token = _guard.set(guard)
     try:
         yield
+    except Exception:
+        if guard.refused:
+            raise ForeignHost(guard.refused) from None
+        raise
     finally:
         _guard.reset(token)
+
+
+def _refuse(message):
+    _guard.get().refused = message
+    raise ForeignHost(message)
 
 
 @functools.cache
@@ -183,12 +207,13 @@ def _install_guard():
         if _guard.get() is None:
             return send(client, request, **options)
         _check(request.url)
-        reply = send(client, request, **options | {"follow_redirects": False})
-        for _ in range(5):
-            if not _stays(reply):
-                return reply
-            reply.read()
-            reply = send(client, reply.next_request, **options | {"follow_redirects": False})
+        options["follow_redirects"] = False
+        reply = send(client, request, **options)
+        for _ in range(MAX_REDIRECTS):
+            if not _moved(reply):
+                break
+            reply.close()
+            reply = send(client, reply.next_request, **options)
         return reply
 
     @functools.wraps(send_async)
@@ -196,12 +221,13 @@ def _install_guard():
         if _guard.get() is None:
             return await send_async(client, request, **options)
         _check(request.url)
-        reply = await send_async(client, request, **options | {"follow_redirects": False})
-        for _ in range(5):
-            if not _stays(reply):
-                return reply
-            await reply.aread()
-            reply = await send_async(client, reply.next_request, **options | {"follow_redirects": False})
+        options["follow_redirects"] = False
+        reply = await send_async(client, request, **options)
+        for _ in range(MAX_REDIRECTS):
+            if not _moved(reply):
+                break
+            await reply.aclose()
+            reply = await send_async(client, reply.next_request, **options)
         return reply
 
     httpx.Client.send, httpx.AsyncClient.send = guarded_send, guarded_send_async
@@ -209,7 +235,7 @@ def _install_guard():
 
 def _check(url):
     """Raise if the address is not that of the call in force."""
-    name, api_base = _guard.get()
+    name, api_base = _guard.get().provider, _guard.get().api_base
     if api_base:
         if _origin(urlsplit(api_base)) != _origin(urlsplit(str(url))):
             raise ForeignHost(
@@ -218,29 +244,27 @@ def _check(url):
         return
     for other, address in [*_environment_addresses().items(), ("openai", "https://api.openai.com")]:
         if other != name and _origin(urlsplit(address)) == _origin(urlsplit(str(url))):
-            raise ForeignHost(
+            _refuse(
                 f"{url.host} is the address of {other}, but a request to {name} was about to reach it; not sent. "
                 f"Give `api_bases`, or {name.upper()}_API_BASE"
             )
 
 
-def _stays(reply):
-    """Whether a reply redirects to the same scheme, host and port."""
+def _moved(reply):
+    """Whether a reply redirects within its host; raises where it leads to another."""
     following = reply.next_request if reply.is_redirect else None
-    return following is not None and _origin(urlsplit(str(following.url))) == _origin(urlsplit(str(reply.request.url)))
+    if following is None:
+        return False
+    if _origin(urlsplit(str(following.url))) != _origin(urlsplit(str(reply.request.url))):
+        _refuse(
+            f"{reply.request.url.host} redirects to another address ({following.url.host}), which the request was not "
+            "about to reach; not sent. Give that address in `api_bases` if it is right"
+        )
+    return True
 
 
 def _origin(parts):
     return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def is_foreign(error):
-    """Whether an error comes from `ForeignHost`, however often it was wrapped."""
-    while error is not None:
-        if isinstance(error, ForeignHost) or ("not sent" in str(error) and "about to reach" in str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -267,8 +291,6 @@ def provider_message(error):
 
 def may_pass(error):
     """Whether the same call may succeed later: by the status, for the class of a litellm error can mislead."""
-    if is_foreign(error):
-        return False
     status = getattr(error, "status_code", None)
     return isinstance(error, ConnectionError | TimeoutError) or (is_transient(status) and not is_exhausted(error))
 

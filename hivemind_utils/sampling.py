@@ -542,7 +542,7 @@ class _Run:
         status, message = getattr(error, "status_code", None), providers.provider_message(error)
         model = job.request.model
         self.last_error[model] = f"status {status}: {message}"
-        if providers.is_foreign(error):
+        if isinstance(error, providers.ForeignHost):
             raise _Stop(f"{message.rstrip('.')}.")
         if providers.may_pass(error):
             asked, backoff = providers.retry_after(error), providers.backoff(attempt - 1)
@@ -677,8 +677,6 @@ def _is_about_decoding(error, parameters):
 
 
 def _todo(model, status):
-    if status is not None and 300 <= status < 400:
-        return "The address redirects to another host, where no key goes: give that host's address in `api_bases`."
     if status == 401:
         missing = providers.litellm().validate_environment(model=model)["missing_keys"]
         name = " and ".join(missing) or f"{providers.provider_name(model).upper()}_API_KEY"
