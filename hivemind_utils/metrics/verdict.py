@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from hivemind_utils.metrics.comparison import Comparison, compare_kinds
+from hivemind_utils.metrics.contested import normal_scores
 
 KEEP, HALF = 0.9, 0.5  # a scorer degrades below the first share of its expected correlation, holds up above the second
 LEVEL = 0.025  # one-sided
@@ -346,3 +347,51 @@ def _gated_family(cells, gates):
     holds_up = np.concatenate(holds_up)
     parts = (degrades, holds_up, decide(degrades, holds_up, reason), reason)
     return [Verdicts(*found) for found in zip(*(np.split(x, ends) for x in parts), strict=True)]
+
+
+def rank_linear_line(means, full, masks, n_draws, rng):
+    """Expected Spearman correlation in subsets that are cut by the human mean, of a scorer on a straight line.
+
+    Outside such a subset there are no items of equal mean: a flat curve and lost touch are the same thing there, and no
+    band or verdict is possible. The line says what range restriction alone does to a scorer whose normal scores follow
+    those of the human mean by the same straight line everywhere.
+
+    Parameters
+    ----------
+    means : ndarray of float, shape (n_items,)
+    full : ndarray of float, shape (n_scorers,)
+        Correlations on all items.
+    masks : ndarray of bool, shape (n_subsets, n_items)
+    n_draws : int
+        Simulated scorers.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float, shape (n_subsets, n_scorers)
+        NaN where the human mean is constant in the subset.
+
+    Examples
+    --------
+    >>> means = np.arange(200.0)
+    >>> masks = np.stack([means >= 0, abs(means - 100) < 20])
+    >>> full, middle = rank_linear_line(means, [0.6], masks, 200, np.random.default_rng(0))[:, 0]
+    >>> bool(0.5 < full < 0.62), bool(middle < 0.3)
+    (True, True)
+    """
+    from scipy.stats import rankdata
+
+    means, full = np.asarray(means, float), np.atleast_1d(np.asarray(full, float))
+    z, noise = normal_scores(means), rng.normal(size=(n_draws, len(means)))
+    masks = np.atleast_2d(np.asarray(masks, bool))
+    found = np.full((len(masks), len(full)), np.nan)
+    for i, mask in enumerate(masks):
+        target = rankdata(means[mask])
+        target = target - target.mean()
+        if not target.any():
+            continue
+        for j, rho in enumerate(full):
+            ranks = rankdata(rho * z[mask] + np.sqrt(1 - rho**2) * noise[:, mask], axis=1)
+            ranks -= ranks.mean(1, keepdims=True)
+            found[i, j] = (ranks @ target / np.sqrt((ranks**2).sum(1) * (target @ target))).mean()
+    return found
