@@ -72,11 +72,10 @@ def test_a_second_panel_of_people_holds_up_and_a_shuffled_one_degrades(name, sam
     assert degrades[1] >= 0.95 and holds_up[1] <= 0.05
 
 
-@pytest.mark.parametrize("name", ["990", "350_crowdsourced"])
-def test_panels_of_five_are_not_testable(name):
-    _, _, reasons, size = people_against_people(dices(name), 5, 10, same_people=name != "990")
-    print(f"DICES-{name}, panels of 5: effective size {size:.0f}")
-    assert all(reasons)
+def test_panels_of_five_are_not_testable():
+    _, _, reasons, size = people_against_people(dices("990"), 5, 10, same_people=False)
+    assert size < 30
+    assert all(reason.startswith("effective size") for reason in reasons)
 
 
 @pytest.fixture(scope="module")
