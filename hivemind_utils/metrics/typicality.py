@@ -41,7 +41,9 @@ def typicality_preference(scores, labels, typicality, log_length, prompts, n_spl
     Notes
     -----
     Instrumental variables with as many instruments as regressors: z_A, its square and its cube by those of z_B, with z
-    the normal-scored half means. No cube below `LEAST_FOR_CUBE` labels per item. Jackknife t over prompts.
+    the normal-scored half means. No cube below `LEAST_FOR_CUBE` labels per item. The equations of all splits and both
+    directions are summed before they are solved: with few annotators the instruments are weak, and a mean of solutions
+    would follow the wildest. Jackknife t over prompts. Size and power: ``benchmarks/typicality_worlds.csv``.
 
     References
     ----------
@@ -78,7 +80,8 @@ def typicality_preference(scores, labels, typicality, log_length, prompts, n_spl
         if len(used) < 2:
             continue
         exogenous = [_standard(np.asarray(x, float)[pattern]) for x in (typicality, log_length)]
-        y, found = normal_scores(scores[same][:, pattern]).T, []
+        y = normal_scores(scores[same][:, pattern]).T
+        sums = []
         for halves_of_items in halves:
             a, b = (half[pattern] for half in halves_of_items)
             both = ~np.isnan(a) & ~np.isnan(b)  # where people are split, all of an item's may be on one side
@@ -87,8 +90,8 @@ def typicality_preference(scores, labels, typicality, log_length, prompts, n_spl
             xa, xb, response = (
                 _demean(x, groups, len(used)) for x in (np.hstack([fixed, za]), np.hstack([fixed, zb]), y[both])
             )
-            found += [_left_out_coefficients(*pair, response, groups, len(used)) for pair in ((xb, xa), (xa, xb))]
-        found = np.mean(found, axis=0)
+            sums += [_group_sums(*pair, response, groups, len(used)) for pair in ((xb, xa), (xa, xb))]
+        found = _left_out_coefficients(*(sum(part) for part in zip(*sums, strict=True)))
         replicates[:, same] = found[:1]
         replicates[np.ix_(used + 1, same)] = found[1:]
     return jackknife_interval(replicates, present)
@@ -122,18 +125,23 @@ def _demean(values, groups, n_groups):
     return values - (sums / np.maximum(n, 1)[:, None])[groups]
 
 
-def _left_out_coefficients(instruments, design, response, groups, n_groups):
-    """First coefficient with all groups and without each, shape (n_groups + 1, n_responses); NaN where undetermined."""
-    found = np.full((n_groups + 1, response.shape[1]), np.nan)
-    varies = np.abs(design).max(0, initial=0) > 1e-12  # a constant regressor (all of one length) is left out
-    if not varies[0]:
-        return found
-    instruments, design = instruments[:, varies], design[:, varies]
+def _group_sums(instruments, design, response, groups, n_groups):
+    """Both sides of the equations of instrumental variables, by group."""
     left = np.zeros((n_groups, design.shape[1], design.shape[1]))
     right = np.zeros((n_groups, design.shape[1], response.shape[1]))
     np.add.at(left, groups, instruments[:, :, None] * design[:, None, :])
     np.add.at(right, groups, instruments[:, :, None] * response[:, None, :])
+    return left, right
+
+
+def _left_out_coefficients(left, right):
+    """First coefficient with all groups and without each, shape (n_groups + 1, n_responses); NaN where undetermined."""
     left, right = (np.concatenate([x.sum(0)[None], x.sum(0) - x]) for x in (left, right))
+    found = np.full((len(left), right.shape[2]), np.nan)
+    varies = np.abs(left[0]).max(1) > 1e-9  # a constant regressor (all of one length) is left out
+    if not varies[0]:
+        return found
+    left, right = left[:, varies][:, :, varies], right[:, varies]
     singular = np.linalg.svd(left, compute_uv=False)
     solvable = singular[:, -1] > 1e-10 * singular[:, 0]
     found[solvable] = np.linalg.solve(left[solvable], right[solvable])[:, 0]

@@ -17,26 +17,28 @@ def study(seed, n_prompts=20, n_items=10, n_annotators=12):
 
 
 def literal(score, a, b, typical, length, prompts, degree):
-    """Both directions of one split: two-stage least squares with dummies of prompts, each prompt left out in turn."""
+    """One split: the stacked equations of both directions, with dummies of prompts, each prompt left out in turn."""
     y = normal_scores(score)
     za, zb = normal_scores(a), normal_scores(b)
+    common = np.column_stack([(x - x.mean()) / x.std() for x in (typical, length)])
 
-    def coefficient(rows, own, other):
+    def coefficient(rows):
+        n, k = len(rows), len(np.unique(prompts[rows]))
         dummies = (prompts[rows, None] == np.unique(prompts[rows])).astype(float)
-        common = np.column_stack([(x - x.mean()) / x.std() for x in (typical, length)])[rows]
-        x = np.column_stack([common, *(own[rows] ** k for k in range(1, degree + 1)), dummies])
-        z = np.column_stack([common, *(other[rows] ** k for k in range(1, degree + 1)), dummies])
-        return np.linalg.solve(z.T @ x, z.T @ y[rows])[0]
+        first, second = (
+            np.column_stack([common[rows], *(z[rows] ** power for power in range(1, degree + 1))]) for z in (za, zb)
+        )
+        nothing = np.zeros((n, k))
+        x = np.block([[first, dummies, nothing], [second, nothing, dummies]])
+        z = np.block([[second, dummies, nothing], [first, nothing, dummies]])
+        return np.linalg.solve(z.T @ x, z.T @ np.tile(y[rows], 2))[0]
 
-    found = []
-    for left in [None, *np.unique(prompts)]:
-        rows = np.flatnonzero(prompts != left) if left is not None else np.arange(len(prompts))
-        found.append((coefficient(rows, za, zb) + coefficient(rows, zb, za)) / 2)
-    return np.array(found)
+    everything = np.arange(len(prompts))
+    return np.array([coefficient(everything), *(coefficient(everything[prompts != p]) for p in np.unique(prompts))])
 
 
 @pytest.mark.parametrize(("n_annotators", "degree"), [(12, 3), (6, 2)])
-def test_it_matches_two_stage_least_squares_written_out(n_annotators, degree):
+def test_it_matches_instrumental_variables_written_out(n_annotators, degree):
     rng, prompts, typical, length, quality, labels = study(0, n_annotators=n_annotators)
     score = quality + 0.3 * typical + rng.normal(size=200)
     found = typicality.typicality_preference(score, labels, typical, length, prompts, 1, np.random.default_rng(7))
