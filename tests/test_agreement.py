@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import agreement
+from hivemind_utils.metrics import agreement
 
 NAN = np.nan
 SCALE = [1, 2, 3, 4, 5]

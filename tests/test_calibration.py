@@ -4,23 +4,24 @@ import numpy as np
 import pytest
 from scipy.stats import norm, pearsonr, rankdata, spearmanr
 
-from hivemind_utils import agreement, calibration, selection, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration, resample, subsets
 
 
 @pytest.fixture(scope="module")
 def study():
     """750 items, 50 prompts, 25 annotators, and an equally good scorer with a full correlation near .6."""
     rng = np.random.default_rng(0)
-    quality, groups = simulate_people.draw_quality(50, 15, rng)
-    labels = simulate_people.ratings(simulate_people.draw_perceived(quality, 25, rng, groups=groups))
+    quality, groups = annotators.draw_quality(50, 15, rng)
+    labels = annotators.ratings(annotators.draw_perceived(quality, 25, rng, groups=groups))
     means = labels.mean(1)
     entropy = agreement.entropy_bits(agreement.label_counts(labels, range(1, 6)))
     statistics = {"mean": means, "entropy_bits": entropy}
-    contested = selection.kept_weights(selection.absolute_rules()[-1], statistics) > 0
-    good = simulate_people.score(quality, 0.7, rng)
+    contested = subsets.kept_weights(subsets.absolute_rules()[-1], statistics) > 0
+    good = annotators.score(quality, 0.7, rng)
     return {
         "quality": quality, "groups": groups, "labels": labels, "means": means, "statistics": statistics,
-        "contested": contested, "good": good, "blind": simulate_people.blind_on(good, contested, rng),
+        "contested": contested, "good": good, "blind": annotators.blind_on(good, contested, rng),
     }  # fmt: skip
 
 
@@ -144,13 +145,11 @@ class TestVerdict:
 
 class TestBootstrap:
     def test_draws_equal_selecting_and_correlating_the_repeated_items(self, study):
-        rules = [r for r in selection.absolute_rules() if r.name in ("full", "tukey 0.5", "contested third")]
+        rules = [r for r in subsets.absolute_rules() if r.name in ("full", "tukey 0.5", "contested third")]
         scores = np.stack([study["good"], study["blind"]])
         draws = calibration.clustered_bootstrap(
             scores, study["means"], study["statistics"], rules, study["groups"], 3, np.random.default_rng(3)
         )
-        from hivemind_utils import resample
-
         times = resample.bootstrap_weights(50, 3, np.random.default_rng(3))
         for b in range(3):
             rows = np.concatenate(
@@ -158,11 +157,11 @@ class TestBootstrap:
             )
             drawn = {name: values[rows] for name, values in study["statistics"].items()}
             for r, rule in enumerate(rules):
-                at = rows[selection.kept_weights(rule, drawn) > 0]
+                at = rows[subsets.kept_weights(rule, drawn) > 0]
                 assert draws[b, r, 1] == pytest.approx(spearmanr(study["blind"][at], study["means"][at]).statistic)
 
     def test_within_prompt_rules_follow_the_draws(self, study):
-        rule = selection.Rule("middle L", "x", "middle", "mean_within", 40)
+        rule = subsets.Rule("middle L", "x", "middle", "mean_within", 40)
         draws = calibration.clustered_bootstrap(
             study["good"], study["means"], study["statistics"], [rule], study["groups"], 5, np.random.default_rng(4)
         )
@@ -173,10 +172,10 @@ class TestPluralism:
     def world(self, seed, reward=0.0, n_annotators=25):
         rng = np.random.default_rng(seed)
         typicality = rng.normal(size=750)
-        quality, groups = simulate_people.draw_quality(50, 15, rng)
+        quality, groups = annotators.draw_quality(50, 15, rng)
         quality = (quality + 0.7 * typicality) / np.sqrt(1.49)  # people like the typical answer too
-        labels = simulate_people.ratings(simulate_people.draw_perceived(quality, n_annotators, rng, groups=groups))
-        score = simulate_people.score(quality + reward * typicality, 0.8, rng)
+        labels = annotators.ratings(annotators.draw_perceived(quality, n_annotators, rng, groups=groups))
+        score = annotators.score(quality + reward * typicality, 0.8, rng)
         return score, labels, typicality, rng.normal(size=750), groups
 
     def test_finds_a_planted_taste_for_the_typical_and_spares_the_innocent(self):

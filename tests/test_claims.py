@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import claims, tables
+from hivemind_utils.pipeline import claims
+from hivemind_utils.tables import files
 
 NAN = np.nan
-COLUMNS = pd.read_csv(tables.root() / "data" / "reference" / "claims.csv", nrows=0).columns
+COLUMNS = pd.read_csv(files.root() / "data" / "reference" / "claims.csv", nrows=0).columns
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_the_papers_own_value_replicates_the_paper(claim, value):
 
 def test_averages_of_scorers_are_those_of_the_published_tables():
     table = claims.read().set_index("claim_id")
-    scorers = pd.read_csv(tables.root() / "data" / "reference" / "tables23_26_rm_and_judges.csv")
+    scorers = pd.read_csv(files.root() / "data" / "reference" / "tables23_26_rm_and_judges.csv")
     means = scorers.groupby("type").mean(numeric_only=True)
     for kind, name in (("RM", "reward"), ("judge", "judge")):
         for q in (16, 10, 2):

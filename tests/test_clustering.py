@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
-from hivemind_utils import clustering, similarity
+from hivemind_utils.metrics import clustering, mode_evidence, similarity
+from hivemind_utils.metrics import words as words_metrics
 
 
 @pytest.fixture
@@ -141,19 +142,19 @@ class TestMedoids:
 class TestKeyphrases:
     def test_names_what_sets_a_mode_apart(self):
         words = [["time", "is", "a", "deep", "river"]] * 5 + [["time", "is", "a", "thief"]] * 5
-        named = clustering.keyphrases(words, np.repeat([0, 1], 5), exclude=["time"])
+        named = words_metrics.keyphrases(words, np.repeat([0, 1], 5), exclude=["time"])
         assert "river" in " ".join(named[0]) and named[1] == ["thief"]
 
     def test_answers_without_words_have_no_name(self):
-        assert clustering.keyphrases([[], [], ["the"]], np.array([0, 0, 1])) == [[], []]
-        assert clustering.keyphrases([["a"]], np.array([-1])) == []
+        assert words_metrics.keyphrases([[], [], ["the"]], np.array([0, 0, 1])) == [[], []]
+        assert words_metrics.keyphrases([["a"]], np.array([-1])) == []
 
     def test_matches_the_formula(self):
         words, labels = [["oak"], ["oak"], ["elm"], ["elm", "oak"]], np.array([0, 0, 1, 1])
         # Phrases: oak in 3 answers, elm in 2, "elm oak" in 1; two of class 0, four of class 1, so A = 3.
         weights = {"oak": 1 / 4 * np.log1p(3 / 3), "elm": 2 / 4 * np.log1p(3 / 2), "elm oak": 1 / 4 * np.log1p(3 / 1)}
         best = max(weights, key=weights.get)
-        assert clustering.keyphrases(words, labels, 1) == [["oak"], [best]]
+        assert words_metrics.keyphrases(words, labels, 1) == [["oak"], [best]]
 
 
 class TestAdjustedRand:
@@ -225,29 +226,29 @@ class TestGaussian:
     @pytest.mark.parametrize(("n", "n_dims"), [(3000, 6), (5000, 6)])
     def test_mean_and_covariance_are_those_of_the_rows(self, n, n_dims, rng):
         rows = rng.standard_normal((n, n_dims)) @ rng.standard_normal((n_dims, n_dims)) + 2
-        drawn = clustering.gaussian_like(rows, rng)
+        drawn = mode_evidence.gaussian_like(rows, rng)
         scale = np.sqrt(np.diag(np.cov(rows.T)))
         assert drawn.mean(0) == pytest.approx(rows.mean(0), abs=0.1 * scale.max())
         assert np.abs(np.cov(drawn.T) - np.cov(rows.T)).max() < 0.12 * scale.max() ** 2
 
     def test_few_rows_give_what_their_covariance_spans(self, rng):
         rows = rng.standard_normal((4, 50))
-        drawn = clustering.gaussian_like(rows, rng)
+        drawn = mode_evidence.gaussian_like(rows, rng)
         assert drawn.shape == (4, 50) and np.linalg.matrix_rank(drawn - rows.mean(0), tol=1e-3) <= 3
 
     def test_one_row_has_no_covariance(self, rng):
         with pytest.raises(ValueError, match="two rows"):
-            clustering.gaussian_like(np.ones((1, 3)), rng)
+            mode_evidence.gaussian_like(np.ones((1, 3)), rng)
 
 
 class TestSharedWords:
     def test_a_mode_of_equal_words_is_no_accident_and_a_random_one_is(self, rng):
         lexical = np.repeat(np.eye(2, 8), 30, axis=0) + 0.05 * rng.standard_normal((60, 8))
-        assert clustering.shared_words(lexical, np.repeat([0, 1], 30), rng)[0] == pytest.approx(1 / 200)
-        assert clustering.shared_words(rng.standard_normal((60, 8)), np.repeat([0, 1], 30), rng).min() > 0.05
+        assert mode_evidence.shared_words(lexical, np.repeat([0, 1], 30), rng)[0] == pytest.approx(1 / 200)
+        assert mode_evidence.shared_words(rng.standard_normal((60, 8)), np.repeat([0, 1], 30), rng).min() > 0.05
 
     def test_equal_answers_say_nothing(self, rng):
-        assert clustering.shared_words(np.ones((20, 3)), np.repeat([0, 1], 10), rng).tolist() == [1, 1]
+        assert mode_evidence.shared_words(np.ones((20, 3)), np.repeat([0, 1], 10), rng).tolist() == [1, 1]
 
 
 class TestSupported:
@@ -265,7 +266,7 @@ class TestSupported:
 
     def held(self, **changes):
         values = {k: np.array(v) if isinstance(v, list) else v for k, v in (dict(self.good) | changes).items()}
-        return clustering.supported(**values).tolist()
+        return mode_evidence.supported(**values).tolist()
 
     def test_every_condition_counts(self):
         assert self.held() == [True]
@@ -281,7 +282,7 @@ class TestSupported:
     def test_the_bound_is_exceeded_as_often_as_it_says(self):
         rng = np.random.default_rng(0)
         draws = rng.standard_normal((4000, 8))
-        above = np.mean([draw[7] > clustering.prediction_bound(draw[:7]) for draw in draws])
+        above = np.mean([draw[7] > mode_evidence.prediction_bound(draw[:7]) for draw in draws])
         assert above == pytest.approx(0.025, abs=0.01)
 
 
@@ -289,7 +290,7 @@ class TestEvidence:
     def test_what_lies_apart_holds(self, rng):
         rows, _ = blobs(rng, [60, 80, 50], spread=0.8)
         labels = clustering.find_modes(rows, rng)
-        found = clustering.evidence(rows, labels, rng)
+        found = mode_evidence.evidence(rows, labels, rng)
         assert found.supported.tolist() == [True] * 3
         assert found.overall_separation > found.null_bound and found.agreement["seeds"].min() > 0.95
         assert len(found.null_modes) == 7 and "lexical" not in found.agreement
@@ -298,18 +299,18 @@ class TestEvidence:
         rows, _ = blobs(rng, [40, 40], spread=1.5)
         order = rng.permutation(80)
         labels = clustering.find_modes(rows, np.random.default_rng(1))
-        a = clustering.evidence(rows, labels, np.random.default_rng(5))
-        b = clustering.evidence(rows[order], labels[order], np.random.default_rng(5))
+        a = mode_evidence.evidence(rows, labels, np.random.default_rng(5))
+        b = mode_evidence.evidence(rows[order], labels[order], np.random.default_rng(5))
         assert a.null_separation == pytest.approx(b.null_separation)
         assert a.found_again_subsamples.tolist() == b.found_again_subsamples.tolist()
 
     def test_one_text_only_is_one_mode_that_holds(self, rng):
-        found = clustering.evidence(np.ones((50, 4)), np.zeros(50, int), rng)
+        found = mode_evidence.evidence(np.ones((50, 4)), np.zeros(50, int), rng)
         assert found.supported.tolist() == [True] and found.null_modes.tolist() == [0] * 7
 
     def test_wants_two_gaussians(self, rng):
         with pytest.raises(ValueError, match="2 Gaussians"):
-            clustering.evidence(np.eye(20), np.zeros(20, int), rng, n_gaussians=1)
+            mode_evidence.evidence(np.eye(20), np.zeros(20, int), rng, n_gaussians=1)
 
     def test_structureless_data_hold_no_modes_though_the_pipeline_finds_some(self):
         found, held = [], []
@@ -319,7 +320,7 @@ class TestEvidence:
             rows = (rng.standard_normal((250, 64)) @ axes + 8 * np.eye(64)[0]).astype(np.float32)
             labels = clustering.find_modes(rows, rng)
             found.append(labels.max() + 1)
-            held.append(int(clustering.evidence(rows, labels, rng).supported.sum()))
+            held.append(int(mode_evidence.evidence(rows, labels, rng).supported.sum()))
         print(f"\nmodes found in a Gaussian: {[int(n) for n in found]}; supported: {held}")
         assert min(found) >= 1 and held == [0] * 5
 

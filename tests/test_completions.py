@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from server import Fault, serving
 
-from hivemind_utils import completions, doors
+from hivemind_utils.llm import completions
+from hivemind_utils.ratings import scorers
 
 
 @pytest.fixture
@@ -60,9 +61,9 @@ def test_the_door_remembers_and_asks_only_for_what_is_missing(server, tmp_path):
     )
     template = "User: $prompt\nAssistant: $response</s>"
     for n_asked in (2, 2):
-        frame, problems = doors.completion_endpoints({"tiny": server.url}, responses, tmp_path, template=template)
+        frame, problems = scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template=template)
         assert len(server.received) == n_asked and problems.empty
     assert "User: $why\nAssistant: so it is</s>" in {body["prompt"] for body in server.bodies("/completions")}
     assert frame["kind"].tolist() == ["lm"] * 2 + ["lm perplexity"] * 2
     with pytest.raises(ValueError, match=r"\$response"):
-        doors.completion_endpoints({"tiny": server.url}, responses, tmp_path, template="$prompt")
+        scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template="$prompt")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import conditions
+from hivemind_utils.tables import conditions
 
 MODELS = pd.DataFrame(
     {

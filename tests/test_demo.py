@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from hivemind_utils import embedding, overlap, similarity, simulate
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.metrics import similarity, words
+from hivemind_utils.responses import encoders
 
 POPULATION = Path(__file__).resolve().parents[1] / "data" / "demo" / "population.yaml"
 SEEDS = range(10)
@@ -15,7 +17,7 @@ SEEDS = range(10)
 
 @pytest.fixture(scope="module")
 def population():
-    return simulate.load_population(POPULATION)
+    return population_demo.load_population(POPULATION)
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +25,14 @@ def draws(population):
     """Ten draws of the open prompts under top_p, twelve answers a cell, with their embeddings."""
     prompts = [p["prompt_id"] for p in population["prompts"] if p["kind"] == "original"]
     drawn = {
-        seed: simulate.draw_responses(
+        seed: population_demo.draw_responses(
             population, seed=seed, prompts=prompts, n_samples=12, decodings=["top_p", "none"]
         )[0]
         for seed in SEEDS
     }
     drawn = {seed: frame[frame["response"].str.strip() != ""] for seed, frame in drawn.items()}
     texts = pd.unique(pd.concat([frame["response"] for frame in drawn.values()]))
-    vectors = embedding.load_encoder("minilm").encode(texts.tolist())
+    vectors = encoders.load_encoder("minilm").encode(texts.tolist())
     row = dict(zip(texts, range(len(texts)), strict=True))
     return {seed: (frame, vectors[[row[text] for text in frame["response"]]]) for seed, frame in drawn.items()}
 
@@ -43,7 +45,7 @@ def repetition_by_model(frame, vectors):
 
 @pytest.mark.slow
 def test_repetition_recovers_the_planted_order_of_sharpness_over_ten_seeds(population, draws):
-    planted = pd.Series(simulate.planted_sharpness(population)).drop("people")
+    planted = pd.Series(population_demo.planted_sharpness(population)).drop("people")
     found = {}
     for seed, (frame, vectors) in draws.items():
         repetition = repetition_by_model(frame, vectors).drop("people")
@@ -63,8 +65,8 @@ def test_people_repeat_themselves_less_than_any_model_in_every_seed(draws):
 
 
 def test_two_answers_with_the_same_idea_are_rarely_the_same_text(population):
-    answers, truth = simulate.draw_responses(population, seed=0, decodings=["top_p"])
-    answers = answers.assign(idea=truth["idea"], text=[overlap.normalise(text) for text in answers["response"]])
+    answers, truth = population_demo.draw_responses(population, seed=0, decodings=["top_p"])
+    answers = answers.assign(idea=truth["idea"], text=[words.normalise(text) for text in answers["response"]])
     answers = answers[answers["kind"] == "original"].dropna(subset=["idea"])
     rates = []
     for _, cell in answers.groupby(["prompt_id", "idea"]):

@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 from server import serving
 
-from hivemind_utils import design, paraphrases, plan, responses, sampling, simulate, store, tables
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.llm import sampler, store
+from hivemind_utils.pipeline import plan
+from hivemind_utils.responses import design, paraphrases
+from hivemind_utils.responses import prompts as response_prompts
+from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import ids, schema
 
 ROOT = Path(__file__).resolve().parents[1]
 REGISTRY = ROOT / "data" / "reference" / "models.csv"
@@ -26,7 +32,7 @@ def prompts(tmp_path):
         ("What is 2 + 2?", "closed", None)
     ]
     pd.DataFrame(rows, columns=["query", "kind", "category"]).to_csv(tmp_path / "p.csv", index=False)
-    return design.read_prompts(tmp_path / "p.csv")
+    return response_prompts.read_prompts(tmp_path / "p.csv")
 
 
 class TestPrompts:
@@ -35,37 +41,40 @@ class TestPrompts:
             "original": 20,
             "closed": 1,
         }
-        assert prompts.loc[0, "prompt_id"] == responses.text_hash("Open question 0?")
+        assert prompts.loc[0, "prompt_id"] == ids.prompt_id("Open question 0?")
 
     def test_blank_and_repeated_texts_are_one_prompt_or_none(self, tmp_path):
         (tmp_path / "p.jsonl").write_text('{"text": "a"}\n{"text": " "}\n{"text": "a"}\n{"text": null}\n')
-        assert design.read_prompts([tmp_path / "p.jsonl"])["prompt"].tolist() == ["a"]
+        assert response_prompts.read_prompts([tmp_path / "p.jsonl"])["prompt"].tolist() == ["a"]
 
     def test_a_file_without_text_says_what_it_has(self, tmp_path):
         (tmp_path / "p.csv").write_text("question\nWhy?\n")
         with pytest.raises(ValueError, match="question"):
-            design.read_prompts(tmp_path / "p.csv")
-        assert design.read_prompts(tmp_path / "p.csv", {"text": "question"})["prompt"].tolist() == ["Why?"]
+            response_prompts.read_prompts(tmp_path / "p.csv")
+        assert response_prompts.read_prompts(tmp_path / "p.csv", {"text": "question"})["prompt"].tolist() == ["Why?"]
 
     def test_the_sheet_of_a_human_check_comes_back(self, prompts, tmp_path):
-        design.write_sheet(prompts, tmp_path / "sheet.csv")
+        response_prompts.write_sheet(prompts, tmp_path / "sheet.csv")
         sheet = pd.read_csv(tmp_path / "sheet.csv", dtype=str, keep_default_na=False)
         sheet.loc[:4, "keep"] = "no"
         sheet.to_csv(tmp_path / "sheet.csv", index=False)
-        assert design.read_prompts(tmp_path / "sheet.csv")["prompt_id"].tolist() == prompts["prompt_id"].tolist()[5:]
+        assert (
+            response_prompts.read_prompts(tmp_path / "sheet.csv")["prompt_id"].tolist()
+            == prompts["prompt_id"].tolist()[5:]
+        )
 
     def test_categories_are_joined_by_text_and_counted(self, prompts):
         known = pd.DataFrame({"text": ["open  QUESTION 0?", "other"], "category": ["X", "Y"]})
-        joined, covered = design.join_categories(prompts.assign(category=None), known)
+        joined, covered = response_prompts.join_categories(prompts.assign(category=None), known)
         assert joined.loc[0, "category"] == "X" and covered == 1 / 20
 
     def test_a_draw_is_in_proportion_and_keeps_the_control_group(self, prompts):
-        drawn = design.draw_prompts(prompts, 10, np.random.default_rng(0))
+        drawn = response_prompts.draw_prompts(prompts, 10, np.random.default_rng(0))
         assert drawn["category"].value_counts().to_dict() == {"B": 4, "C": 4, "A": 2}
         assert (drawn["kind"] == "closed").sum() == 1
-        assert drawn.equals(design.draw_prompts(prompts, 10, np.random.default_rng(0)))
+        assert drawn.equals(response_prompts.draw_prompts(prompts, 10, np.random.default_rng(0)))
         with pytest.raises(ValueError, match="at most 20"):
-            design.draw_prompts(prompts, 21, np.random.default_rng(0))
+            response_prompts.draw_prompts(prompts, 21, np.random.default_rng(0))
 
 
 class TestRegistry:
@@ -119,7 +128,7 @@ class TestCells:
 
 @pytest.fixture(scope="module")
 def population():
-    return simulate.load_population(POPULATION)
+    return population_demo.load_population(POPULATION)
 
 
 def draw(population, path, n, per_call, *, faults=0.0, seed=0):
@@ -127,12 +136,14 @@ def draw(population, path, n, per_call, *, faults=0.0, seed=0):
         "prompts": ["time-metaphor", "time-metaphor-p1"],
         "models": ["lanternfish-1-small-instruct", "marzipan-2"],
     }
-    cells = design.population_cells(population, POPULATION, seed=seed, n_samples=n, per_call=per_call, **chosen)
-    simulate.serve_models(population, cells, seed=seed, faults=faults)
-    outcome = sampling.run(cells["request"], path, seed=seed, progress=False)
+    cells = population_demo.population_cells(
+        population, POPULATION, seed=seed, n_samples=n, per_call=per_call, **chosen
+    )
+    population_demo.serve_models(population, cells, seed=seed, faults=faults)
+    outcome = sampler.run(cells["request"], path, seed=seed, progress=False)
     assert outcome.partial is None
     key = ["prompt_id", "model", "decoding", "sample_idx"]
-    direct, _ = simulate.draw_responses(population, seed=seed, n_samples=n, **chosen)
+    direct, _ = population_demo.draw_responses(population, seed=seed, n_samples=n, **chosen)
     asked = design.collect(cells, path).sort_values(key)[[*key, "response", "finish_reason"]].reset_index(drop=True)
     return asked, direct.sort_values(key)[[*key, "response", "finish_reason"]].reset_index(drop=True)
 
@@ -152,7 +163,7 @@ class TestPopulation:
         assert not other["response"].equals(asked["response"])
 
     def test_injected_faults_change_nothing_but_the_attempts(self, population, tmp_path, monkeypatch):
-        monkeypatch.setattr(sampling.random, "uniform", lambda low, high: 0.001)
+        monkeypatch.setattr(sampler.random, "uniform", lambda low, high: 0.001)
         asked, direct = draw(population, tmp_path / "s.sqlite", 5, 1, faults=0.5)
         pd.testing.assert_frame_equal(asked, direct)
         attempts = [row[0] for row in store._query(tmp_path / "s.sqlite", "SELECT attempts FROM calls")]
@@ -160,18 +171,18 @@ class TestPopulation:
 
 
 def test_tables_carry_where_every_answer_came_from(population, tmp_path):
-    cells = design.population_cells(
+    cells = population_demo.population_cells(
         population, POPULATION, seed=0, prompts=["time-metaphor"], models=["marzipan-2"], n_samples=4
     )
-    simulate.serve_models(population, cells, seed=0)
-    sampling.run(cells["request"], tmp_path / "s.sqlite", progress=False)
+    population_demo.serve_models(population, cells, seed=0)
+    sampler.run(cells["request"], tmp_path / "s.sqlite", progress=False)
     answers = design.collect(cells, tmp_path / "s.sqlite")
-    made = responses.tabulate(answers)
+    made = response_table.tabulate(answers)
     provenance = design.provenance(made["04_responses"], answers)
-    tables.validate(provenance, "04_provenance")
+    schema.validate(provenance, "04_provenance")
     assert set(provenance["response_id"]) == set(made["04_responses"]["response_id"]) and len(provenance) == 4
     assert json.loads(provenance.loc[0, "requested"])["top_p"] == 0.9 and (provenance["n_in_call"] == 4).all()
-    tables.validate(design.plan(cells, tmp_path / "s.sqlite"), "04_plan")
+    schema.validate(design.plan(cells, tmp_path / "s.sqlite"), "04_plan")
     assert design.provenance(made["04_responses"], answers[["prompt_id"]]).empty
 
 
@@ -181,7 +192,7 @@ def test_refusals_and_filtered_answers_are_counted():
         ("p", "m", "", "content_filter"),
         ("p", "m", "ok", "stop"),
     ]
-    made = responses.tabulate(pd.DataFrame(rows, columns=["prompt", "model", "response", "finish_reason"]))
+    made = response_table.tabulate(pd.DataFrame(rows, columns=["prompt", "model", "response", "finish_reason"]))
     (row,) = made["04_coverage"].to_dict("records")
     assert (row["n_refused"], row["n_filtered"], row["n_usable"]) == (1, 1, 2)
 
@@ -203,7 +214,7 @@ class TestParaphrases:
                 prompts, n=2, writer="hosted_vllm/w", judge="hosted_vllm/j", n_prompts=3, rng=np.random.default_rng(0),
                 api_base=server.url, prices=prices, **asking,
             )  # fmt: skip
-        tables.validate(table, "04_paraphrases")
+        schema.validate(table, "04_paraphrases")
         assert len(table) == 6 and table["same_meaning"].sum() == 3 and not problems
         kept = paraphrases.accepted(table, prompts)
         assert len(kept) == 3 and (kept["kind"] == "paraphrase").all() and kept["category"].notna().all()

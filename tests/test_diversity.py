@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from hivemind_utils import diversity
-from hivemind_utils.overlap import word_lists, words
+from hivemind_utils.metrics import diversity
+from hivemind_utils.metrics.words import word_lists, words
 
 repeatable = settings(derandomize=True, deadline=None)
 texts_strategy = st.lists(st.lists(st.sampled_from(["a", "b", "C!", "**"]), max_size=8).map(" ".join), max_size=6)

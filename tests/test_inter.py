@@ -6,7 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import diversity, inter, overlap, resample, similarity, tables
+from hivemind_utils.figures import pages
+from hivemind_utils.metrics import diversity, overlap, resample, similarity
+from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.responses import homogeneity
+from hivemind_utils.tables import schema
 
 PEOPLE = {"writers"}
 
@@ -57,15 +61,15 @@ def mean_of(values):
 def test_the_decoding_is_top_p_or_the_commonest(decodings, chosen):
     models = ["gpt"] * len(decodings) + ["writers"] * 9
     answers = pd.DataFrame({"model": models, "decoding": decodings + ["by hand"] * 9})
-    assert inter.choose_decoding(answers, PEOPLE) == chosen
-    assert inter.choose_decoding(answers[::-1], PEOPLE) == chosen
+    assert homogeneity.choose_decoding(answers, PEOPLE) == chosen
+    assert homogeneity.choose_decoding(answers[::-1], PEOPLE) == chosen
 
 
 def test_the_decoding_asked_for_is_taken_and_must_occur_among_models():
     answers = pd.DataFrame({"model": ["gpt", "gpt", "writers"], "decoding": ["min_p", "top_p", "by hand"]})
-    assert inter.choose_decoding(answers, PEOPLE, "min_p") == "min_p"
+    assert homogeneity.choose_decoding(answers, PEOPLE, "min_p") == "min_p"
     with pytest.raises(ValueError, match=r"must be one of \['min_p', 'top_p'\], but 'by hand' was passed"):
-        inter.choose_decoding(answers, PEOPLE, "by hand")
+        homogeneity.choose_decoding(answers, PEOPLE, "by hand")
 
 
 # --------------------------------------------------------------------------------------------------- pairs and blocks
@@ -90,7 +94,7 @@ def pairs_of(answers, vectors, n_boot=200, arms=ARMS, order=ORDER, lexical=None)
     weights = resample.bootstrap_weights(len(order), n_boot, np.random.default_rng(0))
     families = {arm: FAMILIES.get(arm, arm) for arm in arms}
     lexical = diversity.lexical_vectors(answers["text"]) if lexical is None else lexical
-    return inter.model_pairs(answers, vectors, lexical, families, arms, order, weights), weights
+    return homogeneity.model_pairs(answers, vectors, lexical, families, arms, order, weights), weights
 
 
 def cosines_literally(answers, vectors, a, b, *, self_pairs=False):
@@ -105,20 +109,20 @@ def cosines_literally(answers, vectors, a, b, *, self_pairs=False):
 
 def test_arm_sums_match_adding_unit_rows():
     answers, vectors = study(COUNTS)
-    sums, counts = inter.arm_sums(answers, vectors, ARMS, ORDER)
+    sums, counts = homogeneity.arm_sums(answers, vectors, ARMS, ORDER)
     assert sums.shape == (4, 4, 5)
     for (p, prompt), (a, arm) in product(enumerate(ORDER), enumerate(ARMS)):
         rows = vectors[(answers["prompt_id"] == prompt) & (answers["arm"] == arm)]
         assert counts[p, a] == len(rows) == COUNTS.get((prompt, arm), 0)
         assert sums[p, a] == pytest.approx(sum((r / np.linalg.norm(r) for r in rows), np.zeros(5)), abs=1e-5)
-    mixed, n = inter.arm_sums(*shuffled(answers, vectors), ARMS, ORDER)
+    mixed, n = homogeneity.arm_sums(*shuffled(answers, vectors), ARMS, ORDER)
     assert np.array_equal(n, counts) and mixed == pytest.approx(sums, abs=1e-5)
 
 
 @pytest.mark.parametrize(("arms", "order", "unknown"), [(ARMS[:3], ORDER, "qwen · b"), (ARMS, ORDER[1:], "p1")])
 def test_an_answer_of_an_unlisted_arm_or_prompt_is_refused(arms, order, unknown):
     with pytest.raises(ValueError, match=f"must be listed, but '{unknown}' is not"):
-        inter.arm_sums(*study(COUNTS), arms, order)
+        homogeneity.arm_sums(*study(COUNTS), arms, order)
 
 
 def test_model_pairs_match_the_literal_loops_with_missing_cells():
@@ -138,7 +142,7 @@ def test_model_pairs_match_the_literal_loops_with_missing_cells():
         assert row.mean_cosine_published == pytest.approx(np.mean(with_self), abs=1e-5)
         assert (row.family_a, row.family_b) == (FAMILIES[row.arm_a], FAMILIES[row.arm_b])
     assert np.isnan(table.set_index(["arm_a", "arm_b"])["mean_cosine"]["qwen · b", "qwen · b"])
-    assert tables.validate(table, "06_model_pairs").num_rows == 10
+    assert schema.validate(table, "06_model_pairs").num_rows == 10
 
 
 def test_model_pairs_in_words_match_the_literal_loop_and_wordless_answers_share_nothing():
@@ -199,7 +203,7 @@ GROUPS = {
 def test_blocks_match_the_literal_loops_pairs_of_arms_and_prompts_weighing_equally():
     answers, vectors = study(COUNTS)
     weights = resample.bootstrap_weights(4, 200, np.random.default_rng(0))
-    table = inter.blocks(answers, vectors, ARMS, ORDER, GROUPS, weights).set_index("block")
+    table = homogeneity.blocks(answers, vectors, ARMS, ORDER, GROUPS, weights).set_index("block")
     assert table.index.tolist() == ["same model", "different models", "different conditions"]
     for name, row in table.iterrows():
         chosen = [(a, b) for k, a in enumerate(ARMS) for b in ARMS[k:] if GROUPS[name](a, b)]
@@ -212,14 +216,16 @@ def test_blocks_match_the_literal_loops_pairs_of_arms_and_prompts_weighing_equal
         else:
             assert np.isnan(row["lower"])
         assert row["n_arm_pairs"] == sum(any(f.values()) for f in found)
-    mixed = inter.blocks(*shuffled(answers, vectors), ARMS, ORDER, GROUPS, weights).set_index("block")
+    mixed = homogeneity.blocks(*shuffled(answers, vectors), ARMS, ORDER, GROUPS, weights).set_index("block")
     pd.testing.assert_frame_equal(mixed, table, atol=1e-6)
 
 
 def test_blocks_of_a_single_model_hold_only_itself():
     answers, vectors = study({("p1", "gpt"): 3, ("p2", "gpt"): 2})
     weights = resample.bootstrap_weights(2, 20, np.random.default_rng(0))
-    assert inter.blocks(answers, vectors, ["gpt"], ["p1", "p2"], GROUPS, weights)["block"].tolist() == ["same model"]
+    assert homogeneity.blocks(answers, vectors, ["gpt"], ["p1", "p2"], GROUPS, weights)["block"].tolist() == [
+        "same model"
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------------- order
@@ -238,7 +244,7 @@ def random_similarities(n=8, seed=0):
 def test_arms_that_are_alike_stand_together():
     values = {("a", "d"): 0.9, ("b", "e"): 0.9, ("c", "f"): 0.8}
     pairs = {pair: values.get(pair, 0.2) for pair in combinations("abcdef", 2)}
-    order, tree = inter.family_order(similarities(pairs | {(a, a): 1.0 for a in "abcdef"}))
+    order, tree = homogeneity.family_order(similarities(pairs | {(a, a): 1.0 for a in "abcdef"}))
     assert sorted(order) == list("abcdef") and tree.shape == (5, 4)
     assert all(abs(order.index(a) - order.index(b)) == 1 for a, b in values)
 
@@ -247,40 +253,40 @@ def test_arms_that_are_alike_stand_together():
 def test_the_order_does_not_depend_on_rows_even_with_missing_pairs(gaps):
     pairs = random_similarities()
     pairs.loc[gaps, "mean_cosine"] = np.nan
-    order, tree = inter.family_order(pairs)
-    mixed, same_tree = inter.family_order(pairs.sample(frac=1, random_state=0))
+    order, tree = homogeneity.family_order(pairs)
+    mixed, same_tree = homogeneity.family_order(pairs.sample(frac=1, random_state=0))
     assert order == mixed and np.array_equal(tree, same_tree)
     assert sorted(order) == [f"m{i}" for i in range(8)]
 
 
 def test_a_missing_pair_counts_as_the_mean_of_the_known_ones():
     known = {("a", "b"): 0.9, ("a", "c"): 0.3, ("b", "c"): np.nan} | {(x, x): 1.0 for x in "abc"}
-    order, tree = inter.family_order(similarities(known))
-    filled, same_tree = inter.family_order(similarities(known | {("b", "c"): 0.6}))
+    order, tree = homogeneity.family_order(similarities(known))
+    filled, same_tree = homogeneity.family_order(similarities(known | {("b", "c"): 0.6}))
     assert order == filled and tree == pytest.approx(same_tree)
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_arms_have_an_order_and_no_tree(n):
-    assert inter.family_order(random_similarities(n)) == ([f"m{i}" for i in range(n)], None)
+    assert homogeneity.family_order(random_similarities(n)) == ([f"m{i}" for i in range(n)], None)
 
 
 def test_three_arms_without_any_known_pair_still_have_an_order():
     pairs = random_similarities(3)
     pairs.loc[pairs["arm_a"] != pairs["arm_b"], "mean_cosine"] = np.nan
-    order, tree = inter.family_order(pairs)
+    order, tree = homogeneity.family_order(pairs)
     assert sorted(order) == ["m0", "m1", "m2"] and tree.shape == (2, 4)
 
 
 def test_the_square_is_symmetric_whichever_triangle_is_given():
     pairs = random_similarities(4)
-    square = inter.square(pairs, ["m2", "m0", "m3", "m1"])
+    square = homogeneity.square(pairs, ["m2", "m0", "m3", "m1"])
     assert np.array_equal(square, square.T)
     assert square.index.tolist() == square.columns.tolist() == ["m2", "m0", "m3", "m1"]
     for row in pairs.itertuples():
         assert square.loc[row.arm_b, row.arm_a] == row.mean_cosine
     swapped = pairs.rename(columns={"arm_a": "arm_b", "arm_b": "arm_a"})
-    pd.testing.assert_frame_equal(inter.square(swapped, list(square)), square)
+    pd.testing.assert_frame_equal(homogeneity.square(swapped, list(square)), square)
 
 
 # --------------------------------------------------------------------------------------------------------- neighbours
@@ -295,7 +301,7 @@ def golden():
 
 def test_golden_source_models_through_the_frame():
     families = {"A": "x", "B": "x", "C": "y"}
-    table = inter.neighbours(*golden(), families, 8)
+    table = homogeneity.neighbours(*golden(), families, 8)
     at = table[table["by"] == "model"].set_index("n_nearest")["n_sources"]
     assert at.round(6)[[1, 2, 3, 4, 8]].tolist() == [1, 1.777778, 2.444444, 2.666667, 3]
     assert set(table["by"]) == {"model", "family"} and table["n_answers"].eq(9).all()
@@ -303,12 +309,12 @@ def test_golden_source_models_through_the_frame():
     for by, rows in table.groupby("by"):
         assert rows["expected"].to_numpy() == pytest.approx(similarity.expected_sources(counts[by], 8))
         assert rows["separated"].to_numpy() == pytest.approx(similarity.separated_sources(counts[by], 8))
-    assert tables.validate(table, "06_neighbours").num_rows == 16
+    assert schema.validate(table, "06_neighbours").num_rows == 16
 
 
 def test_neighbours_match_sorting_by_cosine_on_ragged_prompts():
     answers, vectors = study(COUNTS)
-    table = inter.neighbours(answers, vectors, FAMILIES | {"qwen": "qwen"}, 4)
+    table = homogeneity.neighbours(answers, vectors, FAMILIES | {"qwen": "qwen"}, 4)
     assert set(table["prompt_id"]) == {"p1", "p2", "p3"}, "only one model answered p4"
     for (prompt, n), row in table[table["by"] == "model"].set_index(["prompt_id", "n_nearest"]).iterrows():
         rows = np.flatnonzero(answers["prompt_id"] == prompt)
@@ -323,7 +329,7 @@ def test_ties_between_equal_answers_go_by_id_whatever_the_order_of_rows():
     answers, _ = study({("p1", m): 4 for m in ("gpt", "llama", "qwen")})
     families, same = {"gpt": "g", "llama": "l", "qwen": "q"}, np.ones((12, 3), np.float32)
     one, two = (
-        inter.neighbours(a, same, families, 5)
+        homogeneity.neighbours(a, same, families, 5)
         for a in (answers, answers.sample(frac=1, random_state=0, ignore_index=True))
     )
     pd.testing.assert_frame_equal(one, two)
@@ -337,16 +343,16 @@ def test_neighbours_of_a_single_model_are_an_empty_table_and_progress_is_shown()
         seen.append((total, unit))
         return groups
 
-    table = inter.neighbours(answers, vectors, {"gpt": "gpt"}, 5, progress=progress)
-    assert tables.validate(table, "06_neighbours").num_rows == 0
+    table = homogeneity.neighbours(answers, vectors, {"gpt": "gpt"}, 5, progress=progress)
+    assert schema.validate(table, "06_neighbours").num_rows == 0
     assert seen == [(2, "prompt")]
-    assert inter.neighbour_curve(table, 10, np.random.default_rng(0)).empty
+    assert homogeneity.neighbour_curve(table, 10, np.random.default_rng(0)).empty
 
 
 def test_the_curve_goes_as_far_as_half_of_the_prompts_and_averages_the_same_ones_throughout():
     answers, vectors = study({(p, m): n for p, n in (("p1", 2), ("p2", 3), ("p3", 4)) for m in ("gpt", "llama")})
-    table = inter.neighbours(answers, vectors, {"gpt": "one", "llama": "one"}, 6)
-    curve = inter.neighbour_curve(table, 500, np.random.default_rng(0))
+    table = homogeneity.neighbours(answers, vectors, {"gpt": "one", "llama": "one"}, 6)
+    curve = homogeneity.neighbour_curve(table, 500, np.random.default_rng(0))
     assert curve["by"].eq("model").all(), "there is one family only"
     assert curve["n_nearest"].tolist() == [1, 2, 3, 4, 5] and curve["n_prompts"].eq(2).all()
     for row in curve.itertuples():
@@ -355,34 +361,36 @@ def test_the_curve_goes_as_far_as_half_of_the_prompts_and_averages_the_same_ones
             assert getattr(row, name) == pytest.approx(at[name].mean())
         assert (row.quartile_1, row.quartile_3) == pytest.approx(tuple(at["n_sources"].quantile([0.25, 0.75])))
         assert at["n_sources"].min() <= row.lower <= row.n_sources <= row.upper <= at["n_sources"].max()
-    mixed = inter.neighbour_curve(table.sample(frac=1, random_state=0), 500, np.random.default_rng(0))
+    mixed = homogeneity.neighbour_curve(table.sample(frac=1, random_state=0), 500, np.random.default_rng(0))
     pd.testing.assert_frame_equal(mixed, curve)
 
 
 def test_the_curve_of_one_prompt_has_no_interval():
-    curve = inter.neighbour_curve(inter.neighbours(*golden(), {m: m for m in "ABC"}, 8), 50, np.random.default_rng(0))
+    curve = homogeneity.neighbour_curve(
+        homogeneity.neighbours(*golden(), {m: m for m in "ABC"}, 8), 50, np.random.default_rng(0)
+    )
     assert curve[["lower", "upper"]].isna().all(axis=None) and curve["n_sources"].notna().all()
 
 
 def test_the_telling_row_is_the_last_before_chance_has_found_them_all():
     expected = similarity.expected_sources([10] * 4, 30)
     curve = pd.DataFrame({"by": "model", "n_nearest": np.arange(1, 31), "expected": expected, "n_available": 4})
-    row = inter.telling_row(curve)
+    row = homogeneity.telling_row(curve)
     assert row["expected"] <= 0.95 * 4 < expected[int(row["n_nearest"])]
-    assert inter.telling_row(curve[::-1])["n_nearest"] == row["n_nearest"]
+    assert homogeneity.telling_row(curve[::-1])["n_nearest"] == row["n_nearest"]
 
 
 def test_at_the_papers_size_the_last_row_tells():
     expected = similarity.expected_sources([50] * 25, 50)
     curve = pd.DataFrame({"by": "model", "n_nearest": np.arange(1, 51), "expected": expected, "n_available": 25})
-    assert inter.telling_row(curve)["n_nearest"] == 50
+    assert homogeneity.telling_row(curve)["n_nearest"] == 50
 
 
 def test_where_chance_finds_all_sources_at_once_the_last_row_is_taken():
     curve = pd.DataFrame({"by": ["model"] * 2 + ["family"], "n_nearest": [1, 2, 9], "expected": [1.5, 2.4, 3]})
     curve["n_available"] = [9, 9, 3]
-    assert inter.telling_row(curve)["n_nearest"] == 2
-    assert inter.telling_row(curve, "family")["n_nearest"] == 9
+    assert homogeneity.telling_row(curve)["n_nearest"] == 2
+    assert homogeneity.telling_row(curve, "family")["n_nearest"] == 9
 
 
 # ----------------------------------------------------------------------------------------------------------- overlaps
@@ -412,11 +420,11 @@ def written():
 
 
 def overlaps_of(answers, vectors, min_span_words=6, n_pairs=2, **options):
-    return inter.overlaps(answers, vectors, min_span_words, 100, n_pairs, **options)[0]
+    return homogeneity.overlaps(answers, vectors, min_span_words, 100, n_pairs, **options)[0]
 
 
 def shares_of(answers, vectors, min_span_words=6):
-    return inter.overlaps(answers, vectors, min_span_words, 100, 2)[1]
+    return homogeneity.overlaps(answers, vectors, min_span_words, 100, 2)[1]
 
 
 def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup():
@@ -429,7 +437,7 @@ def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup()
     assert np.isnan(river["shared_8grams"]), "four words have no 8-gram"
     row_of = {r: k for k, r in enumerate(answers["response_id"])}
     for row in exact.itertuples():
-        assert overlap.normalise(answers["text"][row_of[row.response_a]]) == row.span
+        assert words_metrics.normalise(answers["text"][row_of[row.response_a]]) == row.span
         expected = cosine(vectors[row_of[row.response_a]], vectors[row_of[row.response_b]])
         assert row.cosine == pytest.approx(expected, abs=1e-6), "texts that differ in markup have vectors that differ"
 
@@ -440,7 +448,8 @@ def test_spans_are_long_runs_of_different_texts_of_different_models():
     assert (span.prompt_id, span.model_a, span.model_b) == ("p1", "gpt", "qwen")
     assert span.span == SENTENCE and span.longest_span_words == 13
     a, b = (
-        overlap.words(answers["text"][answers["response_id"] == r].item()) for r in (span.response_a, span.response_b)
+        words_metrics.words(answers["text"][answers["response_id"] == r].item())
+        for r in (span.response_a, span.response_b)
     )
     assert span.shared_8grams == pytest.approx(overlap.shared_ngram_share(a, b))
     assert overlaps_of(answers, vectors, min_span_words=14).query("kind == 'span'").empty
@@ -452,7 +461,7 @@ def test_nearest_overlaps_are_the_most_similar_cross_model_pairs_of_different_te
     at = answers[answers["prompt_id"] == "p1"]
     best = {}
     for i, j in combinations(at.index, 2):
-        texts = tuple(sorted(overlap.normalise(at["text"][k]) for k in (i, j)))
+        texts = tuple(sorted(words_metrics.normalise(at["text"][k]) for k in (i, j)))
         if at["model"][i] != at["model"][j] and texts[0] != texts[1]:
             best[texts] = max(best.get(texts, -1), cosine(vectors[i], vectors[j]))
     assert nearest["prompt_id"].tolist() == ["p1"] * 3, "p3 has one text only"
@@ -463,14 +472,14 @@ def test_overlaps_do_not_depend_on_row_order_and_are_the_table_they_are_written_
     answers, vectors = written()
     one, two = overlaps_of(answers, vectors), overlaps_of(*shuffled(answers, vectors))
     pd.testing.assert_frame_equal(one, two, atol=1e-6)
-    assert tables.validate(one, "06_overlaps").num_rows == len(one) == 5
+    assert schema.validate(one, "06_overlaps").num_rows == len(one) == 5
 
 
 def test_a_single_model_has_no_overlaps_with_others():
     answers, vectors = written()
     answers["model"] = "gpt"
-    table, shares = inter.overlaps(answers, vectors, 6, 100, 2, progress=lambda groups, total, unit: groups)
-    assert tables.validate(table, "06_overlaps").num_rows == 0 and shares.empty
+    table, shares = homogeneity.overlaps(answers, vectors, 6, 100, 2, progress=lambda groups, total, unit: groups)
+    assert schema.validate(table, "06_overlaps").num_rows == 0 and shares.empty
 
 
 def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
@@ -478,7 +487,7 @@ def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
     answers = pd.DataFrame({"text": pool, "model": ["gpt", "llama"] * 3, "prompt_id": "p"})
     answers["response_id"] = [f"r{k}" for k in range(len(pool))]
     vectors = np.eye(6, dtype=np.float32)
-    (every, all_shares), (some, some_shares) = (inter.overlaps(answers, vectors, 6, n, 1) for n in (100, 2))
+    (every, all_shares), (some, some_shares) = (homogeneity.overlaps(answers, vectors, 6, n, 1) for n in (100, 2))
     lengths = every.loc[every["kind"] == "span", "longest_span_words"]
     kept = some.loc[some["kind"] == "span", "longest_span_words"]
     assert kept.tolist() == sorted(lengths, reverse=True)[:2] and len(lengths) == all_shares["n_span_pairs"].item()
@@ -490,7 +499,7 @@ def test_overlap_shares_match_asking_every_answer(min_words):
     answers, vectors = written()
     shares = shares_of(answers, vectors, min_words).set_index("prompt_id")
     assert shares.index.tolist() == ["p1", "p3"], "p2 was answered by one model"
-    rows = [(p, m, overlap.words(t)) for p, m, t in WRITTEN]
+    rows = [(p, m, words_metrics.words(t)) for p, m, t in WRITTEN]
     for prompt in ("p1", "p3"):
         exact, span = [], []
         for p, model, words in rows:
@@ -508,7 +517,7 @@ def test_overlap_shares_match_asking_every_answer(min_words):
 def records_of(n):
     answers, vectors = written()
     prompts = pd.Series({"p1": "What is <time>?", "p2": "Again?", "p3": "Yes or no?"})
-    return inter.page_records(overlaps_of(answers, vectors), answers, prompts, n)
+    return homogeneity.page_records(overlaps_of(answers, vectors), answers, prompts, n)
 
 
 def test_page_records_hold_the_longest_spans_first_and_mark_what_is_shared():
@@ -543,14 +552,14 @@ def test_a_span_that_many_pairs_share_is_shown_once():
     answers = pd.DataFrame({"prompt_id": "p1", "model": models, "text": texts, "response_id": ["r1", "r2", "r3"]})
     table = overlaps_of(answers, np.eye(3, dtype=np.float32) + 1, n_pairs=1)
     assert table["kind"].tolist() == ["span"] * 3 + ["nearest"]
-    (record,) = inter.page_records(table, answers, pd.Series({"p1": "What is time?"}), 9)
+    (record,) = homogeneity.page_records(table, answers, pd.Series({"p1": "What is time?"}), 9)
     assert record["longest_span_words"] == 17, "the sentence, and four words around it"
 
 
 def test_no_overlaps_make_an_empty_page():
     answers, vectors = written()
     table = overlaps_of(answers.assign(model="gpt"), vectors)
-    assert inter.page_records(table, answers, pd.Series(dtype=object), 5) == []
+    assert homogeneity.page_records(table, answers, pd.Series(dtype=object), 5) == []
 
 
 def test_the_page_of_overlaps_runs_no_script_that_an_answer_holds():
@@ -564,8 +573,8 @@ def test_the_page_of_overlaps_runs_no_script_that_an_answer_holds():
         }
     )
     table = overlaps_of(answers, np.eye(2, dtype=np.float32) + 1, min_span_words=3)
-    records = inter.page_records(table, answers, pd.Series({"p1": evil}), 5)
-    page = overlap.overlap_html(records, "Overlaps", source="test")
+    records = homogeneity.page_records(table, answers, pd.Series({"p1": evil}), 5)
+    page = pages.overlap_html(records, "Overlaps", source="test")
     assert "<script" not in page and "<b>" not in page
     assert "&lt;script&gt;" in page and "<mark>" in page
 
@@ -573,12 +582,12 @@ def test_the_page_of_overlaps_runs_no_script_that_an_answer_holds():
 def test_pair_agreement_is_over_pairs_of_different_arms():
     pairs = random_similarities(4)
     pairs["mean_tfidf"] = np.where(pairs["arm_a"] == pairs["arm_b"], 0, pairs["mean_cosine"] ** 3)
-    assert inter.pair_agreement(pairs) == pytest.approx(1)
-    assert inter.pair_agreement(pairs.sample(frac=1, random_state=0)) == pytest.approx(1)
+    assert homogeneity.pair_agreement(pairs) == pytest.approx(1)
+    assert homogeneity.pair_agreement(pairs.sample(frac=1, random_state=0)) == pytest.approx(1)
     pairs.loc[pairs["arm_b"] != "m3", "mean_tfidf"] = np.nan
-    assert inter.pair_agreement(pairs) == pytest.approx(1)
-    assert np.isnan(inter.pair_agreement(pairs[pairs["arm_a"] != "m0"]))
-    assert np.isnan(inter.pair_agreement(random_similarities(4).assign(mean_tfidf=0.5)))
+    assert homogeneity.pair_agreement(pairs) == pytest.approx(1)
+    assert np.isnan(homogeneity.pair_agreement(pairs[pairs["arm_a"] != "m0"]))
+    assert np.isnan(homogeneity.pair_agreement(random_similarities(4).assign(mean_tfidf=0.5)))
 
 
 # -------------------------------------------------------------------------------------------------------------- pools
@@ -587,7 +596,7 @@ ONE, MANY = "one model, k answers", "k models, one answer each"
 
 
 def pools_of(answers, vectors, sizes=(1, 2, 3, 4), n_draws=4, seed=0, **options):
-    return inter.pools(answers, vectors, PEOPLE, sizes, n_draws, 50, np.random.default_rng(seed), **options)
+    return homogeneity.pools(answers, vectors, PEOPLE, sizes, n_draws, 50, np.random.default_rng(seed), **options)
 
 
 def full_study(n=5, prompts=("p1", "p2"), arms=("gpt", "llama", "qwen", "writers")):
@@ -604,7 +613,7 @@ def test_pools_of_identical_answers_hold_one_answer():
         "people": [1, 2, 3, 4],
     }
     assert table["n_prompts"].eq(2).all()
-    assert tables.validate(table, "06_pools").num_rows == len(table)
+    assert schema.validate(table, "06_pools").num_rows == len(table)
 
 
 def test_models_that_each_say_one_thing_of_their_own_add_up():
@@ -659,7 +668,7 @@ def test_a_single_model_without_people_has_one_pool_and_needs_no_others():
     answers, vectors = full_study(arms=("gpt",), prompts=("p1",))
     table = pools_of(answers, vectors, progress=lambda groups, total, unit: groups)
     assert table["pool"].eq(ONE).all() and table[["lower", "upper"]].isna().all(axis=None)
-    assert inter.models_needed(table) is None
+    assert homogeneity.models_needed(table) is None
 
 
 def test_people_alone_have_one_pool():
@@ -674,14 +683,14 @@ def pool_table(one, many):
 
 def test_models_needed_are_the_fewest_that_reach_the_largest_pool_of_one_model():
     table = pool_table({1: 1, 5: 2, 10: 2.5}, {1: 1, 2: 1.9, 3: 2.6, 5: 4})
-    assert inter.models_needed(table) == {"k": 10, "models": 3, "most": 5}
-    assert inter.models_needed(table[::-1]) == {"k": 10, "models": 3, "most": 5}
-    assert inter.models_needed(pool_table({1: 1, 10: 2.5}, {2: 2.5, 3: 3})) == {"k": 10, "models": 2, "most": 3}
+    assert homogeneity.models_needed(table) == {"k": 10, "models": 3, "most": 5}
+    assert homogeneity.models_needed(table[::-1]) == {"k": 10, "models": 3, "most": 5}
+    assert homogeneity.models_needed(pool_table({1: 1, 10: 2.5}, {2: 2.5, 3: 3})) == {"k": 10, "models": 2, "most": 3}
 
 
 def test_no_number_of_models_may_be_enough():
-    assert inter.models_needed(pool_table({1: 1, 10: 5}, {1: 1, 3: 2})) == {"k": 10, "models": None, "most": 3}
-    assert inter.models_needed(pool_table({}, {1: 1})) is None
+    assert homogeneity.models_needed(pool_table({1: 1, 10: 5}, {1: 1, 3: 2})) == {"k": 10, "models": None, "most": 3}
+    assert homogeneity.models_needed(pool_table({}, {1: 1})) is None
 
 
 def test_family_blocks_are_means_over_pairs_of_different_models_without_people():
@@ -690,7 +699,7 @@ def test_family_blocks_are_means_over_pairs_of_different_models_without_people()
     arms, prompts = sorted(family), ["p1", "p2"]
     weights = resample.bootstrap_weights(2, 20, np.random.default_rng(0))
     same = {arm: arm for arm in arms}
-    table = inter.family_blocks(answers, vectors, arms, prompts, family, same, {"writers"}, weights)
+    table = homogeneity.family_blocks(answers, vectors, arms, prompts, family, same, {"writers"}, weights)
     rows_of = answers.groupby(["prompt_id", "model"]).indices
     expected = {}
     for pair in (("a1", "a2"), ("a1", "b1"), ("a2", "b1")):

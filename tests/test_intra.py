@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import diversity, intra, resample, similarity, tables
-from hivemind_utils.responses import CELL
+from hivemind_utils.metrics import diversity, resample, similarity
+from hivemind_utils.responses import repetition as response_repetition
+from hivemind_utils.responses.table import CELL
+from hivemind_utils.tables import schema
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "reference"
 PEOPLE = {"writers"}
@@ -72,17 +74,17 @@ def rows_of(answers, **wanted):
 
 
 def test_the_measures_are_columns_of_the_table_they_come_from():
-    assert set(intra.MEASURES) < {column.name for column in tables.TABLES["05_repetition"].columns}
+    assert set(response_repetition.MEASURES) < {column.name for column in schema.TABLES["05_repetition"].columns}
 
 
 # ----------------------------------------------------------------------------------------------------- share of pairs
 
 
 def test_share_of_pairs_in_dumb_cases():
-    assert intra.share_of_pairs(np.ones((5, 3)), 0.8) == 1
-    assert intra.share_of_pairs(np.eye(4), 0.8) == 0
-    assert intra.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
-    assert np.isnan(intra.share_of_pairs(np.eye(4)[:1], 0.8))
+    assert response_repetition.share_of_pairs(np.ones((5, 3)), 0.8) == 1
+    assert response_repetition.share_of_pairs(np.eye(4), 0.8) == 0
+    assert response_repetition.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
+    assert np.isnan(response_repetition.share_of_pairs(np.eye(4)[:1], 0.8))
 
 
 @pytest.mark.parametrize("threshold", [-0.2, 0.0, 0.3, 0.8])
@@ -90,15 +92,17 @@ def test_share_of_pairs_matches_counting_them_in_any_order(threshold):
     rows = np.random.default_rng(0).normal(size=(23, 4)) + 0.5
     expected = np.mean([c >= threshold for c in within(rows)])
     assert 0 < expected < 1
-    assert intra.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
-    assert intra.share_of_pairs(rows[::-1], threshold) == intra.share_of_pairs(rows, threshold)
+    assert response_repetition.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
+    assert response_repetition.share_of_pairs(rows[::-1], threshold) == response_repetition.share_of_pairs(
+        rows, threshold
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- equal size
 
 
 def equal_size(words, rows, size, n_draws=7, seed=0):
-    values = intra.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
+    values = response_repetition.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
     assert list(values) == ["mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n"]
     return list(values.values())
 
@@ -167,7 +171,7 @@ def a_repetition(n_prompts=40, models=("gpt", "llama"), low=-0.3, seed=0):
 
 def test_bins_in_a_dumb_case():
     cells = {("p1", "gpt", "top_p"): 1.0, ("p2", "gpt", "top_p"): 0.85, ("p3", "gpt", "top_p"): 0.8}
-    shares = intra.bin_shares(repetition_of(cells | {("p4", "gpt", "top_p"): 0.0}), "top_p", set())
+    shares = response_repetition.bin_shares(repetition_of(cells | {("p4", "gpt", "top_p"): 0.0}), "top_p", set())
     percent = shares[shares["arm"] == "gpt"].set_index("bin")["percent"]
     assert percent[percent > 0].to_dict() == {"0.0–0.1": 25, "0.8–0.9": 50, "0.9–1.0": 25}
     assert shares["n_prompts"].eq(4).all()
@@ -176,7 +180,7 @@ def test_bins_in_a_dumb_case():
 @pytest.mark.parametrize("low", [-0.3, 0.0])
 def test_bins_match_counting_and_sum_to_100_with_a_bin_for_negative_means_where_there_are_any(low):
     repetition = a_repetition(low=low)
-    shares = intra.bin_shares(repetition, "top_p", PEOPLE)
+    shares = response_repetition.bin_shares(repetition, "top_p", PEOPLE)
     assert shares.groupby("arm")["percent"].sum().to_numpy() == pytest.approx([100] * 4)
     assert shares.groupby("arm").size().eq(11 if low < 0 else 10).all()
     assert ("< 0" in set(shares["bin"])) == (low < 0)
@@ -190,7 +194,7 @@ def test_the_average_weighs_models_equally_and_leaves_people_out():
     cells = {(f"p{i}", "gpt", "top_p"): 0.95 for i in range(9)}
     cells |= {("p0", "llama", "top_p"): 0.15, ("p1", "llama", "top_p"): 0.95}
     cells |= {(f"p{i}", "writers", "none"): 0.05 for i in range(9)}
-    shares = intra.bin_shares(repetition_of(cells), "top_p", PEOPLE).set_index(["arm", "bin"])["percent"]
+    shares = response_repetition.bin_shares(repetition_of(cells), "top_p", PEOPLE).set_index(["arm", "bin"])["percent"]
     assert shares["Average"][["0.1–0.2", "0.9–1.0", "0.0–0.1"]].tolist() == [25, 75, 0]
     assert shares["writers"]["0.0–0.1"] == 100
 
@@ -198,30 +202,36 @@ def test_the_average_weighs_models_equally_and_leaves_people_out():
 def test_one_decoding_is_binned_and_people_stand_beside_it_whatever_theirs_is_called():
     repetition = pd.concat([a_repetition(), a_repetition(models=["qwen"]).replace("top_p", "min_p")])
     repetition = repetition.drop_duplicates(["prompt_id", "model"])
-    assert set(intra.bin_shares(repetition, "top_p", PEOPLE)["arm"]) == {"gpt", "llama", "writers", "Average"}
-    assert set(intra.bin_shares(repetition, "min_p", PEOPLE)["arm"]) == {"qwen", "writers", "Average"}
+    assert set(response_repetition.bin_shares(repetition, "top_p", PEOPLE)["arm"]) == {
+        "gpt",
+        "llama",
+        "writers",
+        "Average",
+    }
+    assert set(response_repetition.bin_shares(repetition, "min_p", PEOPLE)["arm"]) == {"qwen", "writers", "Average"}
 
 
 def test_bins_do_not_depend_on_row_order():
     repetition = a_repetition()
     one, two = (
-        intra.bin_shares(table, "top_p", PEOPLE) for table in (repetition, repetition.sample(frac=1, random_state=1))
+        response_repetition.bin_shares(table, "top_p", PEOPLE)
+        for table in (repetition, repetition.sample(frac=1, random_state=1))
     )
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_a_mean_a_little_above_one_by_rounding_stays_in_the_last_bin():
-    shares = intra.bin_shares(repetition_of({("p", "gpt", "top_p"): 1 + 1e-7}), "top_p", set())
+    shares = response_repetition.bin_shares(repetition_of({("p", "gpt", "top_p"): 1 + 1e-7}), "top_p", set())
     assert shares.set_index(["arm", "bin"])["percent"]["gpt", "0.9–1.0"] == 100
 
 
 def test_the_percent_at_least_a_threshold_is_what_the_paper_sums_from_its_bins():
     repetition = a_repetition()
-    shares = intra.bin_shares(repetition, "top_p", PEOPLE)
+    shares = response_repetition.bin_shares(repetition, "top_p", PEOPLE)
     average = shares[shares["arm"] == "Average"]
     for threshold in (0.0, 0.3, 0.6, 0.7, 0.8, 0.9):
         summed = average.loc[average["low"] >= threshold - 1e-9, "percent"].sum()
-        assert intra.percent_at_least(repetition, "top_p", PEOPLE, threshold) == pytest.approx(summed)
+        assert response_repetition.percent_at_least(repetition, "top_p", PEOPLE, threshold) == pytest.approx(summed)
 
 
 def test_the_percent_at_least_a_threshold_weighs_models_equally_whatever_their_conditions_and_prompts():
@@ -233,8 +243,8 @@ def test_the_percent_at_least_a_threshold_weighs_models_equally_whatever_their_c
         columns=["model", "condition", "mean_cosine"],
     ).assign(decoding="top_p", arm=lambda f: f["model"] + f["condition"], prompt_id=[*"tuvwxyz"])  # fmt: skip
     expected = 100 * np.mean([np.mean([2 / 3, 0]), 1])
-    assert intra.percent_at_least(repetition, "top_p", {"writers"}, 0.75) == pytest.approx(expected)
-    shares = intra.bin_shares(repetition, "top_p", {"writers"})
+    assert response_repetition.percent_at_least(repetition, "top_p", {"writers"}, 0.75) == pytest.approx(expected)
+    shares = response_repetition.bin_shares(repetition, "top_p", {"writers"})
     average = shares[shares["arm"] == "Average"].set_index("bin")["percent"]
     assert average["0.8–0.9"] == pytest.approx(50) and average["0.2–0.3"] == pytest.approx(25)
     assert average.sum() == pytest.approx(100)
@@ -249,7 +259,7 @@ def cells_with_measures(missing=()):
         (p, m, "default", d) for p in ("p1", "p2", "p3", "p4") for m in ("gpt", "llama") for d in ("min_p", "top_p")
     ]
     table = pd.DataFrame([cell for cell in cells if cell not in missing], columns=CELL)
-    return table.assign(**{measure: rng.uniform(1, 2, len(table)) for measure in intra.MEASURES})
+    return table.assign(**{measure: rng.uniform(1, 2, len(table)) for measure in response_repetition.MEASURES})
 
 
 def test_arm_means_match_a_literal_bootstrap_with_missing_cells():
@@ -257,7 +267,7 @@ def test_arm_means_match_a_literal_bootstrap_with_missing_cells():
     table, order = cells_with_measures(missing), ["p3", "p1", "p4", "p2"]
     table.loc[table["prompt_id"] == "p4", "distinct_3"] = np.nan
     weights = resample.bootstrap_weights(4, 300, np.random.default_rng(1))
-    arms = intra.arm_means(table, order, weights)
+    arms = response_repetition.arm_means(table, order, weights)
     drawn = [np.repeat(np.arange(4), row.astype(int)) for row in weights]
     for row in arms.itertuples():
         at = table[(table["model"] == row.model) & (table["decoding"] == row.decoding)].set_index("prompt_id")
@@ -269,29 +279,29 @@ def test_arm_means_match_a_literal_bootstrap_with_missing_cells():
             assert (row.lower, row.upper) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])))
         else:
             assert np.isnan(row.lower) and np.isnan(row.upper)
-    assert len(arms) == 4 * len(intra.MEASURES)
+    assert len(arms) == 4 * len(response_repetition.MEASURES)
 
 
 def test_arm_means_do_not_depend_on_row_order_and_are_the_table_they_are_written_as():
     table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    one, two = (intra.arm_means(t, ["p1", "p2", "p3", "p4"], weights) for t in (table, table[::-1]))
+    one, two = (response_repetition.arm_means(t, ["p1", "p2", "p3", "p4"], weights) for t in (table, table[::-1]))
     pd.testing.assert_frame_equal(one, two)
-    assert tables.validate(one, "05_arms").num_rows == len(one)
+    assert schema.validate(one, "05_arms").num_rows == len(one)
 
 
 def test_equal_cells_have_an_interval_of_no_width():
     table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    arms = intra.arm_means(table.assign(mean_cosine=0.5), ["p1", "p2", "p3", "p4"], weights)
+    arms = response_repetition.arm_means(table.assign(mean_cosine=0.5), ["p1", "p2", "p3", "p4"], weights)
     same = arms.loc[arms["measure"] == "mean_cosine", ["mean", "lower", "upper"]]
     assert same.to_numpy() == pytest.approx(np.full((4, 3), 0.5))
 
 
 def test_a_measure_nobody_has_is_left_out_and_a_cell_given_twice_is_refused():
     table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    arms = intra.arm_means(table.assign(vendi_1_equal_n=np.nan), ["p1", "p2", "p3", "p4"], weights)
+    arms = response_repetition.arm_means(table.assign(vendi_1_equal_n=np.nan), ["p1", "p2", "p3", "p4"], weights)
     assert "vendi_1_equal_n" not in set(arms["measure"])
     with pytest.raises(ValueError, match="duplicate"):
-        intra.arm_means(pd.concat([table, table]), ["p1", "p2", "p3", "p4"], weights)
+        response_repetition.arm_means(pd.concat([table, table]), ["p1", "p2", "p3", "p4"], weights)
 
 
 # --------------------------------------------------------------------------------------------------------- references
@@ -321,7 +331,7 @@ def ragged():
 
 def references_of(answers, vectors, prompts, n_pairs=1000, threshold=0.5, seed=0, **options):
     rng = np.random.default_rng(seed)
-    return intra.references(answers, vectors, prompts, PEOPLE, threshold, n_pairs, 100, rng, **options)
+    return response_repetition.references(answers, vectors, prompts, PEOPLE, threshold, n_pairs, 100, rng, **options)
 
 
 def pairs_literally(answers, vectors, belongs):
@@ -394,7 +404,7 @@ def test_references_do_not_depend_on_row_order_except_for_the_random_pairs():
     two = references_of(*shuffled(answers, vectors), prompts)
     fixed = one["kind"] != "different prompts"
     pd.testing.assert_frame_equal(one[fixed], two[fixed])
-    assert tables.validate(one, "05_references").num_rows == 6
+    assert schema.validate(one, "05_references").num_rows == 6
 
 
 def test_one_prompt_one_model_and_no_people_leave_one_kind():
@@ -428,7 +438,7 @@ def test_both_readings_match_prompt_means_and_pooled_pairs():
     repetition = pd.DataFrame(rows, columns=[*CELL, "mean_cosine"])
     repetition = repetition[repetition["prompt_id"].map(prompts["kind"]) == "original"]
     vectors = vectors + 1.2 * (answers["model"] == "gpt").to_numpy()[:, None].astype(np.float32)
-    shares = intra.both_readings(answers, vectors, repetition, "top_p", PEOPLE)
+    shares = response_repetition.both_readings(answers, vectors, repetition, "top_p", PEOPLE)
     chosen = [i for key, i in cells if key[0] in ("p1", "p2") and key[3] == "top_p" and key[1] != "writers"]
     pairs = np.concatenate([within(vectors[i]) for i in chosen])
     at = repetition[(repetition["decoding"] == "top_p") & (repetition["model"] != "writers")]["mean_cosine"]
@@ -436,13 +446,17 @@ def test_both_readings_match_prompt_means_and_pooled_pairs():
         assert shares[f"pairs ≥ {level}"] == pytest.approx(np.mean(pairs >= level))
         assert shares[f"prompt means ≥ {level}"] == pytest.approx(np.mean(at >= level))
     assert 0 < shares["pairs ≥ 0.9"] < shares["pairs ≥ 0.7"]
-    assert intra.both_readings(*shuffled(answers, vectors), repetition, "top_p", PEOPLE) == pytest.approx(shares)
+    assert response_repetition.both_readings(*shuffled(answers, vectors), repetition, "top_p", PEOPLE) == pytest.approx(
+        shares
+    )
 
 
 def test_a_decoding_nobody_used_has_no_reading():
     answers, vectors, _ = ragged()
     repetition = pd.DataFrame([("p1", "gpt", "default", "top_p", 0.9)], columns=[*CELL, "mean_cosine"])
-    assert np.isnan(list(intra.both_readings(answers, vectors, repetition, "greedy", PEOPLE).values())).all()
+    assert np.isnan(
+        list(response_repetition.both_readings(answers, vectors, repetition, "greedy", PEOPLE).values())
+    ).all()
 
 
 # -------------------------------------------------------------------------------------------------------- rarefaction
@@ -457,7 +471,7 @@ def curves_of(texts_by_cell, kinds, ideas=None):
     words = [
         texts_by_cell[tuple(row[:4])][row[4]].split() for row in answers[[*CELL, "sample_idx"]].itertuples(index=False)
     ]
-    return intra.rarefaction_curves(
+    return response_repetition.rarefaction_curves(
         answers, words, no_ideas() if ideas is None else ideas(answers), prompts_of(kinds), PEOPLE
     )
 
@@ -504,8 +518,10 @@ def test_rarefaction_does_not_depend_on_row_order():
     words = [TEXTS[tuple(row[:4])][row[4]].split() for row in answers[[*CELL, "sample_idx"]].itertuples(index=False)]
     order = np.random.default_rng(0).permutation(len(answers))
     mixed = answers.iloc[order].reset_index(drop=True)
-    one = intra.rarefaction_curves(answers, words, no_ideas(), prompts_of(KINDS), PEOPLE)
-    two = intra.rarefaction_curves(mixed, [words[i] for i in order], no_ideas(), prompts_of(KINDS), PEOPLE)
+    one = response_repetition.rarefaction_curves(answers, words, no_ideas(), prompts_of(KINDS), PEOPLE)
+    two = response_repetition.rarefaction_curves(
+        mixed, [words[i] for i in order], no_ideas(), prompts_of(KINDS), PEOPLE
+    )
     pd.testing.assert_frame_equal(one, two)
 
 
@@ -530,7 +546,7 @@ PARENTS = {"p1a": "p1", "p1b": "p1", "p1c": "p1"}
 def test_paraphrases_match_the_literal_loops():
     answers = answers_of(WORDINGS)
     vectors = vectors_of(answers)
-    table = intra.paraphrase_table(answers, vectors, prompts_of(WORDING_KINDS, PARENTS))
+    table = response_repetition.paraphrase_table(answers, vectors, prompts_of(WORDING_KINDS, PARENTS))
     assert table[CELL].to_numpy().tolist() == [["p1", "gpt", "default", "top_p"], ["p1", "llama", "default", "top_p"]]
     first, *others = [vectors[rows_of(answers, prompt_id=p, model="gpt")] for p in ("p1", "p1a", "p1b", "p1c")]
     gpt = table.iloc[0]
@@ -540,20 +556,23 @@ def test_paraphrases_match_the_literal_loops():
     assert gpt["between"] == pytest.approx(np.mean([mean(across(a, b)) for a, b in combinations(others, 2)]), abs=1e-5)
     assert gpt["within_paraphrase"] == pytest.approx(np.mean([mean(within(o)) for o in others[:2]]), abs=1e-5)
     assert table.loc[1, ["between", "within_paraphrase"]].isna().all()
-    assert tables.validate(table, "05_paraphrases").num_rows == 2
+    assert schema.validate(table, "05_paraphrases").num_rows == 2
 
 
 def test_paraphrases_do_not_depend_on_row_order():
     answers = answers_of(WORDINGS)
     vectors, prompts = vectors_of(answers), prompts_of(WORDING_KINDS, PARENTS)
-    one, two = (intra.paraphrase_table(*study, prompts) for study in ((answers, vectors), shuffled(answers, vectors)))
+    one, two = (
+        response_repetition.paraphrase_table(*study, prompts)
+        for study in ((answers, vectors), shuffled(answers, vectors))
+    )
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_without_paraphrases_the_table_is_empty_and_still_a_table():
     answers = answers_of({("p1", "gpt", "default", "top_p"): 3})
-    table = intra.paraphrase_table(answers, vectors_of(answers), prompts_of({"p1": "original"}))
-    assert tables.validate(table, "05_paraphrases").num_rows == 0
+    table = response_repetition.paraphrase_table(answers, vectors_of(answers), prompts_of({"p1": "original"}))
+    assert schema.validate(table, "05_paraphrases").num_rows == 0
 
 
 # ----------------------------------------------------------------------------------------------------- prompts, facts
@@ -562,7 +581,9 @@ def test_without_paraphrases_the_table_is_empty_and_still_a_table():
 def test_prompts_are_averaged_over_models_whose_decodings_are_averaged_first():
     values = {("p1", "gpt", "top_p"): 0.9, ("p1", "gpt", "min_p"): 0.7, ("p1", "llama", "top_p"): 0.4}
     values |= {("p2", "llama", "top_p"): 0.99}
-    table = intra.by_prompt(repetition_of(values), prompts_of({"p1": "original", "p2": "closed", "p9": "original"}))
+    table = response_repetition.by_prompt(
+        repetition_of(values), prompts_of({"p1": "original", "p2": "closed", "p9": "original"})
+    )
     assert table["prompt_id"].tolist() == ["p2", "p1"]
     assert table["mean_cosine"].tolist() == pytest.approx([0.99, 0.6])
     assert table["n_models"].tolist() == [1, 2]
@@ -574,9 +595,11 @@ def test_prompts_are_averaged_over_models_whose_decodings_are_averaged_first():
 def test_prompts_do_not_depend_on_row_order_and_intervals_hold_the_mean():
     repetition = a_repetition()
     prompts = prompts_of({f"p{i}": "original" for i in range(40)})
-    table = intra.by_prompt(repetition, prompts)
+    table = response_repetition.by_prompt(repetition, prompts)
     assert ((table["lower"] <= table["mean_cosine"]) & (table["mean_cosine"] <= table["upper"])).all()
-    pd.testing.assert_frame_equal(table, intra.by_prompt(repetition.sample(frac=1, random_state=0), prompts))
+    pd.testing.assert_frame_equal(
+        table, response_repetition.by_prompt(repetition.sample(frac=1, random_state=0), prompts)
+    )
 
 
 def models_table(names):
@@ -593,10 +616,10 @@ def models_table(names):
 
 def test_facts_join_by_model_whatever_the_order():
     arms = pd.DataFrame({"model": ["b", "a", "b"], "mean": [1.0, 2, 3]})
-    joined = intra.with_facts(arms, models_table(["a", "b", "c"]))
+    joined = response_repetition.with_facts(arms, models_table(["a", "b", "c"]))
     assert joined["family"].tolist() == ["b", "a", "b"] and joined["mean"].tolist() == [1, 2, 3]
     with pytest.raises(pd.errors.MergeError):
-        intra.with_facts(arms, models_table(["a", "b", "b"]))
+        response_repetition.with_facts(arms, models_table(["a", "b", "b"]))
 
 
 # -------------------------------------------------------------------------------------------------------------- ranks

@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 from server import serving
 
-from hivemind_utils import doors, judging, labeling, provider, scores
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import labeling
+from hivemind_utils.ratings import judges, scorers, scores
 
 INSTRUCTIONS = Path(__file__).resolve().parents[1] / "data" / "reference" / "instructions"
 TEXT = {name: labeling.read_instructions(INSTRUCTIONS / f"judge_{name}.txt") for name in
@@ -49,10 +51,10 @@ class TestSchema:
     @pytest.mark.parametrize("score", [0, 6, 2.5, None, "high"])
     def test_a_grade_outside_the_scale_is_refused(self, score):
         with pytest.raises(ValidationError):
-            judging.schema(("overall",)).model_validate({"overall": {"score": score}})
+            judges.schema(("overall",)).model_validate({"overall": {"score": score}})
 
     def test_every_criterion_is_needed_and_a_reason_is_not(self):
-        schema = judging.schema(("helpfulness", "honesty"))
+        schema = judges.schema(("helpfulness", "honesty"))
         assert schema.model_validate({"helpfulness": {"score": 1}, "honesty": {"score": 5}})
         with pytest.raises(ValidationError):
             schema.model_validate({"helpfulness": {"score": 1}})
@@ -63,7 +65,7 @@ class TestJudge:
         asked = serve(
             "mean-judge", lambda text, _: grades(helpfulness=5, harmlessness=4, honesty=3 if "$5" in text else 1)
         )
-        found, labels = judging.judge_responses(
+        found, labels = judges.judge_responses(
             responses, "simulated/mean-judge", "hhh", TEXT["hhh"], store_path=tmp_path / "s.sqlite", progress=False
         )
         assert found.set_index("response")["score"].to_dict() == {"hi $5": 4, "no": pytest.approx(10 / 3)}
@@ -77,7 +79,7 @@ class TestJudge:
             return grades(overall=9 if "<response>\nno" in text else 4)
 
         asked = serve("stubborn-judge", answer)
-        found, excluded = doors.judges(
+        found, excluded = scorers.judges(
             ["simulated/stubborn-judge"], ["overall"], responses, TEXT,
             store_path=tmp_path / "s.sqlite", progress=False,
         )  # fmt: skip
@@ -87,7 +89,7 @@ class TestJudge:
 
     def test_several_draws_are_kept_as_a_distribution(self, responses, tmp_path):
         serve("moody-judge", lambda text, call: grades(overall=2 + 2 * (call % 2)))
-        found, _ = judging.judge_responses(
+        found, _ = judges.judge_responses(
             responses.head(1), "simulated/moody-judge", "overall", TEXT["overall"], votes=4,
             store_path=tmp_path / "s.sqlite", progress=False, limits={"simulated": {"concurrency": 1}},
         )  # fmt: skip
@@ -96,7 +98,7 @@ class TestJudge:
         assert found["score"].item() == pytest.approx(np.dot(shares, [1, 2, 3, 4, 5]))
 
     def test_nothing_is_bought_without_a_budget(self, responses, tmp_path):
-        found, excluded = doors.judges(
+        found, excluded = scorers.judges(
             ["openai/gpt-4o-2024-11-20"], ["overall", "prometheus:hhh"], responses, TEXT,
             store_path=tmp_path / "s.sqlite", progress=False,
         )  # fmt: skip
@@ -104,7 +106,7 @@ class TestJudge:
 
     def test_an_unknown_rubric_is_refused(self, responses, tmp_path):
         with pytest.raises(ValueError, match="'taste'"):
-            doors.judges(["simulated/x"], ["taste"], responses, TEXT, store_path=tmp_path / "s.sqlite")
+            scorers.judges(["simulated/x"], ["taste"], responses, TEXT, store_path=tmp_path / "s.sqlite")
 
 
 class TestTokenShares:
@@ -118,24 +120,24 @@ class TestTokenShares:
         logprobs = self.content(
             ('{"overall": {"', []), ("score", []), ('": ', []), ("4", self.top(_4=0.6, _3=0.2, x=0.2)), ("}}", [])
         )
-        assert judging.token_shares(logprobs, ("overall",), judging.SCALE) == pytest.approx([0, 0, 0.25, 0.75, 0])
+        assert judges.token_shares(logprobs, ("overall",), judges.SCALE) == pytest.approx([0, 0, 0.25, 0.75, 0])
 
     def test_are_the_mean_over_criteria(self):
         logprobs = self.content(
             ('{"a": {"score": ', []), ("1", self.top(_1=1.0)), ('}, "b": {"score": ', []), ("5", self.top(_5=1.0))
         )
-        assert judging.token_shares(logprobs, ("a", "b"), judging.SCALE) == pytest.approx([0.5, 0, 0, 0, 0.5])
+        assert judges.token_shares(logprobs, ("a", "b"), judges.SCALE) == pytest.approx([0.5, 0, 0, 0, 0.5])
 
     @pytest.mark.parametrize("logprobs", [None, "{}", '{"content": null}', '{"content": []}'])
     def test_are_missing_where_nothing_came(self, logprobs):
-        assert judging.token_shares(logprobs, ("overall",), judging.SCALE) is None
+        assert judges.token_shares(logprobs, ("overall",), judges.SCALE) is None
 
     def test_come_through_a_real_server(self, server, responses, tmp_path):
         content = json.loads(self.content(('{"overall": {"score": ', []), ("2", self.top(_2=0.5, _4=0.5)), ("}}", [])))
         server.answer = lambda body, number: [
             {"message": {"role": "assistant", "content": '{"overall": {"score": 2}}'}, "logprobs": content}
         ]
-        found, _ = judging.judge_responses(
+        found, _ = judges.judge_responses(
             responses, "hosted_vllm/tiny", "overall", TEXT["overall"], probabilities=True, budget_usd=1.0,
             prices={"hosted_vllm/tiny": (0, 0)},
             api_base=server.url, store_path=tmp_path / "s.sqlite", progress=False,
@@ -158,14 +160,14 @@ class TestPairs:
             return grades(preference=2 if first == "good" else 0)  # better is +1, standing first +1
 
         serve("first-judge", answer)
-        found, _ = judging.judge_pairs(
+        found, _ = judges.judge_pairs(
             pairs, "simulated/first-judge", TEXT["pair"], store_path=tmp_path / "s.sqlite", progress=False
         )
         assert found["score"].tolist() == [1, -1] and found["position"].tolist() == [1, 1]
 
     def test_a_pair_judged_in_one_order_only_has_no_score(self, pairs, tmp_path):
         serve("half-judge", lambda text, _: grades(preference=1) if "<response_1>\ngood" in text else "no idea")
-        found, labels = judging.judge_pairs(
+        found, labels = judges.judge_pairs(
             pairs, "simulated/half-judge", TEXT["pair"], store_path=tmp_path / "s.sqlite", progress=False
         )
         assert found.empty and len(labels.failures) == 2
@@ -178,11 +180,11 @@ class TestPrometheus:
          ("no grade", np.nan), ("[RESULT] 1, rather [RESULT] 3", 3), ("[RESULT] 10", np.nan)],
     )  # fmt: skip
     def test_grades_are_read_from_the_end(self, text, grade):
-        assert judging.prometheus_grade(text) == pytest.approx(grade, nan_ok=True)
+        assert judges.prometheus_grade(text) == pytest.approx(grade, nan_ok=True)
 
     def test_one_criterion_a_call_and_a_missing_grade_is_counted(self, responses, tmp_path):
         asked = serve("prom", lambda text, _: "Feedback: x [RESULT] 4" if "hi $5" in text else "Feedback: none")
-        found, missing = judging.judge_prometheus(
+        found, missing = judges.judge_prometheus(
             responses, "simulated/prom", "hhh", TEXT["prometheus"], store_path=tmp_path / "s.sqlite", progress=False
         )
         assert len(asked) == 6 and missing.empty

@@ -5,7 +5,8 @@ import pandas as pd
 import pydantic
 import pytest
 
-from hivemind_utils import labeling, provider
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import labeling
 
 
 class Mood(pydantic.BaseModel):

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="extra `local` is not installed")
 transformers = pytest.importorskip("transformers", reason="extra `local` is not installed")
 
-from hivemind_utils import local_models  # noqa: E402
+from hivemind_utils.llm import local_models  # noqa: E402
 
 PROMPTS = ["Say hello.", "Name a river, please", "Say hello.", "Why?"]
 RESPONSES = [

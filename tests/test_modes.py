@@ -10,14 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import clustering, embedding, modes, modes_map, overlap, plots_modes, simulate, style, tables
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.figures import modes as modes_figures
+from hivemind_utils.figures import pages, style
+from hivemind_utils.metrics import clustering, mode_evidence
+from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.responses import encoders
+from hivemind_utils.responses import modes as response_modes
+from hivemind_utils.tables import schema
 
 POPULATION = Path(__file__).resolve().parents[1] / "data" / "demo" / "population.yaml"
 
 
 @pytest.fixture(scope="module")
 def population():
-    return simulate.load_population(POPULATION)
+    return population_demo.load_population(POPULATION)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +32,12 @@ def draws(population):
     """Ten draws of the time prompt, 35 of its 50 answers a model, with their embeddings."""
     drawn = []
     for seed in range(10):
-        frame, truth = simulate.draw_responses(
+        frame, truth = population_demo.draw_responses(
             population, seed=seed, prompts=["time-metaphor"], n_samples=35, decodings=["top_p", "none"]
         )
         drawn.append(frame.assign(idea=truth["idea"])[truth["idea"].notna()].reset_index(drop=True))
     texts = pd.unique(pd.concat(drawn)["response"])
-    vectors = embedding.load_encoder("minilm").encode(texts.tolist())
+    vectors = encoders.load_encoder("minilm").encode(texts.tolist())
     row = dict(zip(texts, range(len(texts)), strict=True))
     return [(frame, vectors[[row[text] for text in frame["response"]]]) for frame in drawn]
 
@@ -41,9 +48,9 @@ def test_planted_ideas_are_recovered_by_meaning_and_not_by_words_over_ten_seeds(
     for seed, (frame, vectors) in enumerate(draws):
         truth = pd.factorize(frame["idea"])[0]
         rng = np.random.default_rng(seed)
-        lexical = clustering.lexical_coordinates(overlap.word_lists(frame["response"]), rng)
+        lexical = clustering.lexical_coordinates(words_metrics.word_lists(frame["response"]), rng)
         meaning.append(clustering.adjusted_rand(clustering.find_modes(vectors, rng), truth))
-        words.append(clustering.adjusted_rand(modes.lexical_modes(lexical, rng, {}), truth))
+        words.append(clustering.adjusted_rand(response_modes.lexical_modes(lexical, rng, {}), truth))
     print(f"\nadjusted Rand with planted ideas, MiniLM: {np.round(meaning, 2)}; TF-IDF: {np.round(words, 2)}")
     assert min(meaning) >= 0.8 and max(words) < min(meaning)
 
@@ -52,9 +59,9 @@ def test_a_gaussian_like_the_time_prompt_holds_no_modes_over_seeds(draws):
     held = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        rows = clustering.gaussian_like(draws[0][1][:300], rng)
+        rows = mode_evidence.gaussian_like(draws[0][1][:300], rng)
         labels = clustering.find_modes(rows, rng)
-        held.append(int(clustering.evidence(rows, labels, rng, n_gaussians=5).supported.sum()))
+        held.append(int(mode_evidence.evidence(rows, labels, rng, n_gaussians=5).supported.sum()))
     assert held == [0, 0, 0]
 
 
@@ -63,16 +70,18 @@ def analysed(draws):
     frame, vectors = draws[0]
     answers = frame.rename(columns={"response": "text"}).assign(response_id=[f"r{i:04d}" for i in range(len(frame))])
     families = {model: model.split("-")[0] for model in answers["model"]}
-    part = modes.analyse(answers, vectors, families, "Write a metaphor involving time.", np.random.default_rng(0))
+    part = response_modes.analyse(
+        answers, vectors, families, "Write a metaphor involving time.", np.random.default_rng(0)
+    )
     return answers, families, part
 
 
 class TestAnalyse:
     def test_tables_are_valid_and_complete(self, analysed):
         answers, _, part = analysed
-        tables.validate(part["map"], "07_map")
-        tables.validate(part["modes"], "07_modes")
-        tables.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
+        schema.validate(part["map"], "07_map")
+        schema.validate(part["modes"], "07_modes")
+        schema.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
         assert part["map"]["response_id"].tolist() == answers["response_id"].tolist()
         sizes = part["map"].loc[part["map"]["mode"] >= 0, "mode"].value_counts().sort_index()
         assert sizes.tolist() == part["modes"]["size"].tolist()
@@ -99,11 +108,13 @@ class TestAnalyse:
         answers = pd.DataFrame(
             {"response_id": [f"r{i}" for i in range(n)], "prompt_id": "p", "model": "solo", "text": "<b>same</b> text"}
         )
-        part = modes.analyse(answers, np.ones((n, 8), np.float32), {"solo": "solo"}, "Say.", np.random.default_rng(0))
+        part = response_modes.analyse(
+            answers, np.ones((n, 8), np.float32), {"solo": "solo"}, "Say.", np.random.default_rng(0)
+        )
         assert part["prompt"]["n_modes"] == (n >= 5) and part["prompt"]["n_distinct"] == 1
-        assert modes.verdict(part["prompt"]) == f"All {n} answers are one text."
-        tables.validate(part["modes"], "07_modes")
-        tables.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
+        assert response_modes.verdict(part["prompt"]) == f"All {n} answers are one text."
+        schema.validate(part["modes"], "07_modes")
+        schema.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
 
     def test_wordless_answers_run_through(self):
         answers = pd.DataFrame(
@@ -111,7 +122,7 @@ class TestAnalyse:
              "text": ["!" * (i + 1) for i in range(14)]}
         )  # fmt: skip
         rows = np.random.default_rng(0).standard_normal((14, 8)).astype(np.float32)
-        part = modes.analyse(answers, rows, {"solo": "solo"}, "Say.", np.random.default_rng(0))
+        part = response_modes.analyse(answers, rows, {"solo": "solo"}, "Say.", np.random.default_rng(0))
         assert (part["map"]["lexical_mode"] == -1).all()
 
 
@@ -123,12 +134,12 @@ class TestAnswered:
         return pd.DataFrame(rows, columns=["response_id", "prompt_id"])
 
     def test_leaves_out_and_counts_what_has_too_few(self):
-        kept, few = modes.answered(self.answers(p1=6, p2=4, p3=9), self.prompts, 5)
+        kept, few = response_modes.answered(self.answers(p1=6, p2=4, p3=9), self.prompts, 5)
         assert set(kept["prompt_id"]) == {"p1"} and few.to_dict() == {"p2": 4}
 
     def test_says_so_where_nothing_is_left(self):
         with pytest.raises(ValueError, match=r"at least 5 usable answers .* has 4"):
-            modes.answered(self.answers(p2=4, p3=9), self.prompts, 5)
+            response_modes.answered(self.answers(p2=4, p3=9), self.prompts, 5)
 
 
 class TestVerdict:
@@ -147,10 +158,12 @@ class TestVerdict:
 
     def test_says_how_many_the_evidence_supports(self):
         said = "The evidence supports 2 modes: the pipeline finds 4 in the answers and 2 to 5 in structureless data."
-        assert modes.verdict(self.row) == said
-        assert modes.verdict(dict(self.row) | {"n_supported": 0}).startswith("The evidence supports no separate modes")
-        assert modes.verdict(dict(self.row) | {"n_modes": 0, "n_supported": 0}).startswith("No modes")
-        assert "3 single texts make up 40%" in modes.verdict(
+        assert response_modes.verdict(self.row) == said
+        assert response_modes.verdict(dict(self.row) | {"n_supported": 0}).startswith(
+            "The evidence supports no separate modes"
+        )
+        assert response_modes.verdict(dict(self.row) | {"n_modes": 0, "n_supported": 0}).startswith("No modes")
+        assert "3 single texts make up 40%" in response_modes.verdict(
             dict(self.row) | {"n_repeated_texts": 3, "repeated_share": 0.4}
         )
 
@@ -162,12 +175,12 @@ class TestDominance:
         )
         labels = pd.Series([0.0] * 10 + [np.nan] * 10)
         weights = np.ones((5, 1))
-        table = modes.dominance(answers, labels, {"b"}, 5, 20, weights, ["p"], np.random.default_rng(0))
+        table = response_modes.dominance(answers, labels, {"b"}, 5, 20, weights, ["p"], np.random.default_rng(0))
         assert table["dominant_share"].tolist() == [1, 1 / 5] and table["kind"].tolist() == ["model", "people"]
 
     def test_fewer_than_wanted_stay_out(self):
         answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": ["x", "y"]})
-        table = modes.dominance(
+        table = response_modes.dominance(
             answers, pd.Series([0, 0]), set(), 5, 2, np.ones((2, 1)), ["p"], np.random.default_rng(0)
         )
         assert table.empty
@@ -177,7 +190,7 @@ class TestDominance:
 
         codes = [0, 0, 0, 1, 1, 2]
         answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": [f"r{i}" for i in range(6)]})
-        table = modes.dominance(
+        table = response_modes.dominance(
             answers, pd.Series(codes), set(), 4, 4000, np.ones((2, 1)), ["p"], np.random.default_rng(0)
         )
         wanted = np.mean([max(np.bincount(pick)) / 4 for pick in combinations(codes, 4)])
@@ -195,7 +208,7 @@ class TestFigures:
         answers, families, part = analysed
         at = part["map"].merge(answers[["response_id", "model"]]).assign(family=lambda t: t["model"].map(families))
         colours = dict(zip(sorted(set(families.values())), style.distinct(9), strict=False))
-        fig = plots_modes.prompt_map(at, part["modes"], colours, (0.1, 0.05))
+        fig = modes_figures.prompt_map(at, part["modes"], colours, (0.1, 0.05))
         fig.canvas.draw()
         names = [text for text in fig.axes[1].texts if text.get_bbox_patch()]
         assert len(names) == min(10, len(part["modes"])) and not overlapping(names)
@@ -204,10 +217,10 @@ class TestFigures:
     def test_labels_at_one_place_are_pushed_apart(self):
         fig, ax = plt.subplots()
         texts = [ax.text(0.5, 0.5, f"a mode named {i}", ha="center", va="center") for i in range(12)]
-        plots_modes.spread_labels(ax, texts)
+        modes_figures.spread_labels(ax, texts)
         fig.canvas.draw()
         assert not overlapping(texts)
-        plots_modes.spread_labels(ax, [])
+        modes_figures.spread_labels(ax, [])
         plt.close(fig)
 
     def test_the_overview_draws_prompts_with_and_without_modes(self, analysed):
@@ -217,7 +230,7 @@ class TestFigures:
         prompts = pd.DataFrame([part["prompt"], part["prompt"] | {"prompt_id": "bare", "n_modes": 0}]).assign(
             text="$ a < b"
         )
-        fig = plots_modes.overview(at, part["modes"], prompts)
+        fig = modes_figures.overview(at, part["modes"], prompts)
         assert len(fig.axes) == 2
         plt.close(fig)
 
@@ -247,7 +260,7 @@ def page(n, folder):
     )  # fmt: skip
     table.loc[0, ["text", "x", "y"]] = [EVIL, 6.0, 6.0]  # alone, so that the mouse finds it
     colours = dict(zip(sorted(set(table["family"])), style.distinct(5), strict=True))
-    html = modes_map.page(
+    html = pages.page(
         table, title="A <b>map</b>", source="source", colours=colours, mode_names={0: "a", 1: "<i>b</i>", 2: "c"}
     )
     (folder / "map.html").write_text(html, encoding="utf-8")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from hivemind_utils import agreement, calibration, nulls, selection, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration, nulls, subsets
 
-RULES = [r for r in selection.absolute_rules() if r.name in ("full", "tukey 0.5", "entropy 10", "contested third")]
+RULES = [r for r in subsets.absolute_rules() if r.name in ("full", "tukey 0.5", "entropy 10", "contested third")]
 
 
 def statistics_of(labels, rows=None):
@@ -16,10 +17,10 @@ def statistics_of(labels, rows=None):
 @pytest.fixture(scope="module")
 def study():
     rng = np.random.default_rng(1)
-    quality, groups = simulate_people.draw_quality(50, 15, rng)
-    labels = simulate_people.ratings(simulate_people.draw_perceived(quality, 24, rng, groups=groups))
+    quality, groups = annotators.draw_quality(50, 15, rng)
+    labels = annotators.ratings(annotators.draw_perceived(quality, 24, rng, groups=groups))
     statistics = statistics_of(labels)
-    weights = np.stack([selection.kept_weights(rule, statistics) for rule in RULES])
+    weights = np.stack([subsets.kept_weights(rule, statistics) for rule in RULES])
     return {"quality": quality, "groups": groups, "labels": labels, "target": statistics["mean"], "weights": weights}
 
 
@@ -68,7 +69,7 @@ class TestShrinkage:
 class TestNullBand:
     def test_holds_scorers_that_are_equally_good(self, study, draws):
         rng = np.random.default_rng(4)
-        scores = np.stack([simulate_people.score(study["quality"], 0.6, rng) for _ in range(100)])
+        scores = np.stack([annotators.score(study["quality"], 0.6, rng) for _ in range(100)])
         found = calibration.rank_correlations(scores, study["target"], study["weights"])
         expected, lower, upper = nulls.null_band(draws, found[0])
         inside = ((found >= lower) & (found <= upper)).mean(1)
@@ -88,9 +89,7 @@ class TestNullBand:
 
     def test_lies_below_for_a_blind_scorer(self, study, draws):
         rng = np.random.default_rng(5)
-        blind = simulate_people.blind_on(
-            simulate_people.score(study["quality"], 0.7, rng), study["weights"][3] > 0, rng
-        )
+        blind = annotators.blind_on(annotators.score(study["quality"], 0.7, rng), study["weights"][3] > 0, rng)
         found = calibration.rank_correlations(blind, study["target"], study["weights"])
         assert found[3, 0] < nulls.null_band(draws, found[0])[1][3, 0]
 
@@ -98,8 +97,8 @@ class TestNullBand:
 class TestPermutation:
     def test_keeps_the_full_correlation_and_spares_the_equally_good(self, study):
         rng = np.random.default_rng(6)
-        good = simulate_people.score(study["quality"], 0.7, rng)
-        blind = simulate_people.blind_on(good, study["weights"][3] > 0, rng)
+        good = annotators.score(study["quality"], 0.7, rng)
+        blind = annotators.blind_on(good, study["weights"][3] > 0, rng)
         scores = np.stack([good, blind])
         mean, lower, upper, p = nulls.block_permutation(scores, study["target"], study["weights"], 200, rng)
         found = calibration.rank_correlations(scores, study["target"], study["weights"])
@@ -107,14 +106,14 @@ class TestPermutation:
         assert p[3, 0] > 0.025 > p[3, 1] and (lower <= upper).all()
 
     def test_missing_scores_stay_missing(self, study):
-        score = simulate_people.score(study["quality"], 0.7, np.random.default_rng(7))
+        score = annotators.score(study["quality"], 0.7, np.random.default_rng(7))
         score[:100] = np.nan
         mean, *_ = nulls.block_permutation(score, study["target"], study["weights"], 50, np.random.default_rng(0))
         assert np.isfinite(mean).all()
 
 
 def test_random_subsets_keep_the_full_correlation(study):
-    score = simulate_people.score(study["quality"], 0.7, np.random.default_rng(8))
+    score = annotators.score(study["quality"], 0.7, np.random.default_rng(8))
     full = calibration.rank_correlations(score, study["target"], np.ones(750)).item()
     mean, lower, upper = nulls.random_subsets(score, study["target"], [75, 250], 300, np.random.default_rng(9))
     assert mean[:, 0] == pytest.approx(full, abs=0.02)
@@ -123,7 +122,7 @@ def test_random_subsets_keep_the_full_correlation(study):
 
 class TestCrossFit:
     def test_selection_on_noise_goes_and_range_restriction_stays(self, study):
-        score = simulate_people.score(study["quality"], 0.8, np.random.default_rng(10))
+        score = annotators.score(study["quality"], 0.8, np.random.default_rng(10))
         found = nulls.cross_fit(study["labels"], score, RULES, statistics_of, 20, np.random.default_rng(11))
         full = found["crossed"][0, 0]
         assert found["same"][0, 0] == pytest.approx(full)  # all items: nothing was selected

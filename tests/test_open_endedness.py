@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from hivemind_utils import labeling, open_endedness, tables, wildchat
-from hivemind_utils.open_endedness import Label, outcome
+from hivemind_utils.llm import labeling
+from hivemind_utils.queries import open_endedness, wildchat
+from hivemind_utils.queries.open_endedness import Label, outcome
+from hivemind_utils.tables import schema
 
 
 def label(meaningful=True, greeting=False, kind="Multiple", revised=None, original="why is that"):
@@ -66,7 +68,7 @@ class TestTally:
         made = open_endedness.tally(
             self.QUERIES, pd.DataFrame(rows, columns=["query_id", "vote", "value", "raw"]), "me"
         )
-        tables.validate(made.assign(rewrite_cosine=1.0), "02_open_ended")
+        schema.validate(made.assign(rewrite_cosine=1.0), "02_open_ended")
         return made.set_index("query_id")
 
     def test_the_majority_wins_and_the_share_stays(self):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivemind_utils import overlap
+from hivemind_utils.figures import pages
+from hivemind_utils.metrics import overlap, words
 
 repeatable = settings(derandomize=True, deadline=None)
 
@@ -41,29 +42,29 @@ answers = st.lists(st.tuples(answer, st.sampled_from(["m1", "m2", "m3"])), max_s
     ],
 )
 def test_normalise_keeps_words_only(text, expected):
-    assert overlap.normalise(text) == expected
-    assert overlap.words(text) == expected.split()
+    assert words.normalise(text) == expected
+    assert words.words(text) == expected.split()
 
 
 @repeatable
 @given(st.text(st.sampled_from("abZ09 \n.,;:!?-+*_'\"{}")))
 def test_words_match_a_loop_over_characters(text):
     spaced = "".join(c if c.isalnum() else "" if c == "'" else " " for c in text.lower())
-    assert overlap.words(text.replace(".", ",")) == spaced.split()
+    assert words.words(text.replace(".", ",")) == spaced.split()
 
 
 @repeatable
 @given(st.text())
 def test_normalise_is_idempotent_and_ignores_case_and_composition(text):
-    once = overlap.normalise(text)
-    assert overlap.normalise(once) == once
-    assert overlap.normalise(unicodedata.normalize("NFD", text)) == once
-    assert overlap.normalise(f"  **{text}**\n") == overlap.normalise(f"{text}\n")
+    once = words.normalise(text)
+    assert words.normalise(once) == once
+    assert words.normalise(unicodedata.normalize("NFD", text)) == once
+    assert words.normalise(f"  **{text}**\n") == words.normalise(f"{text}\n")
 
 
 def test_word_spans_point_into_the_original():
     text = "“Straße”, **Cafe\u0301** &c…\n1. The ﬁre <b>don’t</b>!"
-    assert [(word, text[a:b]) for word, a, b in overlap.word_spans(text)] == [
+    assert [(word, text[a:b]) for word, a, b in words.word_spans(text)] == [
         ("strasse", "Straße"),
         ("caf\u00e9", "Cafe\u0301"),
         ("c", "c"),
@@ -76,29 +77,29 @@ def test_word_spans_point_into_the_original():
 @repeatable
 @given(st.text())
 def test_word_spans_are_words_in_order_within_the_text(text):
-    spans = overlap.word_spans(text)
-    assert [word for word, _, _ in spans] == overlap.words(text)
+    spans = words.word_spans(text)
+    assert [word for word, _, _ in spans] == words.words(text)
     assert all(0 <= a < b <= len(text) for _, a, b in spans)
     assert all(a <= c and b <= d for (_, a, b), (_, c, d) in pairwise(spans))
 
 
-@pytest.mark.parametrize("function", [overlap.words, overlap.word_spans, overlap.normalise])
+@pytest.mark.parametrize("function", [words.words, words.word_spans, words.normalise])
 def test_a_missing_text_raises(function):
     with pytest.raises(TypeError, match="must be a string, but float"):
         function(float("nan"))
 
 
 def test_word_lists_normalises_texts_and_passes_lists():
-    assert overlap.word_lists(["A b!", ["x"], ""]) == [["a", "b"], ["x"], []]
+    assert words.word_lists(["A b!", ["x"], ""]) == [["a", "b"], ["x"], []]
     with pytest.raises(TypeError, match="one string was passed"):
-        overlap.word_lists("A b!")
+        words.word_lists("A b!")
 
 
 @repeatable
 @given(st.lists(word_list, max_size=5), st.integers(1, 4))
 def test_ngram_codes_match_tuples(lists, n):
-    codes, owners = overlap.encode_words(lists)
-    *_, grams = overlap.ngram_codes(codes, n)
+    codes, owners = words.encode_words(lists)
+    *_, grams = words.ngram_codes(codes, n)
     tuples = [tuple(ws[k : k + n]) if k + n <= len(ws) else None for ws in lists for k in range(len(ws) + 1)]
     assert owners.tolist() == [t for t, ws in enumerate(lists) for _ in range(len(ws) + 1)]
     assert len({*zip(tuples, grams.tolist(), strict=True)}) == len(set(tuples)) == len(set(grams.tolist()))
@@ -108,7 +109,7 @@ def test_ngram_codes_match_tuples(lists, n):
 
 def test_ngram_codes_need_a_word():
     with pytest.raises(ValueError, match="at least 1 word, but 0"):
-        next(overlap.ngram_codes(np.array([0, -1]), 0))
+        next(words.ngram_codes(np.array([0, -1]), 0))
 
 
 # duplicates
@@ -119,15 +120,15 @@ def test_exact_duplicates_need_two_models():
     models = ["b", "a", "a", "a", "b", "a", "b", "b"]
     table = overlap.exact_duplicates(texts, models)
     assert table.to_dict("records") == [{"text": "Time flies!", "n_answers": 3, "n_models": 2, "models": "a; b"}]
-    assert overlap.wordless(texts).sum() == 2
+    assert words.wordless(texts).sum() == 2
 
 
 @repeatable
 @given(answers, st.randoms(use_true_random=False))
 def test_exact_duplicates_match_a_loop_in_any_row_order(rows, random):
     expected = []
-    for key in {overlap.normalise(text) for text, _ in rows} - {""}:
-        same = [(text, model) for text, model in rows if overlap.normalise(text) == key]
+    for key in {words.normalise(text) for text, _ in rows} - {""}:
+        same = [(text, model) for text, model in rows if words.normalise(text) == key]
         names = sorted({model for _, model in same})
         if len(names) > 1:
             expected.append((min(same)[0], len(same), len(names), "; ".join(names)))
@@ -153,9 +154,9 @@ def test_frames_columns_may_be_passed():
 
 
 def test_wordless_of_nothing():
-    assert overlap.wordless([]).tolist() == []
+    assert words.wordless([]).tolist() == []
     with pytest.raises(TypeError, match="must be a list"):
-        overlap.wordless("text")
+        words.wordless("text")
 
 
 # spans
@@ -265,7 +266,7 @@ def slow_pairs(rows, min_words):
     """(length, span, share, n_pairs, smaller text, larger text) of each pair of texts, from all pairs of answers."""
     found = {}
     for (text_a, model_a), (text_b, model_b) in combinations(rows, 2):
-        a, b = sorted([overlap.words(text_a), overlap.words(text_b)], key=" ".join)
+        a, b = sorted([words.words(text_a), words.words(text_b)], key=" ".join)
         length, start, _ = overlap.longest_common_span(a, b)
         if model_a != model_b and a != b and length >= min_words:
             key = (" ".join(a), " ".join(b))
@@ -283,7 +284,7 @@ def test_verbatim_pairs_match_all_pairs_in_any_row_order(rows, min_words, random
     for row in table.itertuples(index=False):
         (text_i, model_i), (text_j, model_j) = rows[row.i], rows[row.j]
         assert model_i != model_j
-        key = (overlap.normalise(text_i), overlap.normalise(text_j))
+        key = (words.normalise(text_i), words.normalise(text_j))
         got[key] = [row.longest_span_words, row.span, row.shared_8gram_share, row.n_pairs]
     np.testing.assert_equal(got, slow_pairs(rows, min_words))
     assert len(got) == len(table)
@@ -336,7 +337,7 @@ def slow_top(embeddings, models, n, texts, exclude_exact):
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     best = {}
     for i, j in combinations(range(len(unit)), 2):
-        key = tuple(sorted((overlap.normalise(texts[i]), overlap.normalise(texts[j]))))
+        key = tuple(sorted((words.normalise(texts[i]), words.normalise(texts[j]))))
         if models[i] != models[j] and not (exclude_exact and key[0] == key[1]):
             best[key] = max(best.get(key, -2), float(unit[i] @ unit[j]))
     return sorted(best.values(), reverse=True)[:n]
@@ -350,9 +351,7 @@ def test_top_pairs_match_a_slow_loop(exclude_exact, block):
     texts = [f"Text {k % 15}{'!' * (k % 2)}" for k in range(40)]
     i, j, cosine = overlap.top_pairs(embeddings, models, 12, texts=texts, exclude_exact=exclude_exact, block=block)
     np.testing.assert_allclose(cosine, slow_top(embeddings, models, 12, texts, exclude_exact), atol=2e-6)
-    pairs = [
-        tuple(sorted((overlap.normalise(texts[a]), overlap.normalise(texts[b])))) for a, b in zip(i, j, strict=True)
-    ]
+    pairs = [tuple(sorted((words.normalise(texts[a]), words.normalise(texts[b])))) for a, b in zip(i, j, strict=True)]
     assert len(set(pairs)) == len(pairs) == 12
     assert all(models[a] != models[b] for a, b in zip(i, j, strict=True))
 
@@ -458,7 +457,7 @@ def record(text_a=EVIL, text_b=EVIL, **more):
 
 
 def test_overlap_html_lets_no_markup_through():
-    page = Reader(overlap.overlap_html([record(), record(text_a="plain")], EVIL, source=EVIL))
+    page = Reader(pages.overlap_html([record(), record(text_a="plain")], EVIL, source=EVIL))
     assert page.text.count(EVIL) == 1 + 1 + 1 + 2 * 3 + 3  # title, heading, source, prompts and models, texts
     assert not {"script", "img", "a", "link", "iframe"} & set(page.tags)
     assert {name for name, _ in page.attributes} <= {
@@ -469,9 +468,9 @@ def test_overlap_html_lets_no_markup_through():
 
 
 def test_overlap_html_says_what_is_missing():
-    page = overlap.overlap_html([record(cosine=None, longest_span_words=1)], "T", source="simulated")
+    page = pages.overlap_html([record(cosine=None, longest_span_words=1)], "T", source="simulated")
     assert "cosine not measured" in page and "1 word<" in page and "simulated" in page
-    assert "No pair of answers to show." in overlap.overlap_html([], "T", source="simulated")
+    assert "No pair of answers to show." in pages.overlap_html([], "T", source="simulated")
     with pytest.raises(ValueError, match=r"\['cosine'\] are missing"):
-        overlap.overlap_html([{k: v for k, v in record().items() if k != "cosine"}], "T", source="s")
-    assert overlap.overlap_html([record()], "T", source="s") == overlap.overlap_html(iter([record()]), "T", source="s")
+        pages.overlap_html([{k: v for k, v in record().items() if k != "cosine"}], "T", source="s")
+    assert pages.overlap_html([record()], "T", source="s") == pages.overlap_html(iter([record()]), "T", source="s")

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from hivemind_utils import tables
+from hivemind_utils.tables import parquet, schema
 
 FIGURES = {
     "01_filter": {"filter_waterfall", "filter_sensitivity"},
@@ -52,9 +52,9 @@ class TestFixtureProfile:
         assert "Nothing to be done" in again and not any(name in again for name in RUNS)
 
     def test_every_table_is_written_valid_and_stamped_simulated(self, inside):
-        for name in tables.TABLES:
-            tables.validate(tables.read(name, "fixture"), name)
-            assert tables.stamp(name, "fixture")["source"] == "simulated"
+        for name in schema.TABLES:
+            schema.validate(parquet.read(name, "fixture"), name)
+            assert parquet.stamp(name, "fixture")["source"] == "simulated"
 
     def test_every_figure_comes_as_png_pdf_and_csv(self, inside):
         folder = inside / "figures" / "fixture"
@@ -85,16 +85,16 @@ class TestFixtureProfile:
 
     def test_truth_is_written_for_tests_and_covers_every_answer(self, inside):
         truth = pd.read_parquet(inside / "data" / "fixture" / "truth" / "ideas.parquet")
-        assert len(truth) == len(tables.read("04_responses", "fixture"))
+        assert len(truth) == len(parquet.read("04_responses", "fixture"))
 
     def test_planted_failures_are_counted(self, inside):
-        coverage = tables.read("04_coverage", "fixture")
-        answers = tables.read("04_responses", "fixture")
+        coverage = parquet.read("04_coverage", "fixture")
+        answers = parquet.read("04_responses", "fixture")
         assert coverage["n_empty"].sum() == (~answers["usable"]).sum()
         assert coverage["n_answers"].sum() == len(answers)
 
     def test_planted_levels_come_out_in_order(self, inside):
-        means = tables.read("05_references", "fixture").groupby("kind")["mean"].max()
+        means = parquet.read("05_references", "fixture").groupby("kind")["mean"].max()
         assert (
             means["different prompts"]
             < means["people"]
@@ -104,7 +104,7 @@ class TestFixtureProfile:
         )
 
     def test_min_p_at_high_temperature_is_planted_and_found_less_repetitive(self, inside):
-        means = tables.read("05_references", "fixture").set_index(["kind", "decoding"])["mean"]
+        means = parquet.read("05_references", "fixture").set_index(["kind", "decoding"])["mean"]
         assert means["same model", "min_p"] < means["same model", "top_p"]
 
 

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import inter, intra, plots, resample, style
+from hivemind_utils.figures import responses, style
+from hivemind_utils.metrics import resample
+from hivemind_utils.responses import homogeneity
+from hivemind_utils.responses import repetition as response_repetition
 
 PEOPLE = "writers"
-MEASURES = list(plots.MEASURE_NAMES)
+MEASURES = list(responses.MEASURE_NAMES)
 OPINIONS = ["mean_tfidf", "mean_cosine_centred", "mean_cosine_truncated"]
 DOLLARS = "Is $5_a^ or <b>$10</b> & $^ the better price?"
 LONG = "an-organisation/a-model-with-a-name-that-is-much-longer-than-any-name-should-be-instruct-2025-12-31"
@@ -110,8 +113,8 @@ def by_prompt_table(n, texts=(), known=True, interval=True, categories=4):
 
 
 def heatmap_of(pairs, family, colours, column="mean_cosine"):
-    order, tree = inter.family_order(pairs)
-    return plots.model_pair_heatmap(inter.square(pairs, order, column), tree, family, colours)
+    order, tree = homogeneity.family_order(pairs)
+    return responses.model_pair_heatmap(homogeneity.square(pairs, order, column), tree, family, colours)
 
 
 def pairs_of(arms, interval=True, seed=0):
@@ -182,21 +185,24 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
     opinions = {name: resample.rank_agreement(wide["mean_cosine"], wide[name]) for name in OPINIONS}
     family = models.set_index("model")["family"].to_dict()
     machines = arms[(arms["measure"] == "mean_cosine") & (arms["model"] != PEOPLE)]
-    facts = intra.with_facts(machines, models_with_facts(names))
+    facts = response_repetition.with_facts(machines, models_with_facts(names))
     shown = [*names, PEOPLE] if people else names
     makers = {
-        "coverage": (2, lambda: plots.coverage(plots.coverage_table(coverage_of(names)))),
-        "intra_heatmap": (2, lambda: plots.intra_heatmap(bins_of(repetition), models, colours)),
-        "references": (1, lambda: plots.references(references_table(n_prompts))),
-        "arm_panels": (6, lambda: plots.arm_panels(arms, MEASURES[:1] + MEASURES[4:], models, colours)),
-        "rarefaction": (1, lambda: plots.rarefaction(curves_table())),
-        "second_opinion": (3, lambda: plots.second_opinion(wide, OPINIONS, opinions, models, colours)),
-        "paraphrases": (1, lambda: plots.paraphrases(paraphrases_table(names), models, colours)),
-        "by_prompt": (2, lambda: plots.by_prompt(by_prompt_table(n_prompts, texts, interval=interval))),
-        "by_facts": (3, lambda: plots.by_facts(facts, colours)[0]),
-        "nearest_sources": (2, lambda: plots.nearest_sources(curve_table(interval=interval))),
-        "overlap_shares": (1, lambda: plots.overlap_shares(shares_table(n_prompts), prompt_texts(n_prompts, texts), 8)),
-        "pools": (1, lambda: plots.pools(pools_table(interval=interval))),
+        "coverage": (2, lambda: responses.coverage(responses.coverage_table(coverage_of(names)))),
+        "intra_heatmap": (2, lambda: responses.intra_heatmap(bins_of(repetition), models, colours)),
+        "references": (1, lambda: responses.references(references_table(n_prompts))),
+        "arm_panels": (6, lambda: responses.arm_panels(arms, MEASURES[:1] + MEASURES[4:], models, colours)),
+        "rarefaction": (1, lambda: responses.rarefaction(curves_table())),
+        "second_opinion": (3, lambda: responses.second_opinion(wide, OPINIONS, opinions, models, colours)),
+        "paraphrases": (1, lambda: responses.paraphrases(paraphrases_table(names), models, colours)),
+        "by_prompt": (2, lambda: responses.by_prompt(by_prompt_table(n_prompts, texts, interval=interval))),
+        "by_facts": (3, lambda: responses.by_facts(facts, colours)[0]),
+        "nearest_sources": (2, lambda: responses.nearest_sources(curve_table(interval=interval))),
+        "overlap_shares": (
+            1,
+            lambda: responses.overlap_shares(shares_table(n_prompts), prompt_texts(n_prompts, texts), 8),
+        ),
+        "pools": (1, lambda: responses.pools(pools_table(interval=interval))),
         "model_pair_heatmap": (
             3 if len(shown) < 3 else 4,
             lambda: heatmap_of(pairs_of(shown, interval), family, colours),
@@ -212,7 +218,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
 
 
 def bins_of(repetition):
-    return intra.bin_shares(repetition, "top_p", {PEOPLE})
+    return response_repetition.bin_shares(repetition, "top_p", {PEOPLE})
 
 
 def models_with_facts(names):
@@ -331,18 +337,18 @@ def test_figures_with_very_long_names_dollars_and_tags_are_readable():
 
 
 def test_the_coverage_table_adds_up_prompts():
-    table = plots.coverage_table(coverage_of(["b", "a"], n=10))
+    table = responses.coverage_table(coverage_of(["b", "a"], n=10))
     assert table["model"].tolist() == ["a", "b"]
     assert table[["usable_min", "usable_mean", "usable_max"]].to_numpy().tolist() == [[9, 9, 9]] * 2
     assert table[["empty", "truncated", "repeated"]].to_numpy() == pytest.approx(np.array([[0.1, 0.2, 0.1]] * 2))
-    assert not plots.coverage_table(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
+    assert not responses.coverage_table(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
     pd.testing.assert_frame_equal(
-        plots.coverage_table(coverage_of(["a", "b"])), plots.coverage_table(coverage_of(["b", "a"]))
+        responses.coverage_table(coverage_of(["a", "b"])), responses.coverage_table(coverage_of(["b", "a"]))
     )
 
 
 def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
-    fig = plots.coverage(plots.coverage_table(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
+    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
     left, right = fig.axes
     assert texts_of(left, "y") == ["a · min_p", "a · top_p", "b · min_p", "b · top_p"]
     assert (left.get_xlabel(), right.get_xlabel()) == ("usable answers a prompt", "share of answers")
@@ -353,14 +359,14 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
         "filtered",
         "repeated",
     ]
-    fig = plots.coverage(plots.coverage_table(coverage_of(["a", "b"], decodings=("as given",))))
+    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]
 
 
 def test_people_do_not_make_their_lack_of_a_decoding_a_second_one():
     arms = arms_of(["gpt-1", "qwen-2"], decodings=("as given",))
     models = models_of(["gpt-1", "qwen-2"])
-    fig = plots.arm_panels(arms, MEASURES[:2], models, style.family_colours(models))
+    fig = responses.arm_panels(arms, MEASURES[:2], models, style.family_colours(models))
     assert set(texts_of(fig.axes[0], "y")) == {"gpt-1", "qwen-2", PEOPLE}
 
 
@@ -370,7 +376,9 @@ def test_the_heat_map_puts_the_average_first_and_people_last_and_prints_percents
     repetition.loc[repetition["model"] == "gpt-1", "mean_cosine"] = 0.95
     repetition.loc[repetition["model"] == "qwen-2", "mean_cosine"] = -0.05
     models = models_of(names)
-    fig = plots.intra_heatmap(intra.bin_shares(repetition, "top_p", {PEOPLE}), models, style.family_colours(models))
+    fig = responses.intra_heatmap(
+        response_repetition.bin_shares(repetition, "top_p", {PEOPLE}), models, style.family_colours(models)
+    )
     ax, bar = fig.axes
     assert texts_of(ax, "x") == ["Average", "gpt-1", "qwen-2", PEOPLE]
     assert texts_of(ax, "y")[0] == "0.9–1.0" and texts_of(ax, "y")[-1] == "< 0"
@@ -387,7 +395,7 @@ def test_the_heat_map_puts_the_average_first_and_people_last_and_prints_percents
 
 
 def test_references_stand_from_different_to_alike_with_their_number_of_pairs():
-    (ax,) = plots.references(references_table()[::-1]).axes
+    (ax,) = responses.references(references_table()[::-1]).axes
     labels = texts_of(ax, "y")
     assert labels[0] == "different prompts  (n = 1,234,567)"
     assert labels[-1] == "same model, closed-ended prompt, top_p  (n = 1,234,567)"
@@ -399,12 +407,12 @@ def test_references_stand_from_different_to_alike_with_their_number_of_pairs():
 def test_arm_panels_order_arms_by_the_first_measure(measures):
     names = ["gpt-1", "qwen-2", "llama-3"]
     arms, models = arms_of(names, measures), models_of(names)
-    fig = plots.arm_panels(arms, measures, models, style.family_colours(models))
+    fig = responses.arm_panels(arms, measures, models, style.family_colours(models))
     first = arms[arms["measure"] == "mean_cosine"].sort_values("mean")
     assert len(fig.axes) == len(measures)
     assert texts_of(fig.axes[0], "y") == first["model"].tolist()
     assert [ax.get_title(loc="left").replace("\n", " ") for ax in fig.axes] == [
-        plots.MEASURE_NAMES[m] for m in measures
+        responses.MEASURE_NAMES[m] for m in measures
     ]
     for ax, measure in zip(fig.axes, measures, strict=True):
         shown = ax.collections[-1].get_offsets()[:, 0]
@@ -417,14 +425,14 @@ def test_arm_panels_leave_a_gap_where_an_arm_lacks_a_measure():
     arms, models = arms_of(names), models_of(names)
     lacking = (arms["model"] == "gpt-1") & (arms["measure"] == "vendi_1_equal_n") | (arms["measure"] == "distinct_2")
     measures = ["mean_cosine", "vendi_1_equal_n", "distinct_2"]
-    fig = plots.arm_panels(arms[~lacking], measures, models, style.family_colours(models))
+    fig = responses.arm_panels(arms[~lacking], measures, models, style.family_colours(models))
     fig.draw_without_rendering()
     dots = [np.ma.filled(ax.collections[-1].get_offsets()[:, 0], np.nan) for ax in fig.axes]
     assert [int(np.isnan(d).sum()) for d in dots] == [0, 1, 3]
 
 
 def test_rarefaction_names_groups_with_their_estimate_and_shows_a_lone_point():
-    (ax,) = plots.rarefaction(curves_table(n=1)).axes
+    (ax,) = responses.rarefaction(curves_table(n=1)).axes
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "models, min_p (Chao1 ≥ 40)", "models, top_p (Chao1 ≥ 40)", "people (Chao1 ≥ 40)",
     ]  # fmt: skip
@@ -439,24 +447,26 @@ def test_second_opinions_show_their_rank_correlation_if_there_is_one():
         {"model": names, "mean_cosine": [1, 2, 3], "mean_tfidf": [1, 2, 3], "mean_cosine_centred": np.nan}
     )
     agreement = {"mean_tfidf": 1.0, "mean_cosine_centred": np.nan}
-    fig = plots.second_opinion(wide, list(agreement), agreement, models, style.family_colours(models))
+    fig = responses.second_opinion(wide, list(agreement), agreement, models, style.family_colours(models))
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["ρ = 1.00", ""]
     assert [ax.get_ylabel() for ax in fig.axes] == ["mean TF-IDF cosine", "mean cosine, centred"]
-    alone = plots.second_opinion(wide, ["mean_tfidf"], agreement, models, style.family_colours(models))
+    alone = responses.second_opinion(wide, ["mean_tfidf"], agreement, models, style.family_colours(models))
     assert len(alone.axes) == 1
 
 
 def test_paraphrases_print_the_means_that_are_known():
     models = models_of(["gpt-1", "qwen-2"], False)
     for between, printed in ((True, ["0.80", "0.70", "0.60"]), (False, ["0.80", "0.70"])):
-        fig = plots.paraphrases(paraphrases_table(["gpt-1", "qwen-2"], between), models, style.family_colours(models))
+        fig = responses.paraphrases(
+            paraphrases_table(["gpt-1", "qwen-2"], between), models, style.family_colours(models)
+        )
         fig.draw_without_rendering()
         assert [t.get_text() for t in fig.axes[0].texts] == printed
         assert texts_of(fig.axes[0], "x")[0] == "same\nprompt"
 
 
 def test_prompts_are_coloured_by_category_and_closed_ones_apart():
-    fig = plots.by_prompt(by_prompt_table(6))
+    fig = responses.by_prompt(by_prompt_table(6))
     bars, axes = fig.axes[0].patches, fig.axes
     names = [t.get_text() for t in fig.legends[0].get_texts()]
     assert names == ["category 1", "category 2", "category 3", "category unknown", "closed-ended"]
@@ -467,22 +477,22 @@ def test_prompts_are_coloured_by_category_and_closed_ones_apart():
 
 
 def test_prompts_of_unknown_openness_have_one_panel_and_many_categories_are_all_drawn():
-    fig = plots.by_prompt(by_prompt_table(30, known=False, interval=False, categories=29))
+    fig = responses.by_prompt(by_prompt_table(30, known=False, interval=False, categories=29))
     fig.draw_without_rendering()
     assert len(fig.axes) == 1 and len(fig.legends[0].get_texts()) == 25
 
 
 def test_the_middle_of_many_prompts_is_left_out():
     table = by_prompt_table(60)
-    ax = plots.by_prompt(table, largest=10).axes[0]
+    ax = responses.by_prompt(table, largest=10).axes[0]
     bars = [bar.get_width() for bar in ax.patches]
     assert bars == pytest.approx([*table["mean_cosine"][:5], *table["mean_cosine"][-5:]])
 
 
 def test_long_prompts_are_cut_and_dollars_stay_dollars():
     texts = ["word " * 200, "unbroken" * 60, DOLLARS]
-    for ax in (plots.by_prompt(by_prompt_table(3, texts)).axes[0],
-               plots.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8).axes[0]):  # fmt: skip
+    for ax in (responses.by_prompt(by_prompt_table(3, texts)).axes[0],
+               responses.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8).axes[0]):  # fmt: skip
         ax.figure.draw_without_rendering()
         labels = texts_of(ax, "y")
         assert DOLLARS in labels and not any(label.get_parse_math() for label in tick_labels(ax, "y"))
@@ -493,15 +503,17 @@ def test_long_prompts_are_cut_and_dollars_stay_dollars():
 def facts_of(n=4, **facts):
     names = names_of(n)
     arms = arms_of(names, ["mean_cosine"], people=False).assign(mean=np.linspace(0.3, 0.9, n))
-    return intra.with_facts(arms, models_of(names, False, **facts)), style.family_colours(models_of(names))
+    return response_repetition.with_facts(arms, models_of(names, False, **facts)), style.family_colours(
+        models_of(names)
+    )
 
 
 def test_facts_nobody_knows_make_no_figure():
-    assert plots.by_facts(*facts_of()) == (None, {})
+    assert responses.by_facts(*facts_of()) == (None, {})
 
 
 def test_facts_that_are_known_have_a_panel_each_and_a_rank_correlation():
-    fig, correlations = plots.by_facts(
+    fig, correlations = responses.by_facts(
         *facts_of(size_b=[1.0, 7, 70, 400], release_date=["2024-05", "2024-01-02", "2023", "?"])
     )
     fig.draw_without_rendering()
@@ -511,7 +523,7 @@ def test_facts_that_are_known_have_a_panel_each_and_a_rank_correlation():
 
 
 def test_a_fact_that_never_varies_has_no_correlation():
-    fig, correlations = plots.by_facts(*facts_of(size_b=7.0, tuning=["base", "instruct", "instruct", None]))
+    fig, correlations = responses.by_facts(*facts_of(size_b=7.0, tuning=["base", "instruct", "instruct", None]))
     fig.draw_without_rendering()
     assert correlations == {} and texts_of(fig.axes[1], "x") == ["base", "instruct"]
 
@@ -532,18 +544,20 @@ def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
 
 
 def test_nearest_sources_have_a_panel_for_each_grouping():
-    fig = plots.nearest_sources(curve_table())
+    fig = responses.nearest_sources(curve_table())
     assert [ax.get_ylabel() for ax in fig.axes] == ["distinct models among them", "distinct families among them"]
     assert {ax.get_xlabel() for ax in fig.axes} == {"N nearest answers"}
     assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["found", "random labels", "full separation"]
-    assert len(plots.nearest_sources(curve_table(["model"])).axes) == 1
+    assert len(responses.nearest_sources(curve_table(["model"])).axes) == 1
 
 
 def test_overlap_shares_show_the_prompts_with_most_first():
-    (ax,) = plots.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5).axes
+    (ax,) = responses.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5).axes
     assert [label.split(",")[0][-2:] for label in texts_of(ax, "y")] == ["39", "38", "37", "36", "35"]
     assert ax.get_xlabel() == "share of answers that another model gives too"
-    assert plots.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8).axes[0].get_xlim() == (
+    assert responses.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8).axes[
+        0
+    ].get_xlim() == (
         0,
         0.05,
     )
@@ -551,7 +565,7 @@ def test_overlap_shares_show_the_prompts_with_most_first():
 
 @pytest.mark.parametrize("pools", [["one model, k answers"], ["k models, one answer each", "people"]])
 def test_pools_have_a_line_each(pools):
-    (ax,) = plots.pools(pools_table(pools, interval=False)).axes
+    (ax,) = responses.pools(pools_table(pools, interval=False)).axes
     assert [t.get_text() for t in ax.get_legend().get_texts()] == pools
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("answers k", "effective number of answers")
     assert 8**0.5 < ax.get_ylim()[1] < 8
@@ -561,13 +575,13 @@ def test_figures_do_not_depend_on_the_order_of_rows():
     names = names_of(8)
     models = models_of(names)
     colours, arms = style.family_colours(models), arms_of(names)
-    shares, pairs = intra.bin_shares(repetition_of(names, 5), "top_p", {PEOPLE}), pairs_of(names)
+    shares, pairs = response_repetition.bin_shares(repetition_of(names, 5), "top_p", {PEOPLE}), pairs_of(names)
     family = models.set_index("model")["family"].to_dict()
     for draw_one, table in (
-        (lambda t: plots.intra_heatmap(t, models, colours), shares),
-        (lambda t: plots.arm_panels(t, MEASURES[:2], models, colours), arms),
+        (lambda t: responses.intra_heatmap(t, models, colours), shares),
+        (lambda t: responses.arm_panels(t, MEASURES[:2], models, colours), arms),
         (lambda t: heatmap_of(t, family, colours), pairs),
-        (plots.references, references_table()),
+        (responses.references, references_table()),
     ):
         one, two = (draw_one(t) for t in (table, table.sample(frac=1, random_state=0)))
         for a, b in zip(one.axes, two.axes, strict=True):

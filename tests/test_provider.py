@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from hivemind_utils import provider
+from hivemind_utils.demo import provider
 
 
 def echo(messages, *, n, seed, parameters):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from server import Fault, serving
 
-from hivemind_utils import completions, embedding, providers, sampling
+from hivemind_utils.llm import completions, providers, sampler
+from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {
@@ -41,7 +43,7 @@ def elsewhere():
 
 def ask(requests, tmp_path):
     prices = {request.model: (1, 1) for request in requests}
-    return sampling.run(requests, tmp_path / "s.sqlite", budget_usd=1, prices=prices, limits=LIMITS, progress=False)
+    return sampler.run(requests, tmp_path / "s.sqlite", budget_usd=1, prices=prices, limits=LIMITS, progress=False)
 
 
 def carried(server):
@@ -57,26 +59,26 @@ class TestAnAddressBelongsToItsProvider:
     )
     def test_openais_address_is_not_that_of_other_models(self, keys, monkeypatch, variable, model):
         monkeypatch.setenv(variable, "http://127.0.0.1:9/v1")
-        assert sampling.Request(model, "hi").api_base is None
-        assert sampling.Request("gpt-4o", "hi").api_base == "http://127.0.0.1:9/v1"
+        assert request_llm.Request(model, "hi").api_base is None
+        assert request_llm.Request("gpt-4o", "hi").api_base == "http://127.0.0.1:9/v1"
 
     @pytest.mark.parametrize("model", ["hosted_vllm/mine", "lm_studio/mine", "llamafile/mine"])
     def test_a_model_without_an_address_does_not_borrow_one(self, keys, monkeypatch, server, tmp_path, model):
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        outcome = ask([sampling.Request(model, "hi", {"max_tokens": 5})], tmp_path)
+        outcome = ask([request_llm.Request(model, "hi", {"max_tokens": 5})], tmp_path)
         assert not server.received
         assert outcome.counts["added"].sum() == 0 and "`api_bases`" in outcome.partial
 
     def test_every_providers_own_variable_still_works(self, keys, monkeypatch, server, tmp_path):
         monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
-        outcome = ask([sampling.Request("hosted_vllm/mine", "hi", {"max_tokens": 5})], tmp_path)
+        outcome = ask([request_llm.Request("hosted_vllm/mine", "hi", {"max_tokens": 5})], tmp_path)
         assert outcome.partial is None and KEYS["HOSTED_VLLM_API_KEY"] in carried(server)
 
     def test_only_the_providers_own_key_travels(self, keys, server, tmp_path):
         server.fault = lambda body, number: Fault(400)  # not tried again
         for model in ("openai/a", "hosted_vllm/b", "anthropic/c", "mistral/d"):
             before = len(server.received)
-            ask([sampling.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+            ask([request_llm.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
             sent = str([received.headers for received in server.received[before:]])
             foreign = [
                 name for name, key in KEYS.items() if key in sent and not name.startswith(model.split("/")[0].upper())
@@ -112,7 +114,7 @@ class TestRedirects:
     def test_no_redirect_crosses_hosts(self, keys, server, elsewhere, tmp_path, model, status):
         target = elsewhere.url + "/chat/completions"
         server.fault = lambda body, number: Fault(status, headers={"Location": target})
-        outcome = ask([sampling.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+        outcome = ask([request_llm.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
         assert server.received and not elsewhere.received
         assert len(server.received) == 1, "what leads elsewhere is not tried again"
         assert "redirects to another address" in outcome.partial
@@ -120,12 +122,12 @@ class TestRedirects:
     def test_a_redirect_on_the_same_host_is_followed(self, keys, server, tmp_path):
         moved = server.url + "/moved/chat/completions"
         server.fault = lambda body, number: None if number else Fault(307, headers={"Location": moved})
-        outcome = ask([sampling.Request("openai/a", "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+        outcome = ask([request_llm.Request("openai/a", "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
         assert outcome.partial is None and server.received[1].path.startswith("/v1/moved")
 
     def test_nor_for_embeddings_and_echoing_endpoints(self, keys, server, elsewhere):
         server.fault = lambda body, number: Fault(307, headers={"Location": elsewhere.url + "/embeddings"})
-        encoder = embedding.load_encoder("litellm:openai/any", api_base=server.url, max_retries=0)
+        encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url, max_retries=0)
         with pytest.raises(RuntimeError, match="redirects to another address"):
             encoder.encode(["a"])
         values, problems = completions.echo_scores("any", server.url, ["a "], ["b"], api_key="canary")

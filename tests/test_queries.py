@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from test_open_endedness import released_rows, write_released
 
-from hivemind_utils import open_endedness, run
-from hivemind_utils.wildchat import Logs, Rules
+from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.queries import open_endedness
+from hivemind_utils.queries.wildchat import Logs, Rules
 
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
 SHEET = "query_id,query,annotator,open_ended,alternatives\n"
@@ -48,13 +49,15 @@ def test_released_labels_run_end_to_end_with_nulls_and_missing_keys(make_project
 
 
 def test_the_paper_profile_takes_the_same_path_with_the_hubs_address():
-    profile = run.load_profile("paper")
-    values = {name: run.resolve(profile, run.inspect(name)) for name in ("01_filter", "02_classify", "03_taxonomy")}
+    profile = profiles.load_profile("paper")
+    values = {
+        name: profiles.resolve(profile, notebooks.inspect(name)) for name in ("01_filter", "02_classify", "03_taxonomy")
+    }
     assert values["01_filter"]["conversations_path"].startswith("hf://datasets/allenai/WildChat-1M/")
     for name in ("02_classify", "03_taxonomy"):
         assert values[name]["labels_from"] == "released"
         assert values[name]["labels_path"].startswith("hf://datasets/liweijiang/infinite-chats-taxonomy/")
-        assert run.input_files(run.inspect(name), values[name])[0].suffix in (".txt", ".yaml")
+        assert profiles.input_files(notebooks.inspect(name), values[name])[0].suffix in (".txt", ".yaml")
 
 
 @pytest.mark.real_data

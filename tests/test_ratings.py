@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import ratings, tables
+from hivemind_utils.ratings import labels as rating_labels
+from hivemind_utils.tables import ids, schema
 
 SCALE = [1, 2, 3, 4, 5]
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
@@ -27,34 +28,34 @@ def released(**columns):
 
 class TestLayouts:
     def test_released_lists_become_one_label_a_row(self):
-        labels, items, excluded = ratings.tabulate(ratings.unroll(released()), "absolute", SCALE)
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(released()), "absolute", SCALE)
         assert len(labels) == 8 and len(items) == 3 and excluded.empty
-        assert items["prompt_id"].tolist() == [tables.text_id("q1")] * 2 + [tables.text_id("q2")]
-        values, persons, _ = ratings.matrix(labels, items)
+        assert items["prompt_id"].tolist() == [ids.text_id("q1")] * 2 + [ids.text_id("q2")]
+        values, persons, _ = rating_labels.matrix(labels, items)
         assert np.isnan(values[1]).tolist() == [False, False, True] and persons is None
 
     def test_lists_may_be_json(self):
         frame = released(human_labels=["[1, 2, 3]", "[3, 3]", "[5, 5, 5]"])
-        assert ratings.unroll(frame)["label"].tolist() == ratings.unroll(released())["label"].tolist()
+        assert rating_labels.unroll(frame)["label"].tolist() == rating_labels.unroll(released())["label"].tolist()
 
     def test_arrays_of_parquet_are_lists_too(self, tmp_path):
         released().to_parquet(tmp_path / "a.parquet")
-        assert len(ratings.read(tmp_path / "a.parquet")) == 8
+        assert len(rating_labels.read(tmp_path / "a.parquet")) == 8
 
     def test_a_place_in_a_form_is_a_person_where_lists_are_equally_long(self):
         frame = released(form_id=[1, 2, 2], human_labels=[[1, 2], [3, 3, 3], [5, 5, 5]])
         frame.loc[3] = ["q3", "d", [1], 3]
         frame.loc[4] = ["q3", "e", [1, 2], 3]
-        labels, items, _ = ratings.tabulate(ratings.unroll(frame), "absolute", SCALE)
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
         who = labels.merge(items, on="item_id").groupby("response_1")["annotator"].agg(list)
         assert who["a"] == ["1:000", "1:001"] and who["b"] == who["c"] == ["2:000", "2:001", "2:002"]
         assert pd.isna(who["d"]).all() and pd.isna(who["e"]).all()
-        assert ratings.matrix(labels, items)[1] is None  # somebody is unknown
+        assert rating_labels.matrix(labels, items)[1] is None  # somebody is unknown
 
     def test_persons_of_forms_are_numbered_per_form(self):
         frame = released(form_id=["x", "x", "y"], human_labels=[[1, 2], [3, None], [5, 5]])
-        labels, items, excluded = ratings.tabulate(ratings.unroll(frame), "absolute", SCALE)
-        values, persons, names = ratings.matrix(labels, items)
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        values, persons, names = rating_labels.matrix(labels, items)
         assert names == ["x:000", "x:001", "y:000", "y:001"]
         assert persons.tolist() == [[0, 1], [0, 1], [2, 3]] and np.isnan(values[1, 1])
         assert excluded["reason"].tolist() == ["label missing"]
@@ -68,14 +69,16 @@ class TestLayouts:
         )  # fmt: skip
         frame.to_csv(tmp_path / "long.csv", index=False)
         columns = {"item_id": "story", "annotator": "who", "label": "stars", "prompt_id": "task"}
-        long = ratings.read(tmp_path / "long.csv", columns=columns, where={"criterion": "fun"})
-        labels, items, excluded = ratings.tabulate(long, "absolute", SCALE)
+        long = rating_labels.read(tmp_path / "long.csv", columns=columns, where={"criterion": "fun"})
+        labels, items, excluded = rating_labels.tabulate(long, "absolute", SCALE)
         assert labels["label"].tolist() == [1, 2, 4, 4] and excluded.empty
-        assert ratings.matrix(labels, items)[2] == ["p", "q"]
+        assert rating_labels.matrix(labels, items)[2] == ["p", "q"]
 
     def test_wide_tables_have_a_column_per_annotator(self):
         frame = pd.DataFrame({"prompt": ["p"] * 2, "response_1": ["a", "b"], "rater_1": [1, 2], "rater_2": ["3", ""]})
-        labels, _, excluded = ratings.tabulate(ratings.unroll(frame, label_columns=["rater_*"]), "absolute", SCALE)
+        labels, _, excluded = rating_labels.tabulate(
+            rating_labels.unroll(frame, label_columns=["rater_*"]), "absolute", SCALE
+        )
         assert labels["annotator"].tolist() == ["rater_1", "rater_2", "rater_1"]
         assert excluded["reason"].tolist() == ["label missing"]
 
@@ -86,7 +89,7 @@ class TestLayouts:
                 "response_1": ["a", "b", "c"] * 2, "rank": [1, 2, 3, 2, 1, 3],
             }
         )  # fmt: skip
-        labels, items, _ = ratings.tabulate(ratings.unroll(frame), "pairs", [-1, 0, 1])
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), "pairs", [-1, 0, 1])
         sides = items.set_index("item_id")[["response_1", "response_2"]].agg("".join, axis=1)
         found = labels.assign(pair=labels["item_id"].map(sides)).set_index(["pair", "annotator"])["label"]
         assert found[("ab", "w")] == 1 and found[("ab", "v")] == -1 and found[("ac", "v")] == 1
@@ -94,8 +97,8 @@ class TestLayouts:
 
     def test_one_column_may_serve_two_fields(self):
         frame = pd.DataFrame({"item_id": [1, 1], "rater_idx": [0, 1], "label": ["No", "Yes"]})
-        long = ratings.unroll(frame, columns={"prompt_id": "item_id", "annotator": "rater_idx"})
-        labels, _, _ = ratings.tabulate(long, "absolute", ["No", "Unsure", "Yes"])
+        long = rating_labels.unroll(frame, columns={"prompt_id": "item_id", "annotator": "rater_idx"})
+        labels, _, _ = rating_labels.tabulate(long, "absolute", ["No", "Unsure", "Yes"])
         assert labels["label"].tolist() == [0, 2]
 
     def test_addresses_are_read_through_fsspec(self):
@@ -105,15 +108,15 @@ class TestLayouts:
         memory.makedirs("/sets/one/data", exist_ok=True)
         with memory.open("/sets/one/data/train-0.parquet", "wb") as file:
             released().to_parquet(file)
-        assert len(ratings.read("memory://sets/one")) == 8
+        assert len(rating_labels.read("memory://sets/one")) == 8
         with pytest.raises(FileNotFoundError, match="no Parquet"):
-            ratings.read("memory://sets/none")
+            rating_labels.read("memory://sets/none")
 
 
 class TestExclusions:
     def reasons(self, labels, **more):
         frame = pd.DataFrame({"item_id": "i", "prompt_id": "p", "label": labels} | more)
-        return ratings.tabulate(ratings.unroll(frame), "absolute", SCALE)[2]["reason"].tolist()
+        return rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)[2]["reason"].tolist()
 
     def test_labels_off_the_scale_are_counted(self):
         off = "label not on the scale"
@@ -131,23 +134,23 @@ class TestExclusions:
 
     def test_a_second_row_of_the_same_item_is_left_out(self):
         doubled = pd.concat([released(), released().head(1)], ignore_index=True)
-        labels, items, excluded = ratings.tabulate(ratings.unroll(doubled), "absolute", SCALE)
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(doubled), "absolute", SCALE)
         assert len(items) == 3 and len(labels) == 8
         assert excluded["reason"].tolist() == ["item stands in an earlier row: first kept"] * 3
 
     def test_rows_used_and_excluded_add_up(self):
-        long = ratings.unroll(released(human_labels=[[1, 9, None], [3, 3], [5, 5, 5]]))
-        labels, _, excluded = ratings.tabulate(long, "absolute", SCALE)
+        long = rating_labels.unroll(released(human_labels=[[1, 9, None], [3, 3], [5, 5, 5]]))
+        labels, _, excluded = rating_labels.tabulate(long, "absolute", SCALE)
         assert len(labels) + len(excluded) == len(long)
 
     def test_nothing_left_says_why(self):
         with pytest.raises(ValueError, match=r"not on the scale"):
-            ratings.tabulate(ratings.unroll(released()), "absolute", [10, 20])
+            rating_labels.tabulate(rating_labels.unroll(released()), "absolute", [10, 20])
 
     def test_what_stands_in_the_file_may_be_translated(self):
         frame = pd.DataFrame({"item_id": "i", "prompt_id": "p", "label": ["1", "2", "Tie", True]})
-        labels, _, excluded = ratings.tabulate(
-            ratings.unroll(frame), "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1, "Tie": 0}
+        labels, _, excluded = rating_labels.tabulate(
+            rating_labels.unroll(frame), "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1, "Tie": 0}
         )
         assert labels["label"].tolist() == [1, -1, 0] and len(excluded) == 1
 
@@ -156,16 +159,16 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda: ratings.unroll(released(), columns={"item": "x"}), "'item'"),
-            (lambda: ratings.unroll(released(), columns={"item_id": "x"}), "'x'"),
-            (lambda: ratings.unroll(released(), where={"user_query": "q9"}), "keeps no row"),
-            (lambda: ratings.unroll(released(), label_columns=["rater*"]), r"'rater\*'"),
-            (lambda: ratings.unroll(released().drop(columns="human_labels")), "no column of labels"),
-            (lambda: ratings.unroll(released(human_labels=["[1", "[]", "[]"])), "must be JSON"),
-            (lambda: ratings.unroll(released(human_labels=[1, 2, 3])), "list of labels was expected"),
-            (lambda: ratings.tabulate(ratings.unroll(released()), "triples", SCALE), "'triples'"),
-            (lambda: ratings.tabulate(ratings.unroll(released()), "pairs", SCALE), "response_2"),
-            (lambda: ratings.unroll(released(annotator=[["p"], ["p", "q"], ["p"] * 3])), "as many names"),
+            (lambda: rating_labels.unroll(released(), columns={"item": "x"}), "'item'"),
+            (lambda: rating_labels.unroll(released(), columns={"item_id": "x"}), "'x'"),
+            (lambda: rating_labels.unroll(released(), where={"user_query": "q9"}), "keeps no row"),
+            (lambda: rating_labels.unroll(released(), label_columns=["rater*"]), r"'rater\*'"),
+            (lambda: rating_labels.unroll(released().drop(columns="human_labels")), "no column of labels"),
+            (lambda: rating_labels.unroll(released(human_labels=["[1", "[]", "[]"])), "must be JSON"),
+            (lambda: rating_labels.unroll(released(human_labels=[1, 2, 3])), "list of labels was expected"),
+            (lambda: rating_labels.tabulate(rating_labels.unroll(released()), "triples", SCALE), "'triples'"),
+            (lambda: rating_labels.tabulate(rating_labels.unroll(released()), "pairs", SCALE), "response_2"),
+            (lambda: rating_labels.unroll(released(annotator=[["p"], ["p", "q"], ["p"] * 3])), "as many names"),
         ],
     )
     def test_say_what_was_expected(self, call, message):
@@ -175,12 +178,12 @@ class TestErrors:
     def test_an_item_id_with_two_texts_is_refused(self):
         frame = pd.DataFrame({"item_id": "i", "prompt": "p", "response_1": ["a", "b"], "label": [1, 2]})
         with pytest.raises(ValueError, match="one text each"):
-            ratings.tabulate(ratings.unroll(frame), "absolute", SCALE)
+            rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
 
     def test_the_prompt_is_needed(self):
         frame = pd.DataFrame({"item_id": ["i"], "label": [1]})
         with pytest.raises(ValueError, match="unit of every interval"):
-            ratings.tabulate(ratings.unroll(frame), "absolute", SCALE)
+            rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
 
 
 class TestDescribe:
@@ -188,8 +191,8 @@ class TestDescribe:
         frame = pd.DataFrame(
             {"item_id": range(len(rows)), "prompt_id": "p", "labels": [json.dumps(row) for row in rows]}
         )
-        labels, items, _ = ratings.tabulate(ratings.unroll(frame), kind, scale)
-        return ratings.describe(items, ratings.matrix(labels, items)[0], scale, level, 100 / 3)
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), kind, scale)
+        return rating_labels.describe(items, rating_labels.matrix(labels, items)[0], scale, level, 100 / 3)
 
     def test_unanimous_ties_are_told_apart(self):
         found = self.described([[0] * 5, [2] * 5, [1, 1, -1, -1, 0]], "pairs", [-2, -1, 0, 1, 2])
@@ -207,7 +210,7 @@ class TestDescribe:
 
     def test_every_column_of_the_table_is_there(self):
         found = self.described([[1, 2, 5], [3, 3, 3], [1, 5, 5]])
-        tables.validate(found, "08_items")
+        schema.validate(found, "08_items")
 
 
 @pytest.mark.real_data
@@ -215,22 +218,24 @@ class TestDescribe:
 class TestRealFiles:
     def test_hanna_has_three_named_raters(self):
         path = Path(REAL) / "hanna" / "ratings_long.parquet"
-        long = ratings.read(path, columns={"annotator": "rater", "label": "rating"}, where={"criterion": "engagement"})
-        labels, items, excluded = ratings.tabulate(long, "absolute", SCALE)
+        long = rating_labels.read(
+            path, columns={"annotator": "rater", "label": "rating"}, where={"criterion": "engagement"}
+        )
+        labels, items, excluded = rating_labels.tabulate(long, "absolute", SCALE)
         assert (len(labels), len(items), len(excluded)) == (3_168, 1_056, 0)
-        assert ratings.matrix(labels, items)[1].tolist()[0] == [0, 1, 2]
+        assert rating_labels.matrix(labels, items)[1].tolist()[0] == [0, 1, 2]
 
     def test_lamp_rankings_become_pairs_with_writers(self):
         path = Path(REAL) / "lamp_rankings" / "rankings.parquet"
-        long = ratings.read(path, columns={"prompt": "query", "response_1": "response"})
-        labels, items, excluded = ratings.tabulate(long, "pairs", [-1, 0, 1])
+        long = rating_labels.read(path, columns={"prompt": "query", "response_1": "response"})
+        labels, items, excluded = rating_labels.tabulate(long, "pairs", [-1, 0, 1])
         assert len(labels) == 201 * 3 * 3 and excluded.empty and labels["annotator"].nunique() == 13
         assert (items.groupby("prompt_id").size() >= 3).all()
 
     def test_pandalm_lists_three_annotators_a_pair(self):
         path = Path(REAL) / "pandalm" / "pairwise.parquet"
         columns = {"item_id": "idx", "prompt_id": "instruction", "response_1": "response1", "response_2": "response2"}
-        long = ratings.read(path, columns=columns, label_columns=["annotator*"])
-        labels, items, _ = ratings.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
+        long = rating_labels.read(path, columns=columns, label_columns=["annotator*"])
+        labels, items, _ = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
         assert len(items) == 999 and items["prompt_id"].nunique() == 170
         assert labels["label"].value_counts().to_dict() == {-1: 1_416, 1: 1_255, 0: 326}

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from hivemind_utils import calibration_tables as study
-from hivemind_utils import ratings, scores, selection
+from hivemind_utils.metrics import subsets as subsets_metrics
+from hivemind_utils.ratings import calibration, scores
+from hivemind_utils.ratings import labels as rating_labels
 
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
 pytestmark = [
@@ -22,14 +23,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def hanna():
     folder = Path(REAL) / "hanna"
-    long = ratings.read(
+    long = rating_labels.read(
         folder / "ratings_long.parquet",
         columns={"annotator": "rater", "label": "rating"},
         where={"criterion": "engagement"},
     )
-    labels, items, _ = ratings.tabulate(long, "absolute", [1, 2, 3, 4, 5])
-    values, _, _ = ratings.matrix(labels, items)
-    items = ratings.describe(items, values, [1, 2, 3, 4, 5], "interval", 100 / 3)
+    labels, items, _ = rating_labels.tabulate(long, "absolute", [1, 2, 3, 4, 5])
+    values, _, _ = rating_labels.matrix(labels, items)
+    items = rating_labels.describe(items, values, [1, 2, 3, 4, 5], "interval", 100 / 3)
     columns = {"scorer": "scorer+prompt_variant", "kind": "scorer_kind"}
     given = scores.read(folder / "scores_long.parquet", columns=columns, where={"criterion": ["engagement", "any"]})
     table, excluded = scores.match(given, items, "import")
@@ -58,13 +59,13 @@ def test_hanna_gives_the_known_correlations_of_the_mean_of_four_prompts(hanna):
 
 def test_on_hanna_range_restriction_explains_the_drop(hanna):
     items, values, scorers, wide = hanna
-    rules = [rule for rule in selection.absolute_rules() if rule.family in ("full", "primary")]
-    found = study.study(items, values, scorers, wide, rules, n_boot=200, n_null=100, rng=np.random.default_rng(0))
-    table = study.calibration_table(found, n_permutations=20, n_boot=20, rng=np.random.default_rng(1))
-    row = table[(table["scorer"] == "ChatGPT · 1") & (table["rule"] == study.PRIMARY)].iloc[0]
+    rules = [rule for rule in subsets_metrics.absolute_rules() if rule.family in ("full", "primary")]
+    found = calibration.study(items, values, scorers, wide, rules, n_boot=200, n_null=100, rng=np.random.default_rng(0))
+    table = calibration.calibration_table(found, n_permutations=20, n_boot=20, rng=np.random.default_rng(1))
+    row = table[(table["scorer"] == "ChatGPT · 1") & (table["rule"] == calibration.PRIMARY)].iloc[0]
     assert row["rho"] == pytest.approx(0.328, abs=1e-3)
     assert row["null_lower"] < row["rho"] < row["null_upper"] < 0.45
-    verdicts = study.verdict_table(found)
+    verdicts = calibration.verdict_table(found)
     assert set(verdicts["verdict"]) <= {"acquitted", "undecided"}
     assert verdicts.set_index("scorer").loc["ChatGPT · 1", "verdict"] == "acquitted"
 

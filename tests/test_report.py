@@ -11,7 +11,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from hivemind_utils import claims, gallery, report, run, tables
+from hivemind_utils.figures import style
+from hivemind_utils.pipeline import claims, gallery, notebooks, report
+from hivemind_utils.tables import files
 
 FETCHED = {
     ("img", "src"),
@@ -77,7 +79,7 @@ def test_every_figure_of_every_run_is_shown_with_words_and_linked_to_its_files(s
 def test_the_study_stands_in_order_with_claims_and_provenance(site):
     page = Page(site / "index.html")
     sections = [i for i in page.ids if re.fullmatch(r"n\d\d|claims|provenance", i)]
-    assert sections == [f"n{name[:2]}" for name in run.notebooks()] + ["claims", "provenance"]
+    assert sections == [f"n{name[:2]}" for name in notebooks.notebooks()] + ["claims", "provenance"]
     assert "SIMULATED DATA" in page.text and claims.SIMULATED in page.text
 
 
@@ -137,7 +139,7 @@ def test_every_claim_finds_its_value_where_its_notebook_ran(site, fixture_run):
 
 def test_every_figure_of_the_fixture_is_explained_in_the_guide(fixture_run):
     entries = report.guide()
-    numbers = {name[:2] for name in run.notebooks()}
+    numbers = {name[:2] for name in notebooks.notebooks()}
     for manifest in (fixture_run.folder / "executed" / "fixture").glob("*.manifest.json"):
         record = json.loads(manifest.read_text())
         for slug in record["figures"]:
@@ -168,7 +170,7 @@ HOSTILE = "<script>alert(1)</script> & 5 $ x"
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
     """A study whose every text tries to be markup."""
-    root = tables.root()
+    root = files.root()
     for name in ("pyproject.toml",):
         shutil.copy(root / name, tmp_path)
     shutil.copytree(root / "data" / "reference", tmp_path / "data" / "reference")
@@ -259,8 +261,6 @@ def test_a_small_picture_of_the_gallery_keeps_the_colours_of_families(tmp_path):
     import numpy as np
     from PIL import Image
 
-    from hivemind_utils import style
-
     hues = [tuple(bytes.fromhex(c[1:])) for c in style.FAMILY_COLOURS]
     pixels = np.full((400, 400, 3), 255, dtype=np.uint8)
     pixels[:, :200] = np.linspace(0, 255, 200)[None, :, None]  # a gradient wants colours too
@@ -274,7 +274,7 @@ def test_a_small_picture_of_the_gallery_keeps_the_colours_of_families(tmp_path):
 
 
 def test_the_gallery_is_the_demos_and_every_picture_of_it_is_explained():
-    folder = tables.root() / "docs" / "gallery"
+    folder = files.root() / "docs" / "gallery"
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "simulated" in text
     assert {p.name for p in folder.glob("*.png")} == set(re.findall(r"\]\((\w+\.png)\)", text))

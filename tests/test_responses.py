@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivemind_utils import responses, tables
+from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import ids, schema
 
 WRITTEN = ["04_prompts", "04_models", "04_responses", "04_ideas", "04_coverage", "04_excluded"]
 TRICKY = [
@@ -55,15 +56,15 @@ def write(folder, name, rows):
 def read_text(folder, text, name="answers.csv", **options):
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return responses.read(path, **options)
+    return response_table.read(path, **options)
 
 
 def tabulate(frame, **options):
     """Tabulate, and see that every table is valid and every input row accounted for."""
-    written = responses.tabulate(frame, **options)
+    written = response_table.tabulate(frame, **options)
     assert list(written) == WRITTEN
     for name, table in written.items():
-        tables.validate(table, name)
+        schema.validate(table, name)
     assert len(written["04_responses"]) + len(written["04_excluded"]) == len(frame)
     assert len(written["04_responses"]) == written["04_coverage"]["n_answers"].sum()
     assert set(written["04_responses"]["prompt_id"]) == set(written["04_prompts"]["prompt_id"])
@@ -103,7 +104,7 @@ def test_four_answers_make_the_tables_one_expects():
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_every_format_gives_the_same_tables(tmp_path, suffix):
     path = write(tmp_path, f"answers.{suffix}", some_answers())
-    assert_same_tables(tabulate(responses.read(path)), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read(path)), tabulate(some_answers()))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -114,13 +115,13 @@ def test_lists_of_answers_are_unrolled_and_numbered(tmp_path, suffix, column):
         for (prompt, model), group in some_answers().groupby(["prompt", "model"], sort=False)
     ]
     path = write(tmp_path, f"answers.{suffix}", rows)
-    assert_same_tables(tabulate(responses.read(path)), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read(path)), tabulate(some_answers()))
 
 
 @pytest.mark.parametrize("id_column", ["prompt", "prompt_id"])
 def test_two_lists_of_one_cell_are_numbered_on(tmp_path, id_column):
     rows = [{id_column: "p", "model": "a", "responses": batch} for batch in (["x", "y"], ["z"])]
-    written = tabulate(responses.read(write(tmp_path, "answers.jsonl", rows)))
+    written = tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))
     assert texts(written) == ["x", "y", "z"]
     assert written["04_responses"]["sample_idx"].tolist() == [0, 1, 2]
 
@@ -131,7 +132,7 @@ def test_an_empty_list_and_a_null_in_a_list_are_excluded_and_counted(tmp_path):
         {"prompt": "q", "model": "a", "responses": []},
         {"prompt": "r", "model": "a", "responses": None},
     ]
-    written = tabulate(responses.read(write(tmp_path, "answers.jsonl", rows)))
+    written = tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))
     assert texts(written) == ["x"]
     assert written["04_excluded"]["input_row"].tolist() == [1, 2, 3]
     assert set(written["04_excluded"]["reason"]) == {"no response (null)"}
@@ -140,7 +141,7 @@ def test_an_empty_list_and_a_null_in_a_list_are_excluded_and_counted(tmp_path):
 def test_lists_beside_single_answers_are_refused(tmp_path):
     rows = [{"prompt": "p", "model": "a", "responses": value} for value in (["x", "y"], "z")]
     with pytest.raises(ValueError, match=r"Row 0 holds a list of answers, row 1 does not"):
-        responses.read(write(tmp_path, "answers.jsonl", rows))
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
 
 
 @pytest.mark.parametrize(
@@ -149,31 +150,31 @@ def test_lists_beside_single_answers_are_refused(tmp_path):
 def test_a_column_that_belongs_to_one_answer_is_refused_beside_lists(tmp_path, name, value):
     rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], name: value}]
     with pytest.raises(ValueError, match=f"`{name}` goes with one answer, .*Write one answer a row"):
-        responses.read(write(tmp_path, "answers.jsonl", rows))
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
 
 
 def test_an_answer_that_only_looks_like_a_list_stays_an_answer(tmp_path):
     answers = ['["a", "b"]', "plain", "[" * 20_000]
     path = write(tmp_path, "answers.csv", {"prompt": "p", "model": "a", "response": answers})
-    assert sorted(texts(tabulate(responses.read(path)))) == sorted(answers)
+    assert sorted(texts(tabulate(response_table.read(path)))) == sorted(answers)
 
 
 def test_columns_are_mapped_to_the_projects_names(tmp_path):
     theirs = some_answers().rename(columns={"prompt": "question", "model": "system", "response": "output"})
     mapping = {"prompt": "question", "model": "system", "response": "output"}
     path = write(tmp_path, "answers.csv", theirs)
-    assert_same_tables(tabulate(responses.read(path, columns=mapping)), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read(path, columns=mapping)), tabulate(some_answers()))
 
 
 def test_a_mapped_column_replaces_the_one_of_that_name(tmp_path):
     path = write(tmp_path, "answers.csv", some_answers(response="raw", cleaned="clean"))
-    assert set(responses.read(path, columns={"response": "cleaned"})["response"]) == {"clean"}
+    assert set(response_table.read(path, columns={"response": "cleaned"})["response"]) == {"clean"}
 
 
 def test_several_files_are_one_data_set(tmp_path):
     halves = [write(tmp_path, "a.csv", some_answers()[:4]), write(tmp_path, "b.jsonl", some_answers()[4:])]
-    assert_same_tables(tabulate(responses.read(halves)), tabulate(some_answers()))
-    assert_same_tables(tabulate(responses.read([str(path) for path in halves])), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read(halves)), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read([str(path) for path in halves])), tabulate(some_answers()))
 
 
 # ------------------------------------------------------------------------------------------------------ text survives
@@ -182,9 +183,9 @@ def test_several_files_are_one_data_set(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_every_text_survives_unchanged(tmp_path, suffix):
     frame = pd.DataFrame({"prompt": "p", "model": "a", "response": TRICKY, "sample_idx": range(len(TRICKY))})
-    written = tabulate(responses.read(write(tmp_path, f"answers.{suffix}", frame)))
+    written = tabulate(response_table.read(write(tmp_path, f"answers.{suffix}", frame)))
     assert texts(written) == TRICKY
-    assert written["04_responses"]["text_id"].tolist() == [tables.text_id(text) for text in TRICKY]
+    assert written["04_responses"]["text_id"].tolist() == [ids.text_id(text) for text in TRICKY]
     assert written["04_responses"]["usable"].tolist() == [text.strip() != "" for text in TRICKY]
 
 
@@ -208,7 +209,7 @@ def test_lone_surrogates_become_question_marks_wherever_they_stand(tmp_path):
     lost = {"prompt": "why", "model": "\ud800", "response": None}
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(lost) + "\n", encoding="ascii")
-    written = tabulate(responses.read(path))
+    written = tabulate(response_table.read(path))
     assert texts(written) == ["x? y"]
     assert written["04_prompts"]["text"].tolist() == ["why?"]
     assert written["04_models"]["model"].tolist() == ["a?"]
@@ -260,9 +261,9 @@ def test_a_missing_column_is_named_with_what_to_do(tmp_path, header, named):
 def test_a_mapping_that_cannot_hold_is_refused(tmp_path):
     path = write(tmp_path, "answers.csv", some_answers())
     with pytest.raises(ValueError, match=r"`columns` may name .*'response'.*, but 'answer' was passed"):
-        responses.read(path, columns={"answer": "response"})
+        response_table.read(path, columns={"answer": "response"})
     with pytest.raises(ValueError, match=r"answers\.csv has no column 'output' for `response`; it has .*'prompt'"):
-        responses.read(path, columns={"response": "output"})
+        response_table.read(path, columns={"response": "output"})
 
 
 @pytest.mark.parametrize("line", ['{"prompt": "p", "model": ', "[" * 20_000])
@@ -304,7 +305,7 @@ def test_a_column_named_twice_is_refused(tmp_path):
 )
 def test_an_empty_file_is_refused(tmp_path, name, text, problem):
     with pytest.raises(ValueError, match=problem):
-        responses.tabulate(read_text(tmp_path, text, name))
+        response_table.tabulate(read_text(tmp_path, text, name))
 
 
 def test_an_unknown_suffix_is_refused(tmp_path):
@@ -314,36 +315,36 @@ def test_an_unknown_suffix_is_refused(tmp_path):
 
 def test_rows_of_which_none_is_an_answer_are_refused_with_the_reasons():
     with pytest.raises(ValueError, match=r"None of 8 rows is an answer: \{'no response \(null\)': 8\}"):
-        responses.tabulate(some_answers(response=None))
+        response_table.tabulate(some_answers(response=None))
 
 
 def test_one_id_for_two_prompts_is_refused():
     with pytest.raises(ValueError, match=r"'p' has 2 texts: \['Write a haiku\.', 'Name a colour\.'\]"):
-        responses.tabulate(some_answers(prompt_id="p"))
+        response_table.tabulate(some_answers(prompt_id="p"))
 
 
 def test_people_who_never_answered_are_refused():
     with pytest.raises(ValueError, match=r"`human` names \['people'\], but the answers come from \['a', 'b'\]"):
-        responses.tabulate(some_answers(), human=["people"])
+        response_table.tabulate(some_answers(), human=["people"])
 
 
 def test_an_unknown_scope_of_ideas_is_refused():
     with pytest.raises(ValueError, match=r"`idea_scope` may name .*'condition'.*, but \['mode'\] was passed"):
-        responses.tabulate(some_answers(idea="x"), idea_scope=["mode"])
+        response_table.tabulate(some_answers(idea="x"), idea_scope=["mode"])
 
 
 def test_a_registry_that_lists_a_model_twice_or_names_none_is_refused():
     with pytest.raises(ValueError, match="The registry lists 'a' twice"):
-        responses.tabulate(some_answers(), models=pd.DataFrame({"model": ["a", "a"], "family": ["f", "g"]}))
+        response_table.tabulate(some_answers(), models=pd.DataFrame({"model": ["a", "a"], "family": ["f", "g"]}))
     with pytest.raises(ValueError, match="The registry needs a column `model`, but it has "):
-        responses.tabulate(some_answers(), models=pd.DataFrame({"name": ["a"]}))
+        response_table.tabulate(some_answers(), models=pd.DataFrame({"name": ["a"]}))
 
 
 # ---------------------------------------------------------------------------------------------------- some of the data
 
 
 def test_some_prompts_and_models_can_be_selected():
-    kept = responses.select(some_answers(), prompts=["Name a colour."], models=["b"])
+    kept = response_table.select(some_answers(), prompts=["Name a colour."], models=["b"])
     assert kept["response"].tolist() == ["answer 6", "answer 7"]
     assert kept.index.tolist() == [0, 1]
 
@@ -351,36 +352,36 @@ def test_some_prompts_and_models_can_be_selected():
 def test_prompts_are_selected_by_id_where_there_is_one_number_or_text():
     frame = some_answers(prompt_id=pd.Series([1] * 4 + ["2"] * 4, dtype=object))
     for wanted in (["1"], [1]):
-        assert responses.select(frame, prompts=wanted)["response"].tolist() == [f"answer {i}" for i in range(4)]
+        assert response_table.select(frame, prompts=wanted)["response"].tolist() == [f"answer {i}" for i in range(4)]
 
 
 @pytest.mark.parametrize("as_read", [int, str], ids=["numbers", "text, as in a CSV"])
 def test_the_first_samples_of_every_cell_are_kept_by_number(as_read):
     numbers = [as_read(n) for n in (11, 10, 9, 2, 1, 0)]
     frame = pd.DataFrame({"prompt": "p", "model": ["a"] * 6 + ["b"] * 6, "sample_idx": numbers * 2})
-    kept = responses.select(frame, n_samples=3)
+    kept = response_table.select(frame, n_samples=3)
     assert kept["model"].tolist() == ["a"] * 3 + ["b"] * 3
     assert kept["sample_idx"].tolist() == [as_read(n) for n in (2, 1, 0)] * 2
 
 
 def test_without_numbers_the_first_rows_of_every_cell_are_kept():
     frame = some_answers().drop(columns="sample_idx")
-    assert responses.select(frame, n_samples=1)["response"].tolist() == [f"answer {i}" for i in (0, 2, 4, 6)]
-    assert responses.select(frame).equals(frame)
+    assert response_table.select(frame, n_samples=1)["response"].tolist() == [f"answer {i}" for i in (0, 2, 4, 6)]
+    assert response_table.select(frame).equals(frame)
 
 
 def test_selecting_what_does_not_occur_is_refused():
     with pytest.raises(ValueError, match=r"The answers hold no model \['c'\]; they hold \['a', 'b'\]"):
-        responses.select(some_answers(), models=["a", "c"])
+        response_table.select(some_answers(), models=["a", "c"])
     with pytest.raises(ValueError, match=r"The answers hold no prompt \['x'\]; they hold \['Write a haiku\.'\]"):
-        responses.select(some_answers(prompt=["Write a haiku."] * 7 + [None]), prompts=["x"])
+        response_table.select(some_answers(prompt=["Write a haiku."] * 7 + [None]), prompts=["x"])
 
 
 def test_facts_are_read_under_the_projects_names_and_may_be_absent(tmp_path):
     path = tmp_path / "models.csv"
     path.write_text("system,family\na,f\n")
-    assert responses.read_facts(path, {"model": "system"}).to_dict("records") == [{"model": "a", "family": "f"}]
-    assert responses.read_facts(None) is None
+    assert response_table.read_facts(path, {"model": "system"}).to_dict("records") == [{"model": "a", "family": "f"}]
+    assert response_table.read_facts(None) is None
 
 
 # ---------------------------------------------------------------------------------------------- excluded and counted
@@ -489,17 +490,17 @@ def test_a_model_present_for_half_of_the_prompts_shows_as_missing_cells():
     coverage = tabulate(frame)["04_coverage"]
     assert len(coverage) == 4
     assert coverage.loc[coverage["n_answers"] == 0, ["model", "n_usable", "n_empty"]].values.tolist() == [["b", 0, 0]]
-    assert responses.missing_cells(coverage) == "1 of 4 cells have no usable answer (b lacks 1)"
+    assert response_table.missing_cells(coverage) == "1 of 4 cells have no usable answer (b lacks 1)"
 
 
 def test_nothing_missing_is_nothing_to_say():
-    assert responses.missing_cells(tabulate(some_answers())["04_coverage"]) is None
+    assert response_table.missing_cells(tabulate(some_answers())["04_coverage"]) is None
 
 
 def test_the_three_worst_models_are_named():
     cells = [("a", 1), ("b", 2), ("c", 3), ("d", 1), ("e", 0)]
     coverage = pd.DataFrame([(model, 0) for model, n in cells for _ in range(n)] + [("e", 5)])
-    sentence = responses.missing_cells(coverage.set_axis(["model", "n_usable"], axis=1))
+    sentence = response_table.missing_cells(coverage.set_axis(["model", "n_usable"], axis=1))
     assert sentence == "7 of 8 cells have no usable answer (c lacks 3, b lacks 2, a lacks 1 and 1 more models)"
 
 
@@ -522,7 +523,9 @@ def test_empty_truncated_and_filtered_answers_are_outcomes():
 def test_a_cell_of_empty_answers_counts_as_missing():
     frame = some_answers()
     frame.loc[frame["model"] == "a", "response"] = ""
-    assert responses.missing_cells(tabulate(frame)["04_coverage"]) == ("2 of 4 cells have no usable answer (a lacks 2)")
+    assert response_table.missing_cells(tabulate(frame)["04_coverage"]) == (
+        "2 of 4 cells have no usable answer (a lacks 2)"
+    )
 
 
 def test_cells_are_expected_only_for_prompts_of_a_kind_the_model_answered():
@@ -553,7 +556,7 @@ def test_people_are_people_and_families_are_guessed_from_names():
 
 @pytest.mark.parametrize(("model", "family"), [("4o", "4o"), ("meta-llama/Llama-3", "llama"), ("GPT", "gpt")])
 def test_a_family_is_the_letters_a_name_begins_with(model, family):
-    assert responses.guess_family(model) == family
+    assert response_table.guess_family(model) == family
 
 
 def test_registries_fill_what_the_answers_leave_open():
@@ -622,24 +625,24 @@ def test_every_row_becomes_an_answer_or_an_exclusion(answers):
 def test_facts_join_on_ids_that_are_numbers_here_and_text_there():
     answers = pd.DataFrame({"prompt_id": ["1", "1"], "model": "a", "response": ["x", "y"]})
     facts = pd.DataFrame({"prompt_id": [1.0, 2.0], "kind": ["closed", "original"]})
-    made = responses.tabulate(answers, prompts=facts)
+    made = response_table.tabulate(answers, prompts=facts)
     assert made["04_prompts"]["kind"].tolist() == ["closed"]
 
 
 def test_facts_that_match_nothing_are_refused():
     answers = pd.DataFrame({"prompt_id": ["p"], "model": ["Solo"], "response": ["x"]})
     with pytest.raises(ValueError, match="share no `model` with the answers"):
-        responses.tabulate(answers, models=pd.DataFrame({"model": ["solo"], "size_b": [7]}))
+        response_table.tabulate(answers, models=pd.DataFrame({"model": ["solo"], "size_b": [7]}))
 
 
 def test_whole_number_ids_keep_their_form_beside_a_missing_one():
     answers = pd.DataFrame({"prompt_id": [7.0, np.nan], "prompt": ["Why?", "How?"], "model": "a", "response": "x"})
-    assert "7" in responses.tabulate(answers)["04_prompts"]["prompt_id"].tolist()
+    assert "7" in response_table.tabulate(answers)["04_prompts"]["prompt_id"].tolist()
 
 
 def test_a_prompt_with_a_parent_is_a_paraphrase():
     answers = pd.DataFrame({"prompt_id": ["p", "q"], "parent_id": [None, "p"], "model": "a", "response": "x"})
-    assert responses.tabulate(answers)["04_prompts"].set_index("prompt_id")["kind"].to_dict() == {
+    assert response_table.tabulate(answers)["04_prompts"].set_index("prompt_id")["kind"].to_dict() == {
         "p": "original",
         "q": "paraphrase",
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hivemind_utils import run
+from hivemind_utils.pipeline import notebooks, profiles, run
+from hivemind_utils.pipeline import rules as rules_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -119,7 +120,7 @@ def refusal(capsys, *arguments):
 
 
 def resolved(profile, notebook):
-    return run.resolve(run.load_profile(profile), run.inspect(notebook))
+    return profiles.resolve(profiles.load_profile(profile), notebooks.inspect(notebook))
 
 
 # --------------------------------------------------------------------------------------- what has to run again (make)
@@ -207,14 +208,14 @@ def test_rules_name_files_with_spaces_dollars_and_hashes(project, capsys):
     rules = capsys.readouterr().out.strip()
     assert rules == "executed/mine/rules.mk"
     process = command(project, "make", "-n", "-f", rules, "all", "PYTHON=python")
-    assert process.stdout == "python -m hivemind_utils.run 04_generate --profile 'elsewhere/mine.yaml' \n"
+    assert process.stdout == "python -m hivemind_utils.pipeline.run 04_generate --profile 'elsewhere/mine.yaml' \n"
     assert process.stderr == ""
 
 
 def test_a_profile_runs_only_the_notebooks_it_names(project):
     for listed in ('["05"]', "[05]", "[5]", "[05_intra_model]"):
         (project / "params" / "tiny.yaml").write_text(f"common:\n  run: {listed}\n")
-        rules = run.rules("tiny").read_text()
+        rules = rules_pipeline.rules("tiny").read_text()
         assert "all: 05\n" in rules
         assert "04_generate" not in rules
 
@@ -242,7 +243,7 @@ def test_a_profile_overrides_defaults_block_before_common(project):
 def test_an_empty_profile_is_the_notebooks_defaults(project):
     (project / "params" / "tiny.yaml").write_text("common:\n04_generate:\n")
     assert resolved("tiny", "05") == {"profile": "tiny", "n_samples": 2, "level": 0.95}
-    assert run.load_profile("tiny").run == ("04", "05")
+    assert profiles.load_profile("tiny").run == ("04", "05")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_a_profile_of_ones_own_may_not_share_the_folders_of_another(project, cap
     (project / "elsewhere" / "tiny.yaml").write_text("")
     message = refusal(capsys, "05", "--profile", "elsewhere/tiny.yaml")
     assert message == "elsewhere/tiny.yaml would share its folders with params/tiny.yaml: give it another name."
-    assert run.load_profile("params/tiny.yaml").name == "tiny"
+    assert profiles.load_profile("params/tiny.yaml").name == "tiny"
 
 
 @pytest.mark.parametrize("arguments", [[], ["05", "--rules"]])
@@ -366,8 +367,8 @@ def test_globs_name_every_file_and_addresses_none(project):
     for name in ("a1.csv", "a2.csv", "b.csv"):
         (project / "params" / name).touch()
     (project / "params" / "tiny.yaml").write_text("04_generate: {answers: 'a*.csv', registries: ['s3://x/y', b.csv]}\n")
-    notebook = run.inspect("04")
-    files = run.input_files(notebook, resolved("tiny", "04"))
+    notebook = notebooks.inspect("04")
+    files = profiles.input_files(notebook, resolved("tiny", "04"))
     assert [file.name for file in files] == ["a1.csv", "a2.csv", "b.csv"]
 
 
@@ -392,7 +393,7 @@ def test_a_missing_table_names_its_notebook_and_the_command(project, capsys, pro
 
 
 def test_a_notebook_is_known_without_running_it(project):
-    notebook = run.inspect("05_intra_model.ipynb")
+    notebook = notebooks.inspect("05_intra_model.ipynb")
     assert (notebook.name, notebook.number) == ("05_intra_model", "05")
     assert {p.name: (p.annotation, p.default) for p in notebook.parameters.values()} == {
         "profile": ("str", "demo"),
@@ -401,7 +402,7 @@ def test_a_notebook_is_known_without_running_it(project):
     }
     assert notebook.reads == ("04_prompts",)
     assert set(notebook.writes) == {"05_repetition", "05_arms", "05_references", "05_paraphrases"}
-    assert run.inspect("04").parameters["answers"].is_path
+    assert notebooks.inspect("04").parameters["answers"].is_path
 
 
 @pytest.mark.parametrize(
@@ -441,7 +442,7 @@ def test_modules_are_found_however_they_are_imported(project, line):
     (package / "second.py").write_text("x = 1\n")
     (package / "third.py").write_text("x = 1\n")
     write_notebook(project / "notebooks" / "06_odd.ipynb", [line, 'profile: str = "demo"'])
-    found = [path.name for path in run.inspect("06").modules]
+    found = [path.name for path in notebooks.inspect("06").modules]
     assert found[-1] == "second.py"
     assert "third.py" not in found
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from server import Fault, serving
 
-from hivemind_utils import provider, providers, sampling, store
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import cost, providers, sampler, store
+from hivemind_utils.llm import request as request_llm
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_P = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -33,46 +35,46 @@ def db(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(sampling.random, "uniform", lambda low, high: low / 50)
+    monkeypatch.setattr(sampler.random, "uniform", lambda low, high: low / 50)
 
 
 def ask(requests, db, **options):
     options = {"budget_usd": 1, "prices": FREE, "progress": False} | options
-    return sampling.run(requests, db, **options)
+    return sampler.run(requests, db, **options)
 
 
 def cell(server, n_samples, model="a", prompt="Name a tree.", parameters=TOP_P, **options):
-    return sampling.requests(f"hosted_vllm/{model}", prompt, parameters, n_samples, api_base=server.url, **options)
+    return request_llm.requests(f"hosted_vllm/{model}", prompt, parameters, n_samples, api_base=server.url, **options)
 
 
 class TestRequest:
     def test_key_depends_on_model_server_messages_and_parameters_only(self):
-        base = sampling.Request("openai/a", "hi", {"top_p": 0.9, "temperature": 1})
-        assert base.key == sampling.Request("openai/a", "hi", {"temperature": 1, "top_p": 0.9}, 3, 2).key
+        base = request_llm.Request("openai/a", "hi", {"top_p": 0.9, "temperature": 1})
+        assert base.key == request_llm.Request("openai/a", "hi", {"temperature": 1, "top_p": 0.9}, 3, 2).key
         others = [
-            sampling.Request("openai/b", "hi", base.parameters),
-            sampling.Request("openai/a", "hi!", base.parameters),
-            sampling.Request("openai/a", "hi", {"min_p": 0.1}),
-            sampling.Request("openai/a", "hi", {"min_p": 0.3}),
-            sampling.Request("openai/a", "hi", base.parameters, api_base="http://127.0.0.1:1/v1"),
-            sampling.Request("openai/a", "hi", base.parameters, api_base="http://127.0.0.1:2/v1"),
+            request_llm.Request("openai/b", "hi", base.parameters),
+            request_llm.Request("openai/a", "hi!", base.parameters),
+            request_llm.Request("openai/a", "hi", {"min_p": 0.1}),
+            request_llm.Request("openai/a", "hi", {"min_p": 0.3}),
+            request_llm.Request("openai/a", "hi", base.parameters, api_base="http://127.0.0.1:1/v1"),
+            request_llm.Request("openai/a", "hi", base.parameters, api_base="http://127.0.0.1:2/v1"),
         ]
         assert len({base.key, *(other.key for other in others)}) == 7
 
     def test_the_server_of_the_environment_is_part_of_the_key(self, monkeypatch):
-        plain = sampling.Request("openai/a", "hi")
+        plain = request_llm.Request("openai/a", "hi")
         monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1/")
-        moved = sampling.Request("openai/a", "hi")
+        moved = request_llm.Request("openai/a", "hi")
         assert moved.api_base == "http://127.0.0.1:1/v1" and moved.key != plain.key
 
     @pytest.mark.parametrize("name", ["api_key", "extra_headers", "seed", "n", "Authorization"])
     def test_keys_and_what_the_sampler_sets_are_no_parameters(self, name):
         with pytest.raises(ValueError, match=name):
-            sampling.Request("openai/a", "hi", {name: "x"})
+            request_llm.Request("openai/a", "hi", {name: "x"})
 
     def test_an_address_with_a_password_is_refused(self):
         with pytest.raises(ValueError, match="password"):
-            sampling.Request("openai/a", "hi", api_base="http://me:word@host/v1")
+            request_llm.Request("openai/a", "hi", api_base="http://me:word@host/v1")
 
 
 class TestAsking:
@@ -121,7 +123,7 @@ class TestAsking:
             for r, c in (("system", "Judge."), ("user", "x"), ("assistant", "?"), ("user", "y"))
         ]
         parameters = {"response_format": {"type": "json_object"}, "logprobs": True, "top_logprobs": 5, "temperature": 0}
-        request = sampling.Request("hosted_vllm/a", turns, parameters, api_base=server.url)
+        request = request_llm.Request("hosted_vllm/a", turns, parameters, api_base=server.url)
         ask([request], db)
         (body,) = server.bodies()
         assert body["messages"] == turns and body["response_format"] == {"type": "json_object"}
@@ -183,10 +185,10 @@ class TestOutcomes:
         assert "min_p" in outcome.unsupported["hosted_vllm/a"] and store.read(db, min_p).empty
         assert [("min_p" in body) for body in server.bodies()].count(True) == 1  # never retried without it, nor again
         assert ask(min_p, db).counts["unsupported"].sum() == 3 and len(server.received) == 4
-        assert sampling.plan(min_p, db, prices=FREE)["unsupported"].sum() == 3
+        assert cost.plan(min_p, db, prices=FREE)["unsupported"].sum() == 3
 
     def test_min_p_is_not_sent_where_it_would_be_ignored(self, db):
-        request = sampling.Request("anthropic/claude-3-opus-20240229", "hi", {"min_p": 0.1})
+        request = request_llm.Request("anthropic/claude-3-opus-20240229", "hi", {"min_p": 0.1})
         outcome = ask([request], db, budget_usd=1, prices={request.model: (1, 1)})
         assert "min_p" in outcome.unsupported[request.model]
 
@@ -249,28 +251,28 @@ class TestErrors:
         assert "hosted_vllm/b lacks 10 (status 401: no such key. Set the right HOSTED_VLLM_API_KEY" in outcome.partial
 
     def test_a_server_that_is_down_is_given_up(self, db, monkeypatch):
-        monkeypatch.setattr(sampling, "MAX_ATTEMPTS", 2)
-        requests = sampling.requests("hosted_vllm/a", "hi", TOP_P, 9, api_base="http://127.0.0.1:9/v1")
+        monkeypatch.setattr(sampler, "MAX_ATTEMPTS", 2)
+        requests = request_llm.requests("hosted_vllm/a", "hi", TOP_P, 9, api_base="http://127.0.0.1:9/v1")
         outcome = ask(requests, db)
         assert "gave up" in outcome.failures["hosted_vllm/a"] and outcome.counts["missing"].sum() == 9
 
     def test_an_unknown_provider_says_how_to_write_it(self, db):
         with pytest.raises(ValueError, match="provider/model"):
-            ask([sampling.Request("quux-9", "hi")], db)
+            ask([request_llm.Request("quux-9", "hi")], db)
 
 
 class TestBudget:
     def test_nothing_is_bought_by_default_but_simulated_models_run(self, server, db):
         provider.serve("free-1", lambda messages, *, n, seed, parameters: [provider.Answer("yes")] * n)
-        paid, free = cell(server, 2), sampling.requests("simulated/free-1", "hi", TOP_P, 3, per_call=3)
-        outcome = sampling.run(paid + free, db, progress=False)
+        paid, free = cell(server, 2), request_llm.requests("simulated/free-1", "hi", TOP_P, 3, per_call=3)
+        outcome = sampler.run(paid + free, db, progress=False)
         assert not server.received and outcome.counts.loc["simulated/free-1", "added"] == 3
         assert "budget_usd" in outcome.failures["hosted_vllm/a"]
 
     def test_an_unknown_price_is_not_paid(self, server, db):
         outcome = ask(cell(server, 2), db, prices={})
         assert not server.received and "price is not known" in outcome.failures["hosted_vllm/a"]
-        assert sampling.plan(cell(server, 2), db)["cost_expected"].isna().all()
+        assert cost.plan(cell(server, 2), db)["cost_expected"].isna().all()
 
     def test_a_budget_stops_before_it_is_crossed_and_raised_goes_on(self, server, db):
         server.usage = {"prompt_tokens": 0, "completion_tokens": 100, "total_tokens": 100}
@@ -287,7 +289,7 @@ class TestPlan:
     def test_counts_tokens_and_costs(self, server, db):
         ask(cell(server, 4), db)
         requests = cell(server, 10, per_call=3) + cell(server, 10, "b")
-        plan = sampling.plan(
+        plan = cost.plan(
             requests, db, prices={"hosted_vllm/a": (1, 2)}, limits={"hosted_vllm": {"requests_per_minute": 60}}
         )
         first, second = plan.to_dict("records")
@@ -397,8 +399,8 @@ def test_a_key_is_written_nowhere_even_if_the_provider_repeats_it(server, tmp_pa
     server.fault = lambda body, number: [Fault(500, f"bad {CANARY}"), None, Fault(401, f"wrong key {CANARY}")][
         min(number, 2)
     ]
-    requests = sampling.requests("openai/a", "hi", TOP_P, 3, api_base=server.url)
-    outcome = sampling.run(
+    requests = request_llm.requests("openai/a", "hi", TOP_P, 3, api_base=server.url)
+    outcome = sampler.run(
         requests,
         tmp_path / "04.sqlite",
         budget_usd=1,
@@ -414,7 +416,7 @@ def test_a_key_is_written_nowhere_even_if_the_provider_repeats_it(server, tmp_pa
 
 
 def test_one_and_one_point_zero_are_one_decoding():
-    whole, real = (sampling.Request("simulated/a", "hi", {"temperature": t, "top_k": 40}) for t in (1, 1.0))
+    whole, real = (request_llm.Request("simulated/a", "hi", {"temperature": t, "top_k": 40}) for t in (1, 1.0))
     assert whole.key == real.key
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from server import Fault, serving
 
-from hivemind_utils import tables
+from hivemind_utils.tables import parquet
 
 CANARY = "canary-51d2e84b607f3a9c"
 PROFILE = """
@@ -28,7 +28,7 @@ common: {{run: ['04', '05'], n_boot: 50, n_draws: 2}}
 
 
 def run(project, *arguments):
-    command = [sys.executable, "-m", "hivemind_utils.run", *arguments, "--profile", "mine.yaml"]
+    command = [sys.executable, "-m", "hivemind_utils.pipeline.run", *arguments, "--profile", "mine.yaml"]
     environment = os.environ | {"PYTHONPATH": str(project.folder)}
     return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -54,11 +54,11 @@ def test_a_refused_key_makes_a_partial_study_that_says_so_everywhere_and_can_be_
         done = project.make("figures", "PROFILE=mine.yaml")
         assert done.stderr.count("PARTIAL") == 2 and "openai/b lacks 8 (status 401" in done.stderr
         monkeypatch.chdir(project.folder)
-        answers = tables.read("04_responses", "mine")
+        answers = parquet.read("04_responses", "mine")
         assert answers.groupby("model").size().to_dict() == {"openai/a": 8, "openai/c": 8}
-        plan = tables.read("04_plan", "mine").set_index("model")
+        plan = parquet.read("04_plan", "mine").set_index("model")
         assert plan["missing"].to_dict() == {"openai/a": 0, "openai/b": 8, "openai/c": 0}
-        assert "openai/b lacks 8" in tables.stamp("05_repetition", "mine")["partial"]  # which every figure prints
+        assert "openai/b lacks 8" in parquet.stamp("05_repetition", "mine")["partial"]  # which every figure prints
         for number in ("04", "05"):
             manifest = json.loads((project.folder / "executed" / "mine" / f"{number}.manifest.json").read_text())
             assert "openai/b lacks 8 (status 401" in manifest["partial"]
@@ -70,6 +70,6 @@ def test_a_refused_key_makes_a_partial_study_that_says_so_everywhere_and_can_be_
         server.fault, before = lambda body, number: None, len(server.received)
         assert run(project, "04_generate", "--strict").returncode == 0
         assert {body["model"] for body in server.bodies()[before:]} == {"b"} and len(server.received) - before == 2
-    assert len(tables.read("04_responses", "mine")) == 24
+    assert len(parquet.read("04_responses", "mine")) == 24
     provenance = pd.read_parquet(project.folder / "data" / "mine" / "04_provenance.parquet")
     assert provenance["served_model"].str.startswith("served-").all() and provenance["cost_usd"].gt(0).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils import ratings, scores
+from hivemind_utils.ratings import labels, scores
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def items():
     pair = pd.DataFrame({"user_query": ["q"], "response_1": ["a"], "response_2": ["bcd"], "human_labels": [[-1, -2]]})
     return pd.concat(
         [
-            ratings.tabulate(ratings.unroll(single), "absolute", [1, 2, 3, 4, 5])[1],
-            ratings.tabulate(ratings.unroll(pair), "pairs", [-2, -1, 0, 1, 2])[1],
+            labels.tabulate(labels.unroll(single), "absolute", [1, 2, 3, 4, 5])[1],
+            labels.tabulate(labels.unroll(pair), "pairs", [-2, -1, 0, 1, 2])[1],
         ],
         ignore_index=True,
     )

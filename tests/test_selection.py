@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hivemind_utils import agreement, selection
-from hivemind_utils.selection import Rule, kept_weights
+from hivemind_utils.metrics import agreement, subsets
+from hivemind_utils.metrics.subsets import Rule, kept_weights
 
 MEANS = np.array([4.8, 3.2, 3.0, 3.0, 3.4, 1.6])  # golden vector G3
 G3 = np.array([[5, 5, 5, 5, 4], [4, 4, 3, 3, 2], [1, 2, 3, 4, 5], [3] * 5, [1, 1, 5, 5, 5], [2, 2, 2, 1, 1]], float)
@@ -41,7 +41,7 @@ class TestGoldenVector:
     def test_annotators_in_another_order_choose_the_same_items(self):
         rng = np.random.default_rng(0)
         labels = rng.integers(1, 6, (200, 25)).astype(float)
-        for q in selection.PERCENTS_CONTESTED:
+        for q in subsets.PERCENTS_CONTESTED:
             both = [
                 chosen("top", q, agreement.entropy_bits(agreement.label_counts(rows, range(1, 6))))
                 for rows in (labels, rng.permuted(labels, axis=1))
@@ -63,7 +63,7 @@ class TestStableSort:
 
     def test_published_sizes(self):
         values = np.random.default_rng(0).integers(0, 9, 500).astype(float)
-        sizes = [len(chosen("first", q, values)) for q in selection.PERCENTS_PAIRS]
+        sizes = [len(chosen("first", q, values)) for q in subsets.PERCENTS_PAIRS]
         assert sizes == [475, 450, 425, 400, 375, 350, 325, 300]
 
 
@@ -86,7 +86,7 @@ def test_percentiles_are_numpys_on_the_repeated_sample():
         values, weights = rng.normal(size=20), rng.integers(0, 4, 20)
         percents = rng.uniform(0, 100, 5)
         literal = np.percentile(np.repeat(values, weights), percents)
-        assert selection.weighted_percentiles(values, percents, weights.astype(float)) == pytest.approx(literal)
+        assert subsets.weighted_percentiles(values, percents, weights.astype(float)) == pytest.approx(literal)
 
 
 class TestWithinPrompts:
@@ -102,15 +102,15 @@ class TestWithinPrompts:
 
     def test_gaps_to_the_nearest_response(self):
         values, groups = np.array([1.0, 4.0, 1.5, 4.1]), np.array([0, 0, 1, 1])
-        assert selection.gaps(values) == pytest.approx([0.5, 0.1, 0.5, 0.1])
-        assert selection.gaps(values, groups) == pytest.approx([3, 3, 2.6, 2.6])
-        assert np.isinf(selection.gaps(np.array([1.0])))
+        assert subsets.gaps(values) == pytest.approx([0.5, 0.1, 0.5, 0.1])
+        assert subsets.gaps(values, groups) == pytest.approx([3, 3, 2.6, 2.6])
+        assert np.isinf(subsets.gaps(np.array([1.0])))
 
 
 class TestErrors:
     def test_a_missing_statistic_is_named(self):
         with pytest.raises(ValueError, match="'entropy_bits'"):
-            kept_weights(selection.absolute_rules()[-1], {"mean": MEANS})
+            kept_weights(subsets.absolute_rules()[-1], {"mean": MEANS})
 
     def test_an_unknown_method_is_refused(self):
         with pytest.raises(ValueError, match="'sliding'"):
@@ -118,6 +118,6 @@ class TestErrors:
 
 
 def test_every_rule_has_a_name_of_its_own():
-    rules = [*selection.absolute_rules(), *selection.similar_rules(), *selection.measure_rules(["gini", "fleiss"])]
+    rules = [*subsets.absolute_rules(), *subsets.similar_rules(), *subsets.measure_rules(["gini", "fleiss"])]
     assert len({rule.name for rule in rules}) == len(rules)
-    assert len({rule.name for rule in selection.pair_rules()}) == 18
+    assert len({rule.name for rule in subsets.pair_rules()}) == 18

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from scipy.stats import binomtest
 
-from hivemind_utils import simulate
+from hivemind_utils.demo import population as population_demo
 
 PATH = Path(__file__).parents[1] / "data" / "demo" / "population.yaml"
 KEY = ["prompt_id", "model", "decoding", "sample_idx"]
@@ -19,17 +19,19 @@ KEY = ["prompt_id", "model", "decoding", "sample_idx"]
 
 @pytest.fixture(scope="module")
 def population():
-    return simulate.load_population(PATH)
+    return population_demo.load_population(PATH)
 
 
 @pytest.fixture(scope="module")
 def drawn(population):
-    return simulate.draw_responses(population, seed=0)
+    return population_demo.draw_responses(population, seed=0)
 
 
 @pytest.fixture(scope="module")
 def time_answers(population):
-    responses, truth = simulate.draw_responses(population, seed=0, prompts=["time-metaphor"], decodings=["top_p"])
+    responses, truth = population_demo.draw_responses(
+        population, seed=0, prompts=["time-metaphor"], decodings=["top_p"]
+    )
     return responses.merge(truth, on=KEY).dropna(subset="idea")
 
 
@@ -74,27 +76,31 @@ def test_truncation_matches_a_literal_loop(temperature, top_p, min_p):
     rng = np.random.default_rng(0)
     for size in (1, 2, 5, 30):
         logits = rng.normal(scale=2, size=size)
-        found = simulate.truncated_softmax(logits, temperature=temperature, top_p=top_p, min_p=min_p)
+        found = population_demo.truncated_softmax(logits, temperature=temperature, top_p=top_p, min_p=min_p)
         np.testing.assert_allclose(found, literal_truncation(logits, temperature, top_p, min_p), atol=1e-12)
 
 
 def test_truncation_removes_the_tail():
     p = np.array([0.5, 0.3, 0.15, 0.05])
-    np.testing.assert_allclose(simulate.truncated_softmax(np.log(p), top_p=0.6), [0.625, 0.375, 0, 0])
-    np.testing.assert_allclose(simulate.truncated_softmax(np.log(p), min_p=0.2), np.array([0.5, 0.3, 0.15, 0]) / 0.95)
+    np.testing.assert_allclose(population_demo.truncated_softmax(np.log(p), top_p=0.6), [0.625, 0.375, 0, 0])
+    np.testing.assert_allclose(
+        population_demo.truncated_softmax(np.log(p), min_p=0.2), np.array([0.5, 0.3, 0.15, 0]) / 0.95
+    )
 
 
 @pytest.mark.parametrize(
     "changes", [{"truncation": {"top_p": 1e-9}}, {"truncation": {"min_p": 1.0}}, {"model": {"sharpness": 1e6}}]
 )
 def test_a_model_without_choice_always_says_the_same(changes):
-    responses, truth = simulate.draw_responses(simulate.expand_population(tiny(**changes)), seed=0, models=["m"])
+    responses, truth = population_demo.draw_responses(
+        population_demo.expand_population(tiny(**changes)), seed=0, models=["m"]
+    )
     assert set(responses["response"]) == {"Yes."} and set(truth["idea"]) == {"a"} and len(responses) == 40
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not(population):
     options = {"prompts": ["bakery-name"], "models": ["brindlewick-1", "people"]}
-    once, twice, other = (simulate.draw_responses(population, seed=seed, **options) for seed in (1, 1, 2))
+    once, twice, other = (population_demo.draw_responses(population, seed=seed, **options) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(once[0], twice[0])
     pd.testing.assert_frame_equal(once[1], twice[1])
     assert not once[0]["response"].equals(other[0]["response"])
@@ -105,14 +111,14 @@ def test_a_cell_does_not_depend_on_what_else_is_drawn(population, drawn):
     shuffled["models"] = shuffled["models"][::-1]
     shuffled["prompts"] = shuffled["prompts"][::-1]
     names = ["oddmoth-2-instruct", "people"]
-    part = simulate.draw_responses(shuffled, seed=0, prompts=["time-metaphor-p2", "first-line"], models=names)
+    part = population_demo.draw_responses(shuffled, seed=0, prompts=["time-metaphor-p2", "first-line"], models=names)
     for few, all_ in zip(part, drawn, strict=True):
         both = few.merge(all_, on=list(few.columns))
         assert len(few) == len(both) == 12 + 10 + 10  # top-p, min-p and people; this model answers no paraphrases
 
 
 def test_more_samples_extend_fewer(population, drawn):
-    three = simulate.draw_responses(population, seed=0, n_samples=3)
+    three = population_demo.draw_responses(population, seed=0, n_samples=3)
     for few, many in zip(three, drawn, strict=True):
         pd.testing.assert_frame_equal(few, many[many["sample_idx"] < 3].reset_index(drop=True))
 
@@ -122,9 +128,9 @@ def test_ideas_come_at_their_planted_rates(population):
     many["decodings"]["min_p"]["max_samples"] = 600
     many["prompts"] = [prompt | {"n_samples": 600} for prompt in many["prompts"][:1]]
     names = ["tumbleweave-1-base", "quillon-2-medium-instruct", "oddmoth-2-instruct"]
-    _, truth = simulate.draw_responses(many, seed=3, models=names)
+    _, truth = population_demo.draw_responses(many, seed=3, models=names)
     for (model, decoding), ideas in truth.groupby(["model", "decoding"])["idea"]:
-        planted = simulate.idea_distribution(population, "time-metaphor", model, decoding)
+        planted = population_demo.idea_distribution(population, "time-metaphor", model, decoding)
         assert sum(planted.values()) == pytest.approx(1)
         for idea, p in planted.items():
             assert binomtest(int((ideas == idea).sum()), len(ideas), p).pvalue > 1e-4, (model, decoding, idea)
@@ -151,15 +157,15 @@ def test_planted_sharpness_makes_answers_repeat(population, drawn):
     responses, _ = drawn
     shares = responses.query("kind == 'original' and decoding == 'top_p'").groupby("model")["response"]
     distinct = shares.nunique() / shares.size()
-    assert distinct.corr(pd.Series(simulate.planted_sharpness(population)), method="spearman") < -0.85
+    assert distinct.corr(pd.Series(population_demo.planted_sharpness(population)), method="spearman") < -0.85
 
 
 def test_the_population_has_the_size_the_demo_needs(population, drawn):
     responses, truth = drawn
-    models = simulate.models_frame(population)
+    models = population_demo.models_frame(population)
     assert models["model"].is_unique and (models["kind"] == "model").sum() >= 25 and models["family"].nunique() >= 7
     assert "sharpness" not in models and set(models["tuning"].dropna()) == {"base", "instruct"}
-    sharpness = pd.Series(simulate.planted_sharpness(population)).drop("people")
+    sharpness = pd.Series(population_demo.planted_sharpness(population)).drop("people")
     assert sharpness.is_unique and sharpness.min() <= 0.4 and sharpness.max() >= 2.8
     kinds = responses.drop_duplicates("prompt_id")["kind"].value_counts()
     assert kinds["original"] >= 12 and kinds["closed"] == 2 and kinds["paraphrase"] >= 9
@@ -170,13 +176,13 @@ def test_the_population_has_the_size_the_demo_needs(population, drawn):
 
 
 def test_min_p_needs_open_weights(population, drawn):
-    closed = simulate.models_frame(population).query("kind == 'model' and not open_weights")["model"]
+    closed = population_demo.models_frame(population).query("kind == 'model' and not open_weights")["model"]
     assert len(closed) and not (drawn[0]["decoding"].eq("min_p") & drawn[0]["model"].isin(closed)).any()
 
 
 def test_some_answers_fail_so_that_exclusions_count_something(drawn):
     responses, truth = drawn
-    empty, refused = responses["response"].eq(""), responses["response"].eq(simulate.REFUSAL)
+    empty, refused = responses["response"].eq(""), responses["response"].eq(population_demo.REFUSAL)
     cut = responses["finish_reason"].eq("length")
     assert 0 < empty.sum() < 20 and 0 < refused.sum() < 20 and 0 < cut.sum() < 30
     assert (truth["idea"].isna() == (empty | refused)).all()
@@ -241,13 +247,13 @@ def broken(path, value):
 def test_a_broken_population_is_refused(raw, break_, message):
     break_(raw)
     with pytest.raises(ValueError, match=re.escape(message)):
-        simulate.expand_population(raw)
+        population_demo.expand_population(raw)
 
 
 def test_unknown_names_are_refused(population):
     with pytest.raises(ValueError, match=r"The values for `models` must be among .* \['nobody'\] was passed"):
-        simulate.draw_responses(population, seed=0, models=["nobody"])
+        population_demo.draw_responses(population, seed=0, models=["nobody"])
     with pytest.raises(ValueError, match="`decodings`"):
-        simulate.draw_responses(population, seed=0, decodings=["topp"])
+        population_demo.draw_responses(population, seed=0, decodings=["topp"])
     with pytest.raises(ValueError, match="`model` must be one of"):
-        simulate.idea_distribution(population, "time-metaphor", "people")
+        population_demo.idea_distribution(population, "time-metaphor", "people")

@@ -7,18 +7,23 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from hivemind_utils import labeling, open_endedness, provider, resample, simulate_logs, tables, taxonomy, validation
-from hivemind_utils.wildchat import Logs, Rules
+from hivemind_utils.demo import logs as logs_demo
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import labeling
+from hivemind_utils.metrics import resample
+from hivemind_utils.queries import open_endedness, sheets, taxonomy
+from hivemind_utils.queries.wildchat import Logs, Rules
+from hivemind_utils.tables import parquet
 
 ROOT = Path(__file__).resolve().parents[1]
-LOGS = simulate_logs.load(ROOT / "data" / "demo" / "logs.yaml")
+LOGS = logs_demo.load(ROOT / "data" / "demo" / "logs.yaml")
 KINDS = taxonomy.load(ROOT / "data" / "reference" / "taxonomy.yaml")
 QUESTION = "<query>\n{}\n</query>"
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return simulate_logs.draw(LOGS, 0)
+    return logs_demo.draw(LOGS, 0)
 
 
 def ask(model, text, seeds, messages=()):
@@ -50,7 +55,7 @@ def holds(n_hits, n, planted, level=0.999):
 
 class TestDraw:
     def test_same_seed_same_logs_other_seed_others(self, drawn):
-        again, other = simulate_logs.draw(LOGS, 0)[1], simulate_logs.draw(LOGS, 1)[1]
+        again, other = logs_demo.draw(LOGS, 0)[1], logs_demo.draw(LOGS, 1)[1]
         pd.testing.assert_frame_equal(drawn[1], again)
         assert drawn[1]["text"].tolist() != other["text"].tolist()
 
@@ -59,7 +64,7 @@ class TestDraw:
         assert all(holds(counts[name], len(drawn[1]), share) for name, share in LOGS["shares"].items())
 
     def test_categories_of_the_plant_are_leaves_of_the_taxonomy(self):
-        assert set(simulate_logs.planted_shares(LOGS)) == set(KINDS.leaves["name"])
+        assert set(logs_demo.planted_shares(LOGS)) == set(KINDS.leaves["name"])
 
     def test_groups_are_drawn_as_weighed(self, drawn):
         plain = drawn[1][drawn[1]["defect"].isna()]
@@ -76,10 +81,10 @@ class TestDraw:
         )
         (tmp_path / "logs.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match="no such slot"):
-            simulate_logs.load(tmp_path / "logs.yaml")
+            logs_demo.load(tmp_path / "logs.yaml")
 
     def test_both_generations_of_the_schema_pass_the_filter_and_defects_do_not(self, tmp_path):
-        files, truth = simulate_logs.write(LOGS, tmp_path, 0, 900)
+        files, truth = logs_demo.write(LOGS, tmp_path, 0, 900)
         with Logs(files) as logs:
             kept = logs.filter(Rules())[0].merge(truth, on="conversation_id", validate="one_to_one")
             reasons = set(logs.bad_rows()["reason"])
@@ -101,7 +106,7 @@ class TestDraw:
 def served():
     with pytest.MonkeyPatch.context() as patch:  # the responders are asked here, without litellm
         patch.setattr(provider, "_install", lambda: None)
-        simulate_logs.serve_labellers(LOGS, 0)
+        logs_demo.serve_labellers(LOGS, 0)
 
 
 @pytest.mark.usefixtures("served")
@@ -110,7 +115,7 @@ class TestLabeller:
         plain = drawn[1][drawn[1]["defect"].isna()].drop_duplicates("text")
         seen = {}
         for row in plain.itertuples():
-            for text in ask(simulate_logs.LABELLER, row.text, range(2)):
+            for text in ask(logs_demo.LABELLER, row.text, range(2)):
                 value, error = labeling.parse(text, open_endedness.Label)
                 kind = "ambiguous" if row.ambiguous else row.type
                 seen.setdefault(kind, []).append(None if error else open_endedness.outcome(value)[0])
@@ -128,29 +133,29 @@ class TestLabeller:
     def test_a_shown_error_is_mended(self, drawn):
         text = drawn[1]["text"].iloc[0]
         seeds = [
-            s for s in range(400) if labeling.parse(ask(simulate_logs.LABELLER, text, [s])[0], open_endedness.Label)[1]
+            s for s in range(400) if labeling.parse(ask(logs_demo.LABELLER, text, [s])[0], open_endedness.Label)[1]
         ]
         assert seeds
-        for answer in ask(simulate_logs.LABELLER, text, seeds, REPAIR):
+        for answer in ask(logs_demo.LABELLER, text, seeds, REPAIR):
             assert labeling.parse(answer, open_endedness.Label)[1] is None
 
     def test_an_answer_depends_on_its_arguments_only(self, drawn):
         texts = drawn[1]["text"].iloc[:20].tolist()
-        forwards = [ask(simulate_logs.TAXONOMY_LABELLER, t, [7]) for t in texts]
-        assert forwards == [ask(simulate_logs.TAXONOMY_LABELLER, t, [7]) for t in texts[::-1]][::-1]
+        forwards = [ask(logs_demo.TAXONOMY_LABELLER, t, [7]) for t in texts]
+        assert forwards == [ask(logs_demo.TAXONOMY_LABELLER, t, [7]) for t in texts[::-1]][::-1]
 
     def test_an_unknown_query_is_no_error(self):
-        value, _ = labeling.parse(ask(simulate_logs.LABELLER, "a text of nobody", [3])[0], open_endedness.Label)
+        value, _ = labeling.parse(ask(logs_demo.LABELLER, "a text of nobody", [3])[0], open_endedness.Label)
         assert open_endedness.outcome(value)[0] in ("dropped", "closed")
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory, served):
     folder = tmp_path_factory.mktemp("logs")
-    files, truth = simulate_logs.write(LOGS, folder, 0)
+    files, truth = logs_demo.write(LOGS, folder, 0)
     with Logs(files) as logs:
         queries = logs.filter(Rules())[0]
-    votes = votes_of(simulate_logs.LABELLER, open_endedness.Label, queries[["query_id", "text"]].to_numpy())
+    votes = votes_of(logs_demo.LABELLER, open_endedness.Label, queries[["query_id", "text"]].to_numpy())
     return open_endedness.tally(queries, votes, "simulated").merge(truth, on="conversation_id")
 
 
@@ -159,14 +164,14 @@ class TestRecovery:
 
     def test_planted_category_shares_lie_in_their_intervals(self, labelled):
         open_ = labelled[labelled["response_type"] == "open"]
-        votes = votes_of(simulate_logs.TAXONOMY_LABELLER, taxonomy.Kinds, open_[["query_id", "revised"]].to_numpy())
+        votes = votes_of(logs_demo.TAXONOMY_LABELLER, taxonomy.Kinds, open_[["query_id", "revised"]].to_numpy())
         categories, _, n_votes = taxonomy.categorise(votes, KINDS)
         shares = taxonomy.shares(categories, KINDS, len(n_votes)).set_index("category")
         # Ambiguous kinds are called closed more often, so fewer of them reach notebook 03: the plant, as it arrives.
         arrives = {False: _majority(LOGS["labeller"]["open_called_closed"]),
                    True: _majority(LOGS["labeller"]["ambiguous_called_closed"])}  # fmt: skip
         groups = [g for g in LOGS["groups"] if g["type"] == "open"]
-        weights = simulate_logs.group_weights(LOGS)[: len(groups)] * [arrives[g["ambiguous"]] for g in groups]
+        weights = logs_demo.group_weights(LOGS)[: len(groups)] * [arrives[g["ambiguous"]] for g in groups]
         weights /= weights.sum()
         planted = {name: sum(w for w, g in zip(weights, groups, strict=True) if name in g["categories"])
                    for name in KINDS.leaves["name"]}  # fmt: skip
@@ -177,17 +182,17 @@ class TestRecovery:
     def test_planted_label_errors_lie_in_the_intervals_of_the_validation(self, labelled):
         rng = np.random.default_rng(0)
         items = labelled.loc[labelled["response_type"] != "dropped", ["query_id", "original", "response_type"]]
-        sheet = validation.sheet(items.rename(columns={"original": "query"}), 300, rng, strata="response_type")
-        filled = simulate_logs.fill_sheet(sheet, LOGS, 0)
-        filled["open_ended"] = filled["open_ended"].map(validation.yes_or_no)
-        labels, ids = validation.matrix(filled, "query_id", "open_ended")
-        truth = validation.majority(labels)
+        sheet = sheets.sheet(items.rename(columns={"original": "query"}), 300, rng, strata="response_type")
+        filled = logs_demo.fill_sheet(sheet, LOGS, 0)
+        filled["open_ended"] = filled["open_ended"].map(sheets.yes_or_no)
+        labels, ids = sheets.matrix(filled, "query_id", "open_ended")
+        truth = sheets.majority(labels)
         facts = labelled.set_index("query_id").loc[ids]
         people_right = (truth == 1) == facts["type"].eq("open").to_numpy()
         assert people_right.mean() > 0.97  # five people are nearly always right together
         predicted = facts["response_type"].eq("open").to_numpy()
         weights = filled.groupby("query_id")["weight"].first()[ids].to_numpy()
-        made = validation.scores(truth == 1, predicted, weights, resample.bootstrap_weights(len(ids), 1_000, rng))
+        made = sheets.scores(truth == 1, predicted, weights, resample.bootstrap_weights(len(ids), 1_000, rng))
         made = made.set_index("measure")
         judged = labelled[(labelled["response_type"] != "dropped") & (labelled["type"] != "dropped")]
         called, unclear = judged["response_type"] == "open", judged["ambiguous"].astype(bool)
@@ -206,13 +211,13 @@ class TestRecovery:
         assert (known["revised"] == known["clean"]).mean() > 0.98
 
     def test_the_people_who_check_kinds_err_as_planted(self):
-        truth = simulate_logs.draw(LOGS, 0)[1]
+        truth = logs_demo.draw(LOGS, 0)[1]
         open_ = truth[truth["type"].eq("open") & truth["defect"].isna()].drop_duplicates("text").head(150)
         rows = [
             (r.conversation_id, r.text, name) for r in open_.itertuples() for name in (r.categories[0], "Not Right")
         ]
         sheet = pd.DataFrame(rows, columns=["query_id", "query", "category"]).assign(agree="")
-        filled = simulate_logs.fill_sheet(sheet, LOGS, 0)
+        filled = logs_demo.fill_sheet(sheet, LOGS, 0)
         right = filled["category"].ne("Not Right")
         yes = filled["agree"].eq("yes")
         planted = LOGS["annotators"]
@@ -226,6 +231,6 @@ def _majority(error):
 
 
 def test_truth_is_written_for_tests(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "root", lambda: tmp_path)
-    tables.write_truth(simulate_logs.draw(LOGS, 0, 30)[1], "p", "queries")
+    monkeypatch.setattr(parquet, "root", lambda: tmp_path)
+    parquet.write_truth(logs_demo.draw(LOGS, 0, 30)[1], "p", "queries")
     assert len(pd.read_parquet(tmp_path / "data" / "p" / "truth" / "queries.parquet")) == 30

@@ -6,40 +6,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hivemind_utils import agreement, calibration, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration
 
 WORLD = Path(__file__).resolve().parents[1] / "data" / "demo" / "people.yaml"
 
 
 @pytest.fixture(scope="module")
 def world():
-    return simulate_people.load_world(WORLD)
+    return annotators.load_world(WORLD)
 
 
 @pytest.fixture(scope="module")
 def drawn(world):
-    return simulate_people.draw_study(world, 0)
+    return annotators.draw_study(world, 0)
 
 
 class TestPeople:
     def test_labels_stay_on_the_scale_and_follow_quality(self):
         rng = np.random.default_rng(0)
-        quality, groups = simulate_people.draw_quality(30, 15, rng)
-        labels = simulate_people.ratings(simulate_people.draw_perceived(quality, 25, rng, groups=groups))
+        quality, groups = annotators.draw_quality(30, 15, rng)
+        labels = annotators.ratings(annotators.draw_perceived(quality, 25, rng, groups=groups))
         assert set(np.unique(labels)) == {1, 2, 3, 4, 5}
         assert np.corrcoef(labels.mean(1), quality)[0, 1] > 0.85
 
     def test_severity_is_found_where_it_was_planted(self):
         rng = np.random.default_rng(1)
         people = {"noise": 0.3, "taste_sd": 0.0, "severity_sd": 1.0}
-        seen = simulate_people.draw_perceived(rng.normal(size=200), 10, rng, **people)
+        seen = annotators.draw_perceived(rng.normal(size=200), 10, rng, **people)
         effects, _ = agreement.severity(seen, np.tile(np.arange(10), (200, 1)))
         assert effects.std() > 0.6
 
     def test_divided_items_split_into_camps(self):
         rng = np.random.default_rng(2)
         calm, camps = (
-            simulate_people.ratings(simulate_people.draw_perceived(np.zeros(400), 25, rng, divided=share))
+            annotators.ratings(annotators.draw_perceived(np.zeros(400), 25, rng, divided=share))
             for share in (0.0, 0.99)
         )
         split = [
@@ -50,9 +51,9 @@ class TestPeople:
     def test_strength_is_the_correlation_and_blindness_ends_it(self):
         rng = np.random.default_rng(3)
         signal = rng.normal(size=20_000)
-        score = simulate_people.score(signal, 0.6, rng)
+        score = annotators.score(signal, 0.6, rng)
         assert np.corrcoef(score, signal)[0, 1] == pytest.approx(0.6, abs=0.02)
-        blind = simulate_people.blind_on(score, signal > 0, rng)
+        blind = annotators.blind_on(score, signal > 0, rng)
         assert abs(np.corrcoef(blind[signal > 0], signal[signal > 0])[0, 1]) < 0.03
         assert (blind[signal <= 0] == score[signal <= 0]).all() and sorted(blind) == sorted(score)
 
@@ -66,7 +67,7 @@ class TestStudy:
         assert not drawn["pool"]["response"].duplicated().any()
 
     def test_depends_on_the_seed_alone(self, world, drawn):
-        again, other = simulate_people.draw_study(world, 0), simulate_people.draw_study(world, 1)
+        again, other = annotators.draw_study(world, 0), annotators.draw_study(world, 1)
         for name in drawn:
             assert again[name].equals(drawn[name]) and not other[name].equals(drawn[name])
 
@@ -87,17 +88,17 @@ class TestStudy:
     def test_an_incomplete_world_is_refused(self, tmp_path):
         (tmp_path / "w.yaml").write_text("n_prompts: 3\n")
         with pytest.raises(ValueError, match="`n_responses`"):
-            simulate_people.load_world(tmp_path / "w.yaml")
+            annotators.load_world(tmp_path / "w.yaml")
         text = WORLD.read_text().replace("strength: 0.78", "strength: 1.78")
         (tmp_path / "w.yaml").write_text(text)
         with pytest.raises(ValueError, match="correlation"):
-            simulate_people.load_world(tmp_path / "w.yaml")
+            annotators.load_world(tmp_path / "w.yaml")
 
 
 def test_judges_answer_by_the_response_they_see(world, drawn):
     (judge,) = world["judges"]
     quality = dict(zip(drawn["truth"]["response"], drawn["truth"]["quality"], strict=True))
-    respond = simulate_people._responder(judge, quality, 0)
+    respond = annotators._responder(judge, quality, 0)
     found = []
     for response in drawn["truth"]["response"].head(150):
         text = f'<response>\n{response}\n</response> {{"overall": {{"score": 1}}}}'

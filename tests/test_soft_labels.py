@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import spearmanr, wasserstein_distance
 
-from hivemind_utils import soft_labels
+from hivemind_utils.metrics import soft_labels
 
 SCALE = [1, 2, 3, 4, 5]
 

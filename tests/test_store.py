@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from hivemind_utils import sampling, store
+from hivemind_utils.llm import request as request_llm
+from hivemind_utils.llm import store
 
 
 def call(key, n=1):
@@ -28,7 +29,7 @@ def sample(i, text="yes"):
 
 @pytest.fixture
 def filled(tmp_path):
-    path, request = tmp_path / "s.sqlite", sampling.Request("m", "hi", {}, 0, 3)
+    path, request = tmp_path / "s.sqlite", request_llm.Request("m", "hi", {}, 0, 3)
     with store.Store(path) as opened:
         opened.remember(request.key, "m", None, request.messages, {})
         opened.add(call(request.key, 2) | {"cost_usd": 0.4}, [sample(0, "Grüße \x00 🌲"), sample(1)])
@@ -40,13 +41,15 @@ def test_reads_what_was_asked_and_is_there(filled):
     rows = store.read(path, [request, request])
     assert rows["text"].tolist() == ["Grüße \x00 🌲", "yes"] and rows["cost_usd"].tolist() == [0.2, 0.2]
     assert store.held(path) == {request.key: {0, 1}} and store.spent(path) == 0.4
-    assert store.read(path, [sampling.Request("m", "hi", {}, 1, 1)])["sample_idx"].tolist() == [1]
-    assert store.read(path, [sampling.Request("m", "other")]).empty
+    assert store.read(path, [request_llm.Request("m", "hi", {}, 1, 1)])["sample_idx"].tolist() == [1]
+    assert store.read(path, [request_llm.Request("m", "other")]).empty
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path):
     path = tmp_path / "none.sqlite"
-    assert store.read(path, [sampling.Request("m", "hi")]).empty and store.held(path) == {} and store.spent(path) == 0
+    assert (
+        store.read(path, [request_llm.Request("m", "hi")]).empty and store.held(path) == {} and store.spent(path) == 0
+    )
     assert not path.exists()
 
 

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from hivemind_utils import style
+from hivemind_utils.figures import style
+from hivemind_utils.tables import files as table_files
 
 SIMULATED = {"source": "simulated"}
 IMPORTED = {"source": "imported", "origin": "NoveltyBench", "encoder": "minilm"}
@@ -186,8 +187,8 @@ def test_a_title_stands_at_the_left_and_wraps():
 
 
 def test_a_slug_is_a_plain_file_name_and_tells_decodings_apart():
-    assert style.slug("intra_heatmap", "top_p") == "intra_heatmap_top_p"
-    odd = [style.slug("intra_heatmap", name) for name in ("t=1/p=.9", "t=1;p=.9", "t 1")]
+    assert table_files.slug("intra_heatmap", "top_p") == "intra_heatmap_top_p"
+    odd = [table_files.slug("intra_heatmap", name) for name in ("t=1/p=.9", "t=1;p=.9", "t 1")]
     assert len(set(odd)) == 3 and not any("/" in name or " " in name for name in odd)
 
 

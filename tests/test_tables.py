@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from hivemind_utils import tables
+from hivemind_utils.tables import dictionary, files, ids, parquet
+from hivemind_utils.tables import schema as table_schema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LONE_SURROGATE = pd.Series(["f", "\ud800", "g"], dtype=object)
@@ -56,46 +57,46 @@ def some_coverage(**changes):
 
 
 def test_a_table_comes_back_as_it_was_written():
-    tables.write(some_models(), "04_models", "mine", STAMP)
-    back = tables.read("04_models", "mine")
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    back = parquet.read("04_models", "mine")
     assert back["model"].tolist() == ["a", "b", "people"]
     assert back["size_b"].tolist()[0] == 7.0
     assert back["size_b"].isna().tolist() == [False, True, True]
     assert back["open_weights"].tolist() == [True, False, None]
-    tables.write(back, "04_models", "again", STAMP)
-    pd.testing.assert_frame_equal(tables.read("04_models", "again"), back)
+    parquet.write(back, "04_models", "again", STAMP)
+    pd.testing.assert_frame_equal(parquet.read("04_models", "again"), back)
 
 
 def test_a_table_stands_in_the_folder_of_its_profile_at_the_root(project):
-    tables.write(some_models(), "04_models", "mine", STAMP)
-    assert tables.root() == project
-    assert tables.path("04_models", "mine") == project / "data" / "mine" / "04_models.parquet"
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    assert files.root() == project
+    assert parquet.path("04_models", "mine") == project / "data" / "mine" / "04_models.parquet"
     assert [path.name for path in (project / "data" / "mine").iterdir()] == ["04_models.parquet"]
 
 
 def test_the_stamp_travels_with_the_table():
-    tables.write(some_models(), "04_models", "mine", STAMP | {"partial": "half of it", "n": 3})
-    assert tables.stamp("04_models", "mine") == STAMP | {"partial": "half of it", "n": 3}
+    parquet.write(some_models(), "04_models", "mine", STAMP | {"partial": "half of it", "n": 3})
+    assert parquet.stamp("04_models", "mine") == STAMP | {"partial": "half of it", "n": 3}
 
 
 def test_columns_stand_in_the_order_of_the_schema_with_its_types(project):
     shuffled = some_coverage()[::-1].iloc[:, ::-1]
-    tables.write(shuffled, "04_coverage", "mine", STAMP)
+    parquet.write(shuffled, "04_coverage", "mine", STAMP)
     schema = pq.read_schema(project / "data" / "mine" / "04_coverage.parquet")
-    assert schema.names == [column.name for column in tables.TABLES["04_coverage"].columns]
+    assert schema.names == [column.name for column in table_schema.TABLES["04_coverage"].columns]
     assert {str(schema.field(name).type) for name in schema.names} == {"string", "int64"}
     assert not any(schema.field(name).nullable for name in schema.names)
-    assert tables.read("04_coverage", "mine")["prompt_id"].tolist() == ["q", "p"]
+    assert parquet.read("04_coverage", "mine")["prompt_id"].tolist() == ["q", "p"]
 
 
 def test_some_columns_can_be_read_alone():
-    tables.write(some_models(), "04_models", "mine", STAMP)
-    assert list(tables.read("04_models", "mine", columns=["kind", "model"])) == ["kind", "model"]
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    assert list(parquet.read("04_models", "mine", columns=["kind", "model"])) == ["kind", "model"]
 
 
 def test_an_empty_table_keeps_its_columns():
-    tables.write(some_models().iloc[:0], "04_models", "mine", STAMP)
-    back = tables.read("04_models", "mine")
+    parquet.write(some_models().iloc[:0], "04_models", "mine", STAMP)
+    back = parquet.read("04_models", "mine")
     assert len(back) == 0
     assert list(back) == list(some_models())
 
@@ -106,21 +107,21 @@ def test_every_text_survives():
     frame = pd.DataFrame({"model": names, "family": texts, "kind": "model"}).assign(
         size_b=None, tuning=None, release_date=None, open_weights=None
     )
-    tables.write(frame, "04_models", "mine", STAMP)
-    assert tables.read("04_models", "mine")["family"].tolist() == texts
+    parquet.write(frame, "04_models", "mine", STAMP)
+    assert parquet.read("04_models", "mine")["family"].tolist() == texts
 
 
 def test_equal_tables_are_equal_files(project):
     for profile in ("one", "two"):
-        tables.write(some_models(), "04_models", profile, STAMP)
-    one, two = (tables.path("04_models", profile).read_bytes() for profile in ("one", "two"))
+        parquet.write(some_models(), "04_models", profile, STAMP)
+    one, two = (parquet.path("04_models", profile).read_bytes() for profile in ("one", "two"))
     assert one == two
 
 
 def test_text_ids_are_stable_and_differ_by_a_single_space():
-    assert tables.text_id("abc") == "ba7816bf8f01cfea"
-    assert tables.text_id("abc ") != tables.text_id("abc")
-    assert len(tables.text_id("\ud800")) == 16
+    assert ids.text_id("abc") == "ba7816bf8f01cfea"
+    assert ids.text_id("abc ") != ids.text_id("abc")
+    assert len(ids.text_id("\ud800")) == 16
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
@@ -145,8 +146,8 @@ def test_text_ids_are_stable_and_differ_by_a_single_space():
 )
 def test_a_value_that_does_not_fit_is_refused_by_table_column_and_row(frame, name, problem):
     with pytest.raises(ValueError, match=f"Table {name}, column {problem}"):
-        tables.write(frame, name, "mine", STAMP)
-    assert not tables.path(name, "mine").exists()
+        parquet.write(frame, name, "mine", STAMP)
+    assert not parquet.path(name, "mine").exists()
 
 
 @pytest.mark.parametrize("value", [-1.5, 1.5, float("inf")])
@@ -154,48 +155,50 @@ def test_a_cosine_outside_its_range_is_refused_and_rounding_is_not(value):
     pair = {"arm_a": ["a"], "arm_b": "b", "family_a": "f", "family_b": "g", "n_prompts": 1, "n_pairs": 1}
     cosines = ["mean_cosine", "mean_cosine_published", "mean_tfidf", "lower", "upper"]
     frame = pd.DataFrame(pair).assign(**dict.fromkeys(cosines, 1 + 1e-7))
-    assert tables.validate(frame, "06_model_pairs").num_rows == 1
+    assert table_schema.validate(frame, "06_model_pairs").num_rows == 1
     with pytest.raises(ValueError, match=r"Table 06_model_pairs, column `upper`, row 0: expected at (least|most) -?1"):
-        tables.validate(frame.assign(upper=value), "06_model_pairs")
+        table_schema.validate(frame.assign(upper=value), "06_model_pairs")
 
 
 def test_rows_are_counted_from_zero_whatever_the_index_says():
     frame = some_models(kind=["model", "robot", "human"]).set_index(pd.Index([5, 5, 5]))
     with pytest.raises(ValueError, match="row 1: expected one of"):
-        tables.write(frame, "04_models", "mine", STAMP)
+        parquet.write(frame, "04_models", "mine", STAMP)
 
 
 def test_missing_and_unknown_columns_are_named_together():
     frame = some_models().rename(columns={"family": "famly"})
     with pytest.raises(ValueError, match=r"Table 04_models .*missing: \['family'\], unknown: \['famly'\]"):
-        tables.write(frame, "04_models", "mine", STAMP)
+        parquet.write(frame, "04_models", "mine", STAMP)
 
 
 def test_a_column_that_stands_twice_is_refused():
     frame = pd.concat([some_models(), some_models()[["family"]]], axis=1)
     with pytest.raises(ValueError, match=r"Table 04_models .*twice: \['family'\]"):
-        tables.write(frame, "04_models", "mine", STAMP)
+        parquet.write(frame, "04_models", "mine", STAMP)
 
 
 def test_a_repeated_key_is_refused_with_its_columns_and_values():
     with pytest.raises(ValueError, match=r"Table 04_models must have one row per \('model',\), .*1 repeat.*'a'"):
-        tables.write(some_models(model=["a", "b", "a"]), "04_models", "mine", STAMP)
-    tables.write(some_coverage(model=["a", "b"], prompt_id="p"), "04_coverage", "mine", STAMP)  # the key has four parts
+        parquet.write(some_models(model=["a", "b", "a"]), "04_models", "mine", STAMP)
+    parquet.write(
+        some_coverage(model=["a", "b"], prompt_id="p"), "04_coverage", "mine", STAMP
+    )  # the key has four parts
 
 
 @pytest.mark.parametrize("stamp", [{}, {"source": "guessed"}, {"source": None}])
 def test_an_unknown_source_is_refused(stamp):
     with pytest.raises(ValueError, match=r"stamp\['source'\] must be one of .*'simulated'"):
-        tables.write(some_models(), "04_models", "mine", stamp)
+        parquet.write(some_models(), "04_models", "mine", stamp)
 
 
-@pytest.mark.parametrize("call", [tables.read, tables.stamp, tables.path])
+@pytest.mark.parametrize("call", [parquet.read, parquet.stamp, parquet.path])
 def test_an_unknown_table_is_refused(call):
     with pytest.raises(ValueError, match=r"There is no table '04_modles'; the tables are .*'04_models'"):
         call("04_modles", "mine")
 
 
-@pytest.mark.parametrize("call", [tables.read, tables.stamp])
+@pytest.mark.parametrize("call", [parquet.read, parquet.stamp])
 @pytest.mark.parametrize(("profile", "command"), [("demo", "make figures"), ("mine", "make figures PROFILE=mine")])
 def test_a_missing_table_names_its_notebook_and_the_command(call, profile, command):
     place = Path("data") / profile / "04_models.parquet"
@@ -208,16 +211,16 @@ def test_a_missing_table_names_its_notebook_and_the_command(call, profile, comma
 
 
 def test_a_refused_table_leaves_the_old_file(project):
-    tables.write(some_models(), "04_models", "mine", STAMP)
-    before = tables.path("04_models", "mine").read_bytes()
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    before = parquet.path("04_models", "mine").read_bytes()
     with pytest.raises(ValueError, match="expected one of"):
-        tables.write(some_models(kind="robot"), "04_models", "mine", STAMP)
-    assert tables.path("04_models", "mine").read_bytes() == before
+        parquet.write(some_models(kind="robot"), "04_models", "mine", STAMP)
+    assert parquet.path("04_models", "mine").read_bytes() == before
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(monkeypatch):
-    tables.write(some_models(), "04_models", "mine", STAMP)
-    target = tables.path("04_models", "mine")
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    target = parquet.path("04_models", "mine")
     before = target.read_bytes()
 
     def disk_full(table, where, **options):
@@ -226,13 +229,13 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(monkeypatc
 
     monkeypatch.setattr(pq, "write_table", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        tables.write(some_models(family="new"), "04_models", "mine", STAMP)
+        parquet.write(some_models(family="new"), "04_models", "mine", STAMP)
     assert target.read_bytes() == before
     assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_process_killed_while_writing_leaves_the_old_file_readable(project):
-    tables.write(some_models(), "04_models", "mine", STAMP)
+    parquet.write(some_models(), "04_models", "mine", STAMP)
     program = """
         import time
         from pathlib import Path
@@ -262,13 +265,13 @@ def test_a_process_killed_while_writing_leaves_the_old_file_readable(project):
         assert process.stdout.readline() == "half written\n"
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert tables.read("04_models", "mine")["family"].tolist() == ["f", "f", "people"]
-    tables.write(some_models(family="new"), "04_models", "mine", STAMP)
-    assert tables.read("04_models", "mine")["family"].tolist() == ["new"] * 3
+    assert parquet.read("04_models", "mine")["family"].tolist() == ["f", "f", "people"]
+    parquet.write(some_models(family="new"), "04_models", "mine", STAMP)
+    assert parquet.read("04_models", "mine")["family"].tolist() == ["new"] * 3
 
 
 def test_files_have_the_permissions_other_files_have(project):
-    with tables.atomic(project / "new" / "by_us.txt") as temporary:
+    with files.atomic(project / "new" / "by_us.txt") as temporary:
         temporary.write_text("x")
     (project / "by_anyone.txt").write_text("x")
     assert (project / "new" / "by_us.txt").stat().st_mode == (project / "by_anyone.txt").stat().st_mode
@@ -276,11 +279,11 @@ def test_files_have_the_permissions_other_files_have(project):
 
 def test_results_are_plain_json(project):
     numbers = pd.Series([0.5, 0.25])
-    tables.write_results({"mean": numbers.mean(), "n": numbers.size, "all": numbers.to_numpy()}, "05", "mine")
+    parquet.write_results({"mean": numbers.mean(), "n": numbers.size, "all": numbers.to_numpy()}, "05", "mine")
     written = (project / "results" / "mine" / "05.json").read_text(encoding="utf-8")
     assert written == '{\n "mean": 0.375,\n "n": 2,\n "all": [\n  0.5,\n  0.25\n ]\n}\n'
     with pytest.raises(TypeError, match="Results must be plain numbers and text, but object was passed"):
-        tables.write_results({"x": object()}, "05", "mine")
+        parquet.write_results({"x": object()}, "05", "mine")
 
 
 # -------------------------------------------------------------------------------------------------------- dictionary
@@ -289,10 +292,10 @@ def test_results_are_plain_json(project):
 def test_the_data_dictionary_is_generated_from_the_schemas(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     written = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
-    assert written == tables.dictionary(), "run `python -m hivemind_utils.tables`"
+    assert written == dictionary.dictionary(), "run `python -m hivemind_utils.tables.dictionary`"
 
 
-@pytest.mark.parametrize("table", tables.TABLES.values(), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", table_schema.TABLES.values(), ids=lambda table: table.name)
 def test_every_table_has_a_key_of_its_own_columns_and_says_what_they_mean(table):
     names = [column.name for column in table.columns]
     assert len(set(names)) == len(names)
@@ -303,6 +306,6 @@ def test_every_table_has_a_key_of_its_own_columns_and_says_what_they_mean(table)
 
 
 def test_results_are_strict_json_with_null_for_what_is_not_a_number(project):
-    tables.write_results({"rho": float("nan"), "n": np.int64(3), "by": {"a": np.float64("inf")}}, "05", "p")
-    text = (tables.root() / "results" / "p" / "05.json").read_text()
+    parquet.write_results({"rho": float("nan"), "n": np.int64(3), "by": {"a": np.float64("inf")}}, "05", "p")
+    text = (files.root() / "results" / "p" / "05.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"rho": None, "n": 3, "by": {"a": None}}

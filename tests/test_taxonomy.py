@@ -9,7 +9,8 @@ import pytest
 import yaml
 from scipy.stats import norm
 
-from hivemind_utils import tables, taxonomy
+from hivemind_utils.queries import taxonomy
+from hivemind_utils.tables import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = taxonomy.load(ROOT / "data" / "reference" / "taxonomy.yaml")
@@ -75,7 +76,7 @@ class TestCategorise:
         given = votes(("q", 0, plain("Recommendations", "Personal Advice")), ("q", 1, plain("Recommendations")),
                       ("q", 2, plain("Recommendation", "Problem Solving", "Problem-Solving")))  # fmt: skip
         table, _, n_votes = taxonomy.categorise(given, KINDS, 0.5)
-        tables.validate(table, "03_categories")
+        schema.validate(table, "03_categories")
         assert table[["category", "vote_share"]].values.tolist() == [["Recommendations", 1.0]] and n_votes["q"] == 3
         assert len(taxonomy.categorise(given, KINDS, 0.3)[0]) == 3
 
@@ -103,7 +104,7 @@ class TestShares:
 
     def test_counts_wilson_and_unseen_leaves(self):
         table = taxonomy.shares(self.CATEGORIES, KINDS, 20).set_index("category")
-        tables.validate(table.reset_index().assign(alpha=None), "03_shares")
+        schema.validate(table.reset_index().assign(alpha=None), "03_shares")
         row, z, p, n = table.loc["Personal Advice"], norm.ppf(0.975), 3 / 20, 20
         centre, half = (
             (p + z**2 / 2 / n) / (1 + z**2 / n),
@@ -164,7 +165,7 @@ class TestNovel:
 
     def test_names_of_one_meaning_take_the_medoids_name(self):
         table = taxonomy.merge_novel(self.NAMES, [2, 1, 1, 5], self.VECTORS, 0.8)
-        tables.validate(table, "03_novel")
+        schema.validate(table, "03_novel")
         assert table.set_index("name")["merged"].to_dict() == {
             "Travel Planning": "Travel Planning", "Trip Planning": "Travel Planning",
             "travel plans": "Travel Planning", "Ethics": "Ethics",

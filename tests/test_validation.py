@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, precision_score, recall_score
 
-from hivemind_utils import resample, validation
+from hivemind_utils.metrics import resample
+from hivemind_utils.queries import sheets as querie_sheets
 
 ITEMS = pd.DataFrame({"query_id": [f"q{i}" for i in range(40)], "kind": ["open"] * 30 + ["closed"] * 10})
-ANSWERS = {"open_ended": validation.yes_or_no, "alternatives": validation.alternatives}
+ANSWERS = {"open_ended": querie_sheets.yes_or_no, "alternatives": querie_sheets.alternatives}
 
 
 def rng():
@@ -17,32 +18,32 @@ def rng():
 
 class TestSheet:
     def test_strata_are_drawn_equally_and_weights_count_the_set(self):
-        sheet = validation.sheet(ITEMS, 16, rng(), strata="kind")
+        sheet = querie_sheets.sheet(ITEMS, 16, rng(), strata="kind")
         kinds = sheet.merge(ITEMS, on="query_id")["kind"].value_counts()
         assert kinds.to_dict() == {"open": 8, "closed": 8} and "kind" not in sheet
         assert sheet["weight"].sum() == pytest.approx(len(ITEMS))
         assert (sheet[["annotator", "open_ended", "alternatives"]] == "").all(axis=None)
 
     def test_a_small_stratum_is_taken_whole(self):
-        sheet = validation.sheet(ITEMS, 30, rng(), strata="kind").merge(ITEMS, on="query_id")
+        sheet = querie_sheets.sheet(ITEMS, 30, rng(), strata="kind").merge(ITEMS, on="query_id")
         assert sheet["kind"].value_counts().to_dict() == {"open": 20, "closed": 10}
-        assert len(validation.sheet(ITEMS, 999, rng())) == len(ITEMS)
+        assert len(querie_sheets.sheet(ITEMS, 999, rng())) == len(ITEMS)
 
     def test_the_generator_decides_and_nothing_repeats(self):
-        sheets = [validation.sheet(ITEMS, 12, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+        sheets = [querie_sheets.sheet(ITEMS, 12, np.random.default_rng(seed)) for seed in (0, 0, 1)]
         pd.testing.assert_frame_equal(sheets[0], sheets[1])
         assert sheets[0]["query_id"].tolist() != sheets[2]["query_id"].tolist()
         assert sheets[0]["query_id"].is_unique
 
     def test_a_sheet_somebody_began_is_not_written_over(self, tmp_path):
         path, columns = tmp_path / "sheets" / "a.csv", ["open_ended", "alternatives"]
-        sheet = validation.sheet(ITEMS, 5, rng())
-        assert validation.write_sheet(sheet, path, columns) and validation.write_sheet(sheet, path, columns)
+        sheet = querie_sheets.sheet(ITEMS, 5, rng())
+        assert querie_sheets.write_sheet(sheet, path, columns) and querie_sheets.write_sheet(sheet, path, columns)
         begun = pd.read_csv(path, dtype=str, keep_default_na=False)
         begun.loc[2, "open_ended"] = "yes"
         begun.to_csv(path, index=False)
         before = path.read_bytes()
-        assert not validation.write_sheet(sheet, path, columns) and path.read_bytes() == before
+        assert not querie_sheets.write_sheet(sheet, path, columns) and path.read_bytes() == before
 
 
 class TestReadSheets:
@@ -53,7 +54,7 @@ class TestReadSheets:
     def test_files_are_annotators_where_no_name_stands(self, tmp_path):
         rows = [{"query_id": "a", "weight": 2.5, "annotator": "", "open_ended": "Yes ", "alternatives": "3-10"}]
         files = [self.write(tmp_path, f"{name}.csv", rows) for name in ("ann", "ben")]
-        table, problems = validation.read_sheets(files, ["query_id"], ANSWERS)
+        table, problems = querie_sheets.read_sheets(files, ["query_id"], ANSWERS)
         assert table["annotator"].tolist() == ["ann", "ben"] and problems.empty
         assert table["open_ended"].tolist() == [True, True] and table["weight"].tolist() == [2.5, 2.5]
         assert set(table["alternatives"]) == {"3 to 10"}
@@ -63,7 +64,7 @@ class TestReadSheets:
                 {"query_id": "b", "annotator": "ann", "open_ended": "", "alternatives": ""},
                 {"query_id": "c", "annotator": "ann", "open_ended": "no", "alternatives": "many"},
                 {"query_id": "c", "annotator": "ann", "open_ended": "yes", "alternatives": ""}]  # fmt: skip
-        table, problems = validation.read_sheets([self.write(tmp_path, "s.csv", rows)], ["query_id"], ANSWERS)
+        table, problems = querie_sheets.read_sheets([self.write(tmp_path, "s.csv", rows)], ["query_id"], ANSWERS)
         assert table["query_id"].tolist() == ["a", "c"]
         assert table.loc[0, "alternatives"] == "more than 20" and table["open_ended"].tolist() == [None, False]
         assert problems[["row", "column", "value"]].values.tolist() == [
@@ -71,10 +72,10 @@ class TestReadSheets:
         ]  # fmt: skip
 
     def test_no_sheets_are_no_answers_and_missing_columns_are_named(self, tmp_path):
-        table, problems = validation.read_sheets([], ["query_id"], ANSWERS)
+        table, problems = querie_sheets.read_sheets([], ["query_id"], ANSWERS)
         assert table.empty and problems.empty and "open_ended" in table
         with pytest.raises(ValueError, match="open_ended"):
-            validation.read_sheets([self.write(tmp_path, "s.csv", [{"query_id": "a"}])], ["query_id"], ANSWERS)
+            querie_sheets.read_sheets([self.write(tmp_path, "s.csv", [{"query_id": "a"}])], ["query_id"], ANSWERS)
 
     @pytest.mark.parametrize(
         ("given", "expected"),
@@ -82,34 +83,34 @@ class TestReadSheets:
          ("11", 2), ("10-20", 2), ("20", 2), ("21", 3), ("more than 20", 3), (">20", 3), ("20+", 3), ("over 20", 3)],
     )  # fmt: skip
     def test_alternatives_in_many_spellings(self, given, expected):
-        assert validation.alternatives(given) == validation.ALTERNATIVES[expected]
+        assert querie_sheets.alternatives(given) == querie_sheets.ALTERNATIVES[expected]
 
     @pytest.mark.parametrize("given", ["lots", "3 to 20", "-", "3 or so, perhaps 12"])
     def test_alternatives_that_mean_nothing(self, given):
         with pytest.raises(ValueError, match="Expected one of"):
-            validation.alternatives(given)
+            querie_sheets.alternatives(given)
 
 
 class TestPeople:
     def test_majority_and_ties(self):
         labels = np.array([[1, 1, 0], [0, 0, 1], [1, 0, np.nan], [np.nan] * 3, [1, np.nan, np.nan]])
-        np.testing.assert_array_equal(validation.majority(labels), [1, 0, np.nan, np.nan, 1])
+        np.testing.assert_array_equal(querie_sheets.majority(labels), [1, 0, np.nan, np.nan, 1])
 
     def test_matrix_holds_every_answer_once(self):
         table = pd.DataFrame({"q": ["a", "a", "b"], "annotator": ["x", "y", "x"], "yes": [True, None, False]})
-        labels, ids = validation.matrix(table, "q", "yes")
+        labels, ids = querie_sheets.matrix(table, "q", "yes")
         assert ids.tolist() == ["a", "b"] and labels[:, 0].tolist() == [1, 0]
 
     def test_answer_shares_match_the_literal_count(self):
         labels = np.array([[0, 1, np.nan], [3, 3, 3], [1, 1, 2]])
-        shares = validation.answer_shares(labels, validation.ALTERNATIVES, 200, rng())
+        shares = querie_sheets.answer_shares(labels, querie_sheets.ALTERNATIVES, 200, rng())
         assert shares["share"].tolist() == pytest.approx([1 / 8, 3 / 8, 1 / 8, 3 / 8])
         assert (shares["lower"] <= shares["share"]).all() and (shares["share"] <= shares["upper"]).all()
-        assert validation.answer_shares(np.empty((0, 3)), validation.ALTERNATIVES, 200, rng()).empty
+        assert querie_sheets.answer_shares(np.empty((0, 3)), querie_sheets.ALTERNATIVES, 200, rng()).empty
 
     def test_weighted_share(self):
         draws = resample.bootstrap_weights(4, 300, rng())
-        share = validation.weighted_share([1, 0, 1, np.nan], [3, 1, 1, 9], draws)
+        share = querie_sheets.weighted_share([1, 0, 1, np.nan], [3, 1, 1, 9], draws)
         assert share["share"] == pytest.approx(4 / 5) and share["n"] == 3 and share["lower"] <= 0.8 <= share["upper"]
 
 
@@ -117,7 +118,7 @@ class TestScores:
     def scores(self, truth, predicted, weights=None):
         weights = np.ones(len(truth)) if weights is None else weights
         draws = resample.bootstrap_weights(len(truth), 400, rng())
-        return validation.scores(truth, predicted, weights, draws).set_index("measure")
+        return querie_sheets.scores(truth, predicted, weights, draws).set_index("measure")
 
     def test_matches_scikit_learn_weights_included(self):
         generator = rng()
@@ -153,4 +154,4 @@ class TestScores:
 
     def test_lengths_must_agree(self):
         with pytest.raises(ValueError, match="Equal lengths"):
-            validation.scores([True], [True, False], [1, 1], np.ones((3, 2)))
+            querie_sheets.scores([True], [True, False], [1, 1], np.ones((3, 2)))

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hivemind_utils import near_duplicates, tables, wildchat
-from hivemind_utils.wildchat import Logs, Rules
+from hivemind_utils.queries import near_duplicates, wildchat
+from hivemind_utils.queries.wildchat import Logs, Rules
+from hivemind_utils.tables import ids
+from hivemind_utils.tables import schema as table_schema
 
 FILTERS_ONLY = Rules(order=tuple(wildchat.FILTERS))
 TURN = pa.struct(
@@ -35,7 +37,7 @@ def row(content="Tell me a story about rain.", name=None, *, turns=None, model="
         toxic=False, flagged=(False, False), at="2023-05-01T10:00:00", user="u1"):  # fmt: skip
     conversation = [turn(content), turn("Once ...", "assistant")] if turns is None else turns
     return {
-        "conversation_hash": name or tables.text_id(str(content) + str(turns)),
+        "conversation_hash": name or ids.text_id(str(content) + str(turns)),
         "model": model, "timestamp": pd.Timestamp(at, tz="UTC").to_pydatetime(), "conversation": conversation,
         "turn": 1, "language": language, "openai_moderation": [{"categories": None, "flagged": f} for f in flagged],
         "toxic": toxic, "redacted": False, "hashed_ip": user,
@@ -168,11 +170,11 @@ class TestFilter:
         with Logs([write_parquet(tmp_path / "a.parquet", BOUNDARIES)]) as logs:
             queries, waterfall, duplicates = logs.filter(Rules())
             grid = {"min_chars": [1, 15, 300], "model_prefixes": [["gpt-4"], ["gpt-4", "gpt-3.5"], [""]]}
-            tables.validate(logs.sensitivity(Rules(), grid), "01_sensitivity")
-            tables.validate(logs.bad_rows(), "01_bad_rows")
-        tables.validate(queries, "01_queries")
-        tables.validate(waterfall.assign(published=None), "01_waterfall")
-        tables.validate(duplicates, "01_duplicates")
+            table_schema.validate(logs.sensitivity(Rules(), grid), "01_sensitivity")
+            table_schema.validate(logs.bad_rows(), "01_bad_rows")
+        table_schema.validate(queries, "01_queries")
+        table_schema.validate(waterfall.assign(published=None), "01_waterfall")
+        table_schema.validate(duplicates, "01_duplicates")
 
     def test_timestamps_are_utc(self, tmp_path):
         rows = [row(at="2023-05-01T23:59:59")]
