@@ -163,7 +163,7 @@ class TestPopulation:
         assert not other["response"].equals(asked["response"])
 
     def test_injected_faults_change_nothing_but_the_attempts(self, population, tmp_path, monkeypatch):
-        monkeypatch.setattr(sampler.random, "uniform", lambda low, high: 0.001)
+        monkeypatch.setattr(providers.random, "uniform", lambda low, high: 0.001)
         asked, direct = draw(population, tmp_path / "s.sqlite", 5, 1, faults=0.5)
         pd.testing.assert_frame_equal(asked, direct)
         attempts = [row[0] for row in store._query(tmp_path / "s.sqlite", "SELECT attempts FROM calls")]

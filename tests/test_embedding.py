@@ -183,7 +183,7 @@ def test_text_that_is_not_text_raises(minilm, tmp_path, value):
 
 def test_importing_the_module_imports_nothing_heavy():
     heavy = "litellm torch sentence_transformers numba tokenizers scipy pandas"
-    code = f"import sys, hivemind_utils.embedding; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    code = f"import sys, hivemind_utils.responses.encoders; print([m for m in '{heavy}'.split() if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(eval(result.stdout)) <= {"pandas"}  # tables may import pandas
 
@@ -260,7 +260,7 @@ def test_files_that_do_not_belong_together_are_reported(tmp_path):
 def test_a_crash_during_the_merge_is_repaired(tmp_path, monkeypatch, call, nth):
     encoder, old, new = CountingEncoder(), [f"old {i}" for i in range(6)], ["new", "newer"]
     embeddings.embed(old, encoder, tmp_path, progress=False)
-    module, n_calls = (encoders.shutil if call == "rmtree" else encoders.os), 0
+    module, n_calls = (embeddings.shutil if call == "rmtree" else embeddings.os), 0
     real = getattr(module, call)
 
     def crash(*args, **kwargs):
@@ -287,11 +287,11 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """A real process, a real SIGKILL: at most the chunk in flight is encoded again."""
     code = """
 import sys, time, numpy as np
-from hivemind_utils import embedding
+from hivemind_utils.responses import embeddings, encoder
 def encode(texts):
     time.sleep(0.1)
     return np.array([[len(text), 1] for text in texts], np.float32)
-embedding.embed(map(str, range(400)), embedding.Encoder("slow", encode, "numpy", 2, 4), sys.argv[1], progress=False)
+embeddings.embed(map(str, range(400)), encoder.Encoder("slow", encode, "numpy", 2, 4), sys.argv[1], progress=False)
 """
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 20

@@ -146,7 +146,7 @@ class TestRedirects:
 def test_a_dotenv_file_is_not_read(tmp_path):
     (tmp_path / ".env").write_text("OPENAI_API_BASE=http://127.0.0.1:9/v1\nOPENAI_API_KEY=canary-of-a-file\n")
     code = (
-        "from hivemind_utils import providers; providers.litellm(); import os; print(os.environ.get('OPENAI_API_KEY'))"
+        "from hivemind_utils.llm import providers; providers.litellm(); import os; print(os.environ.get('OPENAI_API_KEY'))"
     )
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -25,7 +25,7 @@ GENERATE = [
 
     import pandas as pd
 
-    from hivemind_utils import tables
+    from hivemind_utils.tables import parquet, schema
     """,
     """
     profile: str = "demo"  # tables are read from and written to data/<profile>
@@ -36,19 +36,20 @@ GENERATE = [
     """,
     """
     prompts = Path(answers).read_text().split()
-    for name, table in tables.TABLES.items():
+    for name, table in schema.TABLES.items():
         if table.number == "04":
             frame = pd.DataFrame(columns=[column.name for column in table.columns])
             if name == "04_prompts":
                 frame = frame.assign(prompt_id=prompts, text=prompts, kind="original")
-            tables.write(frame, name, profile, {"source": "imported"})
+            parquet.write(frame, name, profile, {"source": "imported"})
     """,
 ]
 INTRA = [
     """
     import pandas as pd
 
-    from hivemind_utils import resample, tables
+    from hivemind_utils.metrics import resample
+    from hivemind_utils.tables import parquet, schema
     """,
     """
     profile: str = "demo"  # tables are read from and written to data/<profile>
@@ -56,18 +57,18 @@ INTRA = [
     level: float = 0.95  # coverage of intervals
     """,
     """
-    prompts = tables.read("04_prompts", profile)
-    for name, table in tables.TABLES.items():
+    prompts = parquet.read("04_prompts", profile)
+    for name, table in schema.TABLES.items():
         if table.number == "05":
             frame = pd.DataFrame(columns=[column.name for column in table.columns])
-            tables.write(frame, name, profile, tables.stamp("04_prompts", profile))
+            parquet.write(frame, name, profile, parquet.stamp("04_prompts", profile))
     """,
     """
-    tables.write_results({"n_prompts": len(prompts)}, "05", profile)
+    parquet.write_results({"n_prompts": len(prompts)}, "05", profile)
     """,
 ]
 PARTIAL = """
-    tables.write_results({"n_prompts": len(prompts), "partial": "model b is missing"}, "05", profile)
+    parquet.write_results({"n_prompts": len(prompts), "partial": "model b is missing"}, "05", profile)
 """
 BROKEN = """
     raise RuntimeError(f"{len(prompts)} prompts are too few")

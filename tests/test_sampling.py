@@ -35,7 +35,7 @@ def db(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(sampler.random, "uniform", lambda low, high: low / 50)
+    monkeypatch.setattr(providers.random, "uniform", lambda low, high: low / 50)
 
 
 def ask(requests, db, **options):
@@ -303,14 +303,14 @@ class TestPlan:
 PROMPTS = [f"prompt {i}" for i in range(40)]
 RUNNER = f"""
 import os, sys
-from hivemind_utils import providers, sampling
+from hivemind_utils.llm import providers, request, sampler
 providers.litellm()  # imported once; every run is a process of its own
-requests = [r for prompt in {PROMPTS} for r in sampling.requests(
+requests = [r for prompt in {PROMPTS} for r in request.requests(
     "hosted_vllm/a", prompt, {{"top_p": 0.9}}, 50, api_base=sys.argv[2])]
 for line in sys.stdin:
     pid = os.fork()
     if not pid:
-        sampling.run(requests, sys.argv[1], budget_usd=1, prices={{"hosted_vllm/a": (0, 0)}}, progress=False,
+        sampler.run(requests, sys.argv[1], budget_usd=1, prices={{"hosted_vllm/a": (0, 0)}}, progress=False,
                      limits={{"default": {{"concurrency": 32}}}})
         os._exit(0)
     print(pid, flush=True)

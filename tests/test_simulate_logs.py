@@ -13,7 +13,7 @@ from hivemind_utils.llm import labeling
 from hivemind_utils.metrics import resample
 from hivemind_utils.queries import open_endedness, sheets, taxonomy
 from hivemind_utils.queries.wildchat import Logs, Rules
-from hivemind_utils.tables import parquet
+from hivemind_utils.tables import files, parquet
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = logs_demo.load(ROOT / "data" / "demo" / "logs.yaml")
@@ -231,6 +231,6 @@ def _majority(error):
 
 
 def test_truth_is_written_for_tests(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "root", lambda: tmp_path)
+    monkeypatch.setattr(files, "root", lambda: tmp_path)
     parquet.write_truth(logs_demo.draw(LOGS, 0, 30)[1], "p", "queries")
     assert len(pd.read_parquet(tmp_path / "data" / "p" / "truth" / "queries.parquet")) == 30

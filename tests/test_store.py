@@ -71,7 +71,7 @@ def test_a_second_writer_is_refused_and_told_the_process(filled):
 
 def test_a_killed_writer_leaves_no_lock(filled):
     path, _ = filled
-    code = "import os, signal, sys; from hivemind_utils import store\n"
+    code = "import os, signal, sys; from hivemind_utils.llm import store\n"
     code += "with store.Store(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     with store.Store(path):

@@ -241,7 +241,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file_readable(project):
         from pathlib import Path
 
         import pyarrow.parquet as pq
-        from hivemind_utils import tables
+        from hivemind_utils.tables import parquet
 
         whole = pq.write_table
 
@@ -252,7 +252,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file_readable(project):
             time.sleep(600)
 
         pq.write_table = half
-        tables.write(tables.read("04_models", "mine").assign(family="new"), "04_models", "mine", {"source": "imported"})
+        parquet.write(parquet.read("04_models", "mine").assign(family="new"), "04_models", "mine", {"source": "imported"})
     """
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(

@@ -17,7 +17,7 @@ _FIELDS = {f"{kind}_{side}" for kind in ("model", "text", "spans") for side in "
 _FIELDS |= {"prompt", "cosine", "longest_span_words"}
 
 
-_PAGE = """<!doctype html>
+_OVERLAP_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -109,7 +109,7 @@ def overlap_html(pairs, title, *, source):
         if articles
         else "No pair of answers to show."
     )
-    return _PAGE.format(
+    return _OVERLAP_PAGE.format(
         title=html.escape(str(title)), lead=lead, source=html.escape(str(source)), articles="\n".join(articles)
     )
 
