@@ -28,7 +28,7 @@ EXERCISED = {
     "make help": "here",
     "make plan PROFILE=paper": "test_the_costs_are_what_the_planner_says",
     "make plan PROFILE=quick": "here",
-    "make figures PROFILE=quick": "tests/test_sampling.py",
+    "make figures PROFILE=quick": "tests/llm/test_sampler.py",
     "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
     "make figures PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make report PROFILE=…": "test_the_readmes_examples_run_as_printed",

@@ -33,7 +33,7 @@ def rank_correlations(scores, target, weights, *, n_threads=2):
     Notes
     -----
     Every scorer and the target are sorted once; a subset then costs one pass. Equal to ``scipy.stats.spearmanr`` of the
-    repeated items (``tests/test_calibration.py``).
+    repeated items (``tests/metrics/test_calibration.py``).
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -59,7 +59,7 @@ def mean_pairwise_cosine(embeddings):
     Notes
     -----
     For unit rows the sum over pairs is :math:`(|\sum_i x_i|^2 - n) / 2`, so no n-by-n matrix is built.
-    Source: arXiv 2510.22954, section 3. Proved against the literal double loop in ``tests/test_similarity.py``.
+    Source: arXiv 2510.22954, section 3. Proved against the literal double loop in ``tests/metrics/test_similarity.py``.
     """
     embeddings = _matrix(embeddings)
     if len(embeddings) < 2:

@@ -17,7 +17,7 @@ from hivemind_utils.demo import provider
 from hivemind_utils.llm import cost, providers, sampler, store
 from hivemind_utils.llm import request as request_llm
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TOP_P = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
 FREE = {f"hosted_vllm/{name}": (0, 0) for name in ("a", "b", "c")}
 

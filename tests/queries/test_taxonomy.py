@@ -12,7 +12,7 @@ from scipy.stats import norm
 from hivemind_utils.queries import taxonomy
 from hivemind_utils.tables import schema
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = taxonomy.load(ROOT / "data" / "reference" / "taxonomy.yaml")
 
 

@@ -16,7 +16,7 @@ import pytest
 from hivemind_utils.tables import dictionary, files, ids, parquet
 from hivemind_utils.tables import schema as table_schema
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 LONE_SURROGATE = pd.Series(["f", "\ud800", "g"], dtype=object)
 STAMP = {"source": "imported", "origin": "a test"}
 

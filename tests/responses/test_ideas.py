@@ -15,7 +15,7 @@ from hivemind_utils.metrics import resample, similarity
 from hivemind_utils.responses import ideas as response_ideas
 from hivemind_utils.tables import schema
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 INSTRUCTIONS = [
     labeling.read_instructions(ROOT / "data" / "reference" / "instructions" / f"ideas_{name}.txt")
     for name in ("propose", "assign")

@@ -19,7 +19,7 @@ from hivemind_utils.responses import encoders
 from hivemind_utils.responses import modes as response_modes
 from hivemind_utils.tables import schema
 
-POPULATION = Path(__file__).resolve().parents[1] / "data" / "demo" / "population.yaml"
+POPULATION = Path(__file__).resolve().parents[2] / "data" / "demo" / "population.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from hivemind_utils.pipeline import notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 GENERATE = [
     """
@@ -107,7 +107,7 @@ def command(project, *arguments):
 
 def ran(process):
     """Numbers of the notebooks that a command says it ran, or would run (`make -n`)."""
-    return re.findall(r"^(?:.* -m hivemind_utils\.run )?(\d\d)_", process.stdout, flags=re.MULTILINE)
+    return re.findall(r"^(?:.* -m hivemind_utils\.pipeline\.run )?(\d\d)_", process.stdout, flags=re.MULTILINE)
 
 
 def refusal(capsys, *arguments):
@@ -184,7 +184,7 @@ def test_make_runs_what_changed_and_nothing_else(project):
     assert ran(make()) == []
 
     # a module of the package that only the second notebook imports
-    with open(project / "hivemind_utils" / "resample.py", "a") as module:
+    with open(project / "hivemind_utils" / "metrics" / "resample.py", "a") as module:
         module.write("# edited\n")
     assert ran(make("-n")) == ["05"]
 

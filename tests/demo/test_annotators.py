@@ -9,7 +9,7 @@ import pytest
 from hivemind_utils.demo import annotators
 from hivemind_utils.metrics import agreement, calibration
 
-WORLD = Path(__file__).resolve().parents[1] / "data" / "demo" / "people.yaml"
+WORLD = Path(__file__).resolve().parents[2] / "data" / "demo" / "people.yaml"
 
 
 @pytest.fixture(scope="module")

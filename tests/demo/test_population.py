@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from hivemind_utils.demo import population as population_demo
 
-PATH = Path(__file__).parents[1] / "data" / "demo" / "population.yaml"
+PATH = Path(__file__).parents[2] / "data" / "demo" / "population.yaml"
 KEY = ["prompt_id", "model", "decoding", "sample_idx"]
 
 

@@ -14,7 +14,7 @@ from hivemind_utils.ratings import labels as rating_labels
 from hivemind_utils.ratings import typicality as rating_typicality
 from hivemind_utils.tables import schema
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = ROOT / "data" / "demo" / "people.yaml"
 SCALE = [1, 2, 3, 4, 5]
 

@@ -11,7 +11,7 @@ from hivemind_utils.demo import population as population_demo
 from hivemind_utils.metrics import similarity, words
 from hivemind_utils.responses import encoders
 
-POPULATION = Path(__file__).resolve().parents[1] / "data" / "demo" / "population.yaml"
+POPULATION = Path(__file__).resolve().parents[2] / "data" / "demo" / "population.yaml"
 SEEDS = range(10)
 
 

@@ -13,7 +13,7 @@ from hivemind_utils.llm import completions, providers, sampler
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import encoders
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
     "OPENAI_API_KEY": "canary-of-openai-1", "ANTHROPIC_API_KEY": "canary-of-anthropic-2",
     "COHERE_API_KEY": "canary-of-cohere-3", "HOSTED_VLLM_API_KEY": "canary-of-vllm-4",
@@ -145,9 +145,7 @@ class TestRedirects:
 
 def test_a_dotenv_file_is_not_read(tmp_path):
     (tmp_path / ".env").write_text("OPENAI_API_BASE=http://127.0.0.1:9/v1\nOPENAI_API_KEY=canary-of-a-file\n")
-    code = (
-        "from hivemind_utils.llm import providers; providers.litellm(); import os; print(os.environ.get('OPENAI_API_KEY'))"
-    )
+    code = "from hivemind_utils.llm import providers; providers.litellm(); import os; print(os.environ.get('OPENAI_API_KEY'))"
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True

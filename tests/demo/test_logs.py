@@ -15,7 +15,7 @@ from hivemind_utils.queries import open_endedness, sheets, taxonomy
 from hivemind_utils.queries.wildchat import Logs, Rules
 from hivemind_utils.tables import files, parquet
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LOGS = logs_demo.load(ROOT / "data" / "demo" / "logs.yaml")
 KINDS = taxonomy.load(ROOT / "data" / "reference" / "taxonomy.yaml")
 QUESTION = "<query>\n{}\n</query>"

@@ -12,7 +12,7 @@ from hivemind_utils.responses import repetition as response_repetition
 from hivemind_utils.responses.table import CELL
 from hivemind_utils.tables import schema
 
-REFERENCE = Path(__file__).resolve().parents[1] / "data" / "reference"
+REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 PEOPLE = {"writers"}
 STAMP = {"source": "simulated"}
 

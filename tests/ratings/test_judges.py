@@ -13,7 +13,7 @@ from hivemind_utils.demo import provider
 from hivemind_utils.llm import labeling
 from hivemind_utils.ratings import judges, scorers, scores
 
-INSTRUCTIONS = Path(__file__).resolve().parents[1] / "data" / "reference" / "instructions"
+INSTRUCTIONS = Path(__file__).resolve().parents[2] / "data" / "reference" / "instructions"
 TEXT = {name: labeling.read_instructions(INSTRUCTIONS / f"judge_{name}.txt") for name in
         ("overall", "hhh", "pair", "prometheus")}  # fmt: skip
 

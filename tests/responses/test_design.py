@@ -14,7 +14,7 @@ from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import ids, schema
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = ROOT / "data" / "reference" / "models.csv"
 POPULATION = ROOT / "data" / "demo" / "population.yaml"
 TOP_P = {"top_p": {"temperature": 1.0, "top_p": 0.9}}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_open_endedness import released_rows, write_released
+from released import released_rows, write_released
 
 from hivemind_utils.pipeline import notebooks, profiles
 from hivemind_utils.queries import open_endedness
