@@ -145,7 +145,9 @@ class TestRedirects:
 
 def test_a_dotenv_file_is_not_read(tmp_path):
     (tmp_path / ".env").write_text("OPENAI_API_BASE=http://127.0.0.1:9/v1\nOPENAI_API_KEY=canary-of-a-file\n")
-    code = "from hivemind_utils.llm import providers; providers.litellm(); import os; print(os.environ.get('OPENAI_API_KEY'))"
+    code = (
+        "import os; from hivemind_utils.llm import providers; providers.litellm(); print(os.getenv('OPENAI_API_KEY'))"
+    )
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True

@@ -7,7 +7,7 @@ import pytest
 from server import serving
 
 from hivemind_utils.demo import population as population_demo
-from hivemind_utils.llm import sampler, store
+from hivemind_utils.llm import providers, sampler, store
 from hivemind_utils.pipeline import plan
 from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts

@@ -252,7 +252,8 @@ def test_a_process_killed_while_writing_leaves_the_old_file_readable(project):
             time.sleep(600)
 
         pq.write_table = half
-        parquet.write(parquet.read("04_models", "mine").assign(family="new"), "04_models", "mine", {"source": "imported"})
+        models = parquet.read("04_models", "mine").assign(family="new")
+        parquet.write(models, "04_models", "mine", {"source": "imported"})
     """
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
