@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hivemind_utils.tables import figure_files
 from hivemind_utils.figures import responses, style
 from hivemind_utils.metrics import resample
 from hivemind_utils.responses import homogeneity
@@ -202,7 +203,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
             1,
             lambda: responses.overlap_shares(shares_table(n_prompts), prompt_texts(n_prompts, texts), 8),
         ),
-        "pools": (1, lambda: responses.pools(pools_table(interval=interval))),
+        "pooled_diversity": (1, lambda: responses.pooled_diversity(pools_table(interval=interval))),
         "model_pair_heatmap": (
             3 if len(shown) < 3 else 4,
             lambda: heatmap_of(pairs_of(shown, interval), family, colours),
@@ -244,7 +245,7 @@ def texts_of(ax, which):
 
 def assert_on_the_page(fig, name):
     """Title a figure as the notebooks do; fails where an axis or a legend leaves the page or covers another."""
-    style.title(fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some")
+    figure_files.title(fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some")
     fig.draw_without_rendering()
     renderer = fig.canvas.get_renderer()
     page = fig.bbox
@@ -282,7 +283,7 @@ def assert_no_overlap(fig, name):
 
 
 NAMES = {"coverage", "intra_heatmap", "references", "arm_panels", "rarefaction", "second_opinion", "paraphrases",
-         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pools", "model_pair_heatmap"}  # fmt: skip
+         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity", "model_pair_heatmap"}  # fmt: skip
 
 
 def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(project):
@@ -291,7 +292,7 @@ def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(pro
         assert isinstance(fig, plt.Figure) and len(fig.axes) == n_axes, name
         assert_on_the_page(fig, name)
         table = pd.DataFrame({"x": [1]})
-        style.save(fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9)
+        figure_files.save(fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9)
         assert_no_overlap(fig, name)
         assert (project / "figures" / "mine" / f"{name}.png").stat().st_size > 5000
         plt.close(fig)
@@ -563,9 +564,9 @@ def test_overlap_shares_show_the_prompts_with_most_first():
     )
 
 
-@pytest.mark.parametrize("pools", [["one model, k answers"], ["k models, one answer each", "people"]])
+@pytest.mark.parametrize("pooled_diversity", [["one model, k answers"], ["k models, one answer each", "people"]])
 def test_pools_have_a_line_each(pools):
-    (ax,) = responses.pools(pools_table(pools, interval=False)).axes
+    (ax,) = responses.pooled_diversity(pools_table(pools, interval=False)).axes
     assert [t.get_text() for t in ax.get_legend().get_texts()] == pools
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("answers k", "effective number of answers")
     assert 8**0.5 < ax.get_ylim()[1] < 8
