@@ -7,6 +7,9 @@ import textwrap
 from hivemind_utils.tables import files
 
 
+_PADDING = 0.06  # inches around a saved picture
+
+
 def title(fig, text):
     """Give a figure its finding as title: bold, at the left, wrapped to the width."""
     width = fig.get_size_inches()[0]
@@ -52,10 +55,11 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     if stamp.get("partial"):
         banner = f"PARTIAL: {stamp['partial']}"
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
+    title_share = _title_share(fig, renderer)
     folder = files.root() / "figures" / profile
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
         with files.atomic(folder / f"{slug}.{suffix}") as temporary:
-            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=_PADDING, metadata=metadata)
     with files.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     printed = {
@@ -63,10 +67,20 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
         "caption": caption,
         "source": source_line(stamp),
         "partial": stamp.get("partial"),
+        "title_share": title_share,
     }
     with files.atomic(folder / f"{slug}.json") as temporary:
         temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _note(slug)
+
+
+def _title_share(fig, renderer):
+    """Share of the saved picture's height, from the top, that the title takes."""
+    if not fig.get_suptitle():
+        return 0.0
+    whole = fig.get_tightbbox(renderer)  # inches, from the lower left corner
+    bottom = fig._suptitle.get_window_extent(renderer).y0 / fig.dpi
+    return round((whole.y1 + _PADDING - bottom) / (whole.height + 2 * _PADDING), 4)
 
 
 def save_html(html, slug, *, profile):
