@@ -15,7 +15,7 @@ from hivemind_utils.llm import providers, store
 from hivemind_utils.pipeline import notebooks, profiles
 from hivemind_utils.responses import design
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 
 ASSUMED_PROMPTS, ASSUMED_CHARS = 100, 80  # where the prompts cannot be read: the released set has 100
 
@@ -67,7 +67,7 @@ def _asked(values):
     if values["prompts"] is not None:
         prompts = prompts[prompts["prompt_id"].isin(values["prompts"])]
     if values["categories_path"]:
-        prompts, _ = response_prompts.join_categories(prompts, files.read_file(values["categories_path"]))
+        prompts, _ = response_prompts.join_categories(prompts, reading.read_any(values["categories_path"]))
     if values["draw_prompts"]:  # the notebook's own draw
         n = min(values["draw_prompts"], int((prompts["kind"] == "original").sum()))
         prompts = response_prompts.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))

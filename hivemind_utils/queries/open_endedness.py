@@ -8,7 +8,7 @@ from pydantic import BaseModel, model_validator
 
 from hivemind_utils.queries import wildchat
 from hivemind_utils.tables import ids
-from hivemind_utils.tables.files import read_file
+from hivemind_utils.tables.reading import read_file
 
 OUTCOMES = ("closed", "dropped", "open")  # ties go to the first: to be open needs more votes than anything else
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import resample
 from hivemind_utils.tables import files
-from hivemind_utils.tables.files import read_file
+from hivemind_utils.tables.reading import read_file
 
 ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
 

@@ -16,7 +16,7 @@ import pandas as pd
 from hivemind_utils.queries import near_duplicates
 from hivemind_utils.tables import ids as table_ids
 from hivemind_utils.tables import schema
-from hivemind_utils.tables.files import read_file
+from hivemind_utils.tables.reading import read_file
 
 # str.strip() removes these; DuckDB's trim() alone removes blanks only.
 WHITESPACE = "".join(chr(i) for i in range(0x110000) if chr(i).isspace())

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.ratings import labels
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 from hivemind_utils.tables import ids as table_ids
 
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
@@ -19,7 +19,7 @@ _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response
 COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
 
 
-def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
     """Read scores that somebody computed.
 
     Parameters
@@ -45,7 +45,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
         Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
-    frame = pd.concat([labels.read_any(path, encoding) for path in paths], ignore_index=True)
+    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
     return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
 
 
