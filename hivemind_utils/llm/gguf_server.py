@@ -314,7 +314,7 @@ def main(arguments=None):
 
 def _end_with_parent(parent):
     """End this process when its input ends, or when its parent is another one (a fork may still hold the pipe)."""
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+    threading.Thread(target=lambda: (os.read(0, 1), os._exit(0)), daemon=True).start()
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(0)
