@@ -21,13 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hivemind_utils.llm import gguf
+from hivemind_utils.llm import gguf, http_json
 
 SLOTS = 16  # requests at a time, per server
 CONTEXT = 2_048  # tokens of prompt and response together
@@ -213,8 +211,8 @@ def _address(name, process, log, deadline):
     while line and time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            if get(line, "/health", timeout=2).get("status") == "ok":
+        with contextlib.suppress(OSError, http_json.Refused):  # 503 while it loads
+            if http_json.get(f"{line}/health", timeout=2).get("status") == "ok":
                 return line
         time.sleep(0.05)
     if line == "" or process.poll() is not None:  # its output ended: so does it
@@ -245,50 +243,6 @@ def _ended(name, process, log):
 def _tail(log):
     text = Path(log).read_text(encoding="utf-8", errors="replace") if Path(log).exists() else ""
     return "\n".join(text.splitlines()[-_LOG_LINES:]) or "(none)"
-
-
-def get(root, path, *, timeout=10):
-    """Read JSON from a server.
-
-    Parameters
-    ----------
-    root : str
-        Address, with or without ``/v1`` at its end.
-    path : str
-        Such as ``/props``.
-    timeout : float
-        Seconds.
-    """
-    return _call(urllib.request.Request(_root(root) + path), timeout)
-
-
-def post(root, path, body, *, timeout=600):
-    """Send JSON to a server and read its JSON reply; as `get`.
-
-    Raises
-    ------
-    ValueError
-        If the server refuses the request; with its message.
-    """
-    data = json.dumps(body).encode("utf-8", "replace")
-    return _call(urllib.request.Request(_root(root) + path, data, {"Content-Type": "application/json"}), timeout)
-
-
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy never stands before 127.0.0.1
-
-
-def _call(request, timeout):
-    try:
-        with _DIRECT.open(request, timeout=timeout) as reply:
-            return json.load(reply)
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(600).decode("utf-8", "replace")
-        raise ValueError(f"{request.full_url} refused the request: status {error.code}: {said}") from None
-
-
-def _root(address):
-    return address.rstrip("/").removesuffix("/v1")
 
 
 # ------------------------------------------------------------------------------------------------ the server's process
