@@ -26,14 +26,14 @@ help:  ## print this help
 
 figures: $(READY)  ## run the profile's notebooks as far as something changed, and draw every figure
 figures $(NUMBERS): $(READY)
-	@rules=$$($(PYTHON) -m hivemind_utils.run --rules --profile '$(PROFILE)') && \
+	@rules=$$($(PYTHON) -m hivemind_utils.pipeline.run --rules --profile '$(PROFILE)') && \
 	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
 
 report: $(READY)  ## build report/PROFILE/index.html from what has run: figures, notebooks, claims, provenance
-	@$(PYTHON) -m hivemind_utils.report --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.report --profile '$(PROFILE)'
 
 plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost; asks nobody
-	@$(PYTHON) -m hivemind_utils.plan --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile '$(PROFILE)'
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
@@ -61,7 +61,7 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/calibration.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
-	@$(PYTHON) -m hivemind_utils.gallery
+	@$(PYTHON) -m hivemind_utils.pipeline.gallery
 
 setup: $(READY)  ## make .venv and install the locked requirements (with PYTHON=: into that Python)
 ifndef READY

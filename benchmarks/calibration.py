@@ -11,7 +11,8 @@ import time
 import numpy as np
 from scipy.stats import spearmanr
 
-from hivemind_utils import agreement, calibration, nulls, resample, selection, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration, nulls, resample, subsets
 
 
 def main():
@@ -22,12 +23,12 @@ def main():
     parser.add_argument("--slice-scorers", type=int, default=10)
     size = parser.parse_args()
     rng = np.random.default_rng(0)
-    quality, groups = simulate_people.draw_quality(50, 15, rng)
-    labels = simulate_people.ratings(simulate_people.draw_perceived(quality, 25, rng, groups=groups))
+    quality, groups = annotators.draw_quality(50, 15, rng)
+    labels = annotators.ratings(annotators.draw_perceived(quality, 25, rng, groups=groups))
     means = labels.mean(1)
     statistics = {"mean": means, "entropy_bits": agreement.entropy_bits(agreement.label_counts(labels, range(1, 6)))}
-    scores = np.stack([simulate_people.score(quality, strength, rng) for strength in np.linspace(0.1, 0.8, 66)])
-    rules = selection.absolute_rules()
+    scores = np.stack([annotators.score(quality, strength, rng) for strength in np.linspace(0.1, 0.8, 66)])
+    rules = subsets.absolute_rules()
     calibration.rank_correlations(scores[:2], means, np.ones(750))  # compiles
 
     started = time.perf_counter()
@@ -36,7 +37,7 @@ def main():
     )
     boot = time.perf_counter() - started
     started = time.perf_counter()
-    weights = np.stack([selection.kept_weights(rule, statistics) for rule in rules])
+    weights = np.stack([subsets.kept_weights(rule, statistics) for rule in rules])
     shrunken = nulls.shrunken_means(labels)[0]
     simulated = nulls.null_draws(shrunken, means, weights, size.null_draws, np.random.default_rng(2))
     null = time.perf_counter() - started

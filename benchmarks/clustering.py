@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hivemind_utils import clustering, modes
+from hivemind_utils.metrics import clustering, mode_evidence
+from hivemind_utils.responses import modes
 
 
 def main():
@@ -91,7 +92,7 @@ def null(n_draws, rng, n=250):
                 rows = (draw.standard_normal((n, n_axes)) @ axes + 3 * np.eye(64)[0]).astype(np.float32)
                 labels = clustering.find_modes(rows, draw)
                 found.append(labels.max() + 1)
-                held.append(clustering.evidence(rows, labels, draw).supported.any())
+                held.append(mode_evidence.evidence(rows, labels, draw).supported.any())
         invented, wrong = np.mean(found), np.mean(held)
         print(f"Gaussian, {name}: {invented:.1f} modes found on average; some supported in {wrong:.1%} of draws")
 

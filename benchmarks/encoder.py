@@ -6,7 +6,7 @@ import time
 import numpy as np
 from similarity import matmul_peak, verdict
 
-from hivemind_utils import embedding
+from hivemind_utils.responses import encoders
 
 WORDS = (
     "time river slow bright memory of the under a window carries what we called morning salt and paper lantern".split()
@@ -18,7 +18,7 @@ def main():
     parser.add_argument("--texts", type=int, default=1_000)
     size = parser.parse_args()
     rng = np.random.default_rng(0)
-    encoder = embedding.load_encoder("minilm")
+    encoder = encoders.load_encoder("minilm")
     encoder.encode([" ".join(WORDS)] * 8)  # compile
     for tokens in (20, 100):
         lengths = rng.integers(int(tokens * 0.7), int(tokens * 1.3) + 1, size.texts if tokens < 50 else size.texts // 4)

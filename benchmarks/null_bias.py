@@ -6,9 +6,10 @@ Shows why `nulls.shrunken_means` pools the variance of a label. Run ``python ben
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import agreement, calibration, nulls, selection, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration, nulls, subsets
 
-RULE = selection.absolute_rules()[-1]
+RULE = subsets.absolute_rules()[-1]
 
 
 def main(n_studies=20):
@@ -20,11 +21,11 @@ def main(n_studies=20):
 
 
 def study(rng, n_annotators):
-    quality, groups = simulate_people.draw_quality(70, 15, rng)
-    labels = simulate_people.ratings(simulate_people.draw_perceived(quality, n_annotators, rng, groups=groups))
+    quality, groups = annotators.draw_quality(70, 15, rng)
+    labels = annotators.ratings(annotators.draw_perceived(quality, n_annotators, rng, groups=groups))
     means, entropy = labels.mean(1), agreement.entropy_bits(agreement.label_counts(labels, range(1, 6)))
-    weights = np.stack([np.ones(len(means)), selection.kept_weights(RULE, {"entropy_bits": entropy})])
-    scores = np.stack([simulate_people.score(quality, 0.6, rng) for _ in range(30)])
+    weights = np.stack([np.ones(len(means)), subsets.kept_weights(RULE, {"entropy_bits": entropy})])
+    scores = np.stack([annotators.score(quality, 0.6, rng) for _ in range(30)])
     full, contested = calibration.rank_correlations(scores, means, weights).mean(1)
     row = {"full": full, "contested": contested}
     for variance in ("item", "pooled"):

@@ -9,9 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # this tree, and the tests' server
-from server import serving  # noqa: E402
+from server import serving
 
-from hivemind_utils import design, responses, sampling, store  # noqa: E402
+from hivemind_utils.llm import providers, sampler, store
+from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import (
+    design,
+    table,
+)
+from hivemind_utils.responses import prompts as response_prompts
 
 N, CONCURRENCY, LATENCY = 2_000, 64, 0.05
 PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -19,7 +25,7 @@ PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
 
 def bare(server, n):
     """Requests a second of litellm alone."""
-    litellm = sampling.litellm()
+    litellm = providers.litellm()
 
     async def main():
         todo = iter(range(n))
@@ -34,15 +40,15 @@ def bare(server, n):
         await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
     started = time.perf_counter()
-    asyncio.run_coroutine_threadsafe(main(), sampling._loop()).result()
+    asyncio.run_coroutine_threadsafe(main(), sampler._loop()).result()
     return n / (time.perf_counter() - started)
 
 
 def ours(server, n, folder, prompt):
     """Requests a second of the sampler, every answer stored."""
-    requests = sampling.requests("hosted_vllm/ours", prompt, PARAMETERS, n, api_base=server.url)
+    requests = request_llm.requests("hosted_vllm/ours", prompt, PARAMETERS, n, api_base=server.url)
     started = time.perf_counter()
-    outcome = sampling.run(
+    outcome = sampler.run(
         requests, Path(folder) / "s.sqlite", budget_usd=1, prices={"hosted_vllm/ours": (0, 0)}, progress=False,
         limits={"default": {"concurrency": CONCURRENCY}},
     )  # fmt: skip
@@ -89,20 +95,20 @@ def large(folder):
     prompts = pd.DataFrame(
         {"prompt_id": [f"p{i}" for i in range(100)], "prompt": [f"Prompt number {i}?" for i in range(100)]}
     )
-    prompts = prompts.assign(kind="original").reindex(columns=design.PROMPT_COLUMNS)
+    prompts = prompts.assign(kind="original").reindex(columns=response_prompts.PROMPT_COLUMNS)
     models = pd.DataFrame(
         {"model": [f"m{i}" for i in range(20)], "litellm_id": [f"hosted_vllm/m{i}" for i in range(20)]}
     )
     path = Path(folder) / "large.sqlite"
     fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
-    sampling.litellm()  # its import, seconds, is paid once
+    providers.litellm()  # its import, seconds, is paid once
     started, cpu = time.perf_counter(), time.process_time()
     frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
     plan = design.plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})
     planned = time.perf_counter()
     answers = design.collect(frame, path)
     read = time.perf_counter()
-    made = responses.tabulate(answers)
+    made = table.tabulate(answers)
     design.provenance(made["04_responses"], answers)
     done, cpu = time.perf_counter(), time.process_time() - cpu
     assert len(answers) == 100_000 and plan["missing"].sum() == 0 and len(made["04_responses"]) == 100_000

@@ -11,7 +11,7 @@ import tracemalloc
 import numpy as np
 from sklearn.metrics.pairwise import cosine_similarity
 
-from hivemind_utils import similarity
+from hivemind_utils.metrics import similarity
 
 
 def main():

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils import agreement, calibration, selection, simulate_people
+from hivemind_utils.demo import annotators
+from hivemind_utils.metrics import agreement, calibration, subsets
 
 SCALE = [1, 2, 3, 4, 5]
 FULL = (0.33, 0.45, 0.64)
 # How an equally good scorer may differ from the textbook without losing touch with people anywhere.
 SCORERS = ("equally good", "clustered slopes", "heteroskedastic noise", "saturated", "one taste group only")
-RULES = [selection.Rule("contested third", "primary", "top", "entropy_bits", selection.PRIMARY_PERCENT)] + [
-    rule for rule in selection.absolute_rules() if rule.family == "contested"
+RULES = [subsets.Rule("contested third", "primary", "top", "entropy_bits", subsets.PRIMARY_PERCENT)] + [
+    rule for rule in subsets.absolute_rules() if rule.family == "contested"
 ]
 
 
@@ -67,9 +68,9 @@ def strength_for(full, options):
 
 
 def people(rng, n_annotators):
-    quality, groups = simulate_people.draw_quality(50, 15, rng)
-    perceived = simulate_people.draw_perceived(quality, n_annotators, rng, groups=groups)
-    return quality, groups, simulate_people.ratings(perceived)
+    quality, groups = annotators.draw_quality(50, 15, rng)
+    perceived = annotators.draw_perceived(quality, n_annotators, rng, groups=groups)
+    return quality, groups, annotators.ratings(perceived)
 
 
 def study(rng, strengths, n_annotators):
@@ -77,13 +78,13 @@ def study(rng, strengths, n_annotators):
     quality, groups, labels = people(rng, n_annotators)
     means, entropy = labels.mean(1), agreement.entropy_bits(agreement.label_counts(labels, SCALE))
     statistics = {"mean": means, "entropy_bits": entropy}
-    masks = {rule.name: selection.kept_weights(rule, statistics) > 0 for rule in RULES}
+    masks = {rule.name: subsets.kept_weights(rule, statistics) > 0 for rule in RULES}
     rows = []
     for full, strength in strengths.items():
         scorers = {name: scorer(name, quality, groups, strength, labels, rng) for name in SCORERS}
         correlations = calibration.rank_correlations(np.stack(list(scorers.values())), means, np.ones(len(means)))[0]
         for name, mask in masks.items():
-            blind = simulate_people.blind_on(scorers["equally good"], mask, rng)
+            blind = annotators.blind_on(scorers["equally good"], mask, rng)
             scores = np.stack([*scorers.values(), blind])
             tests = {"": calibration.contrast(scores, means, mask, groups)}
             if name == RULES[0].name:
@@ -103,15 +104,15 @@ def scorer(name, quality, groups, strength, labels, rng):
     """One scorer of the given strength that is nowhere worse on contested items as such."""
     if name == "clustered slopes":  # the scorer is better at some prompts than at others
         slopes = np.exp(0.4 * rng.normal(size=groups.max() + 1))[groups]
-        return simulate_people.score(quality * slopes, strength, rng)
+        return annotators.score(quality * slopes, strength, rng)
     if name == "heteroskedastic noise":  # noisier for middling responses, contested or not
         noise = rng.normal(size=len(quality)) * np.exp(0.4 - 0.5 * np.abs(quality))
         return strength * quality + np.sqrt(1 - strength**2) * noise
     if name == "saturated":  # good answers all receive nearly the same score
-        return np.tanh(simulate_people.score(quality, strength, rng) - 0.5)
+        return np.tanh(annotators.score(quality, strength, rng) - 0.5)
     if name == "one taste group only":  # follows every second annotator
-        return simulate_people.score(labels[:, ::2].mean(1), strength, rng)
-    return simulate_people.score(quality, strength, rng)
+        return annotators.score(labels[:, ::2].mean(1), strength, rng)
+    return annotators.score(quality, strength, rng)
 
 
 def summarise(rows, options):

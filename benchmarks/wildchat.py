@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hivemind_utils import near_duplicates, wildchat
+from hivemind_utils.queries import near_duplicates, wildchat
 
 SHARDS = 14
 CATEGORIES = [

@@ -20,7 +20,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from hivemind_utils import run
+from hivemind_utils.pipeline import notebooks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -264,7 +264,7 @@ def answers(url):
 @pytest.mark.slow
 def test_run_all_cells_in_jupyterlab(lab, open_page, screenshots):
     address, project = lab
-    name = next(n for wanted in ("07", "06") for n in run.notebooks() if n.startswith(wanted))
+    name = next(n for wanted in ("07", "06") for n in notebooks.notebooks() if n.startswith(wanted))
     path = parametrised(project, name)
     page = open_page(f"{address}/lab/tree/notebooks/{path.name}", 1400, 1000)
     page.get_by_text("Python 3 (ipykernel)").first.wait_for(timeout=60_000)

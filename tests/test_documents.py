@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import pytest
 import yaml
 
-from hivemind_utils import report, run
+from hivemind_utils.pipeline import notebooks, report
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -28,7 +28,7 @@ EXERCISED = {
     "make help": "here",
     "make plan PROFILE=paper": "test_the_costs_are_what_the_planner_says",
     "make plan PROFILE=quick": "here",
-    "make figures PROFILE=quick": "tests/test_sampling.py",
+    "make figures PROFILE=quick": "tests/llm/test_sampler.py",
     "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
     "make figures PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make report PROFILE=…": "test_the_readmes_examples_run_as_printed",
@@ -44,7 +44,7 @@ EXERCISED = {
     "make setup-dev": "ci",
     "make setup-local": "ci",
     "make bench": "by hand: minutes, and only ratios matter",
-    "python -m hivemind_utils.tables": "here",
+    "python -m hivemind_utils.tables.dictionary": "here",
     "conda env create -f environment.yml": "by hand: no solver here; the file is parsed by a test",
 }
 
@@ -132,7 +132,7 @@ def test_make_help_names_every_target_with_a_line(make_project):
 
 def test_the_readme_maps_every_figure_and_notebook():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in run.notebooks():
+    for name in notebooks.notebooks():
         assert f"(notebooks/{name}.ipynb)" in text
     for known in report.guide():
         assert f"`{known['slug'].replace('*', '<decoding>')}`" in text, known["slug"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hivemind_utils import run, tables
+from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.tables import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -45,7 +46,7 @@ class TestNotebook:
             assert set(cell["metadata"]) <= {"tags"}
 
     def test_parameters_are_annotated_literals_with_a_comment(self, path):
-        parameters = run.inspect(path.stem).parameters
+        parameters = notebooks.inspect(path.stem).parameters
         assert "profile" in parameters
         tagged = [c for c in cells(path, "code") if "parameters" in c["metadata"].get("tags", [])]
         text = source(tagged[0])
@@ -57,21 +58,21 @@ class TestNotebook:
             assert node.lineno in commented, f"`{node.target.id}` has no comment"
 
     def test_demo_values_are_the_notebooks_own(self, path):
-        assert run.resolve(run.load_profile("demo"), run.inspect(path.stem)) == run.resolve(
-            run.Profile("demo", ROOT / "params" / "demo.yaml"), run.inspect(path.stem)
+        assert profiles.resolve(profiles.load_profile("demo"), notebooks.inspect(path.stem)) == profiles.resolve(
+            profiles.Profile("demo", ROOT / "params" / "demo.yaml"), notebooks.inspect(path.stem)
         )
 
     def test_says_what_it_reads_and_writes(self, path):
         intro = source(cells(path, "markdown")[0])
         assert "*Reads:*" in intro and "*Writes:*" in intro
-        notebook = run.inspect(path.stem)
+        notebook = notebooks.inspect(path.stem)
         for name in (*notebook.reads, *notebook.writes):
             assert f"`{name}`" in intro, f"{name} is not announced"
 
     def test_writes_every_table_its_number_promises(self, path):
         code = "\n".join(source(c) for c in cells(path, "code"))
         if path.stem != "04_generate":  # which writes what `responses.tabulate` made, in a loop
-            for name in run.inspect(path.stem).writes:
+            for name in notebooks.inspect(path.stem).writes:
                 assert f'"{name}"' in code
 
     def test_never_reads_the_planted_truth(self, path):
@@ -97,16 +98,16 @@ class TestNotebook:
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
 def test_every_name_in_a_profile_exists(path):
-    profile = run.load_profile(path.stem)
-    run.check_common(profile)
-    for name in run.notebooks():
-        run.resolve(profile, run.inspect(name))
+    profile = profiles.load_profile(path.stem)
+    profiles.check_common(profile)
+    for name in notebooks.notebooks():
+        profiles.resolve(profile, notebooks.inspect(name))
     assert yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def test_every_table_has_a_notebook_that_writes_it():
     numbers = {p.stem[:2] for p in NOTEBOOKS}
-    assert {table.number for table in tables.TABLES.values()} <= numbers
+    assert {table.number for table in schema.TABLES.values()} <= numbers
 
 
 def test_environment_yml_names_python_pip_and_make_only():
@@ -126,5 +127,5 @@ def test_locks_are_hashed_name_no_index_and_no_gpu_package(path):
 
 
 def test_importing_answers_does_not_depend_on_the_tables_of_later_notebooks():
-    modules = {path.stem for path in run.inspect("04_generate").modules}
+    modules = {path.stem for path in notebooks.inspect("04_generate").modules}
     assert not modules & {"intra", "inter", "diversity", "overlap"}

@@ -1,0 +1,1 @@
+"""The planted population; nothing below knows it."""

@@ -1,0 +1,99 @@
+"""A simulated judge of ideas with planted error: it reads an answer by the demo's grammar, and sometimes errs.
+
+The judge is asked through litellm like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
+phrases belong to which idea. Its errors, and answers that do not fit the form, depend on the text alone.
+"""
+
+import json
+import re
+
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import providers
+from hivemind_utils.tables import ids
+
+NAME = "ideas-by-marrowglass"  # an obviously invented labeller
+
+
+ERROR_RATE = 0.1  # planted: share of the answers it gives another idea of the list
+
+
+CLUMSY_RATE = 0.03  # planted: share of the questions it first answers without the form asked for
+
+
+def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RATE):
+    """Serve the judge as ``simulated/<name>``.
+
+    Parameters
+    ----------
+    population : dict
+        From `simulate.load_population`.
+    name : str
+    error_rate, clumsy_rate : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+        The model's name, for litellm.
+    """
+    readers = {prompt["text"]: reader(prompt) for prompt in population["prompts"]}
+
+    def respond(messages, *, n, seed, parameters):
+        question = messages[0]["content"]
+        rng = ids.generator("judge", name, question)
+        clumsy, errs = rng.random(2) < (clumsy_rate, error_rate)
+        if clumsy and len(messages) == 1:
+            return [provider.Answer("Hard to say; it rests on something.")] * n
+        read = readers[re.search(r"<prompt>\n(.*?)\n</prompt>", question, re.DOTALL).group(1)]
+        listed = re.search(r"<ideas>\n(.*)\n</ideas>", question, re.DOTALL)
+        if listed is None:
+            answers = re.search(r"<answers>\n(.*)\n</answers>", question, re.DOTALL).group(1).split("\n")
+            found = [read(answer.removeprefix("- ")) for answer in answers]
+            reply = {"ideas": sorted({idea for idea in found if idea}) or ["unclear"]}
+        else:
+            ideas = [line.split(". ", 1)[1] for line in listed.group(1).split("\n")]
+            idea = read(re.search(r"<answer>\n(.*)\n</answer>", question, re.DOTALL).group(1))
+            if errs and len(ideas) > 1:
+                idea = rng.choice([other for other in ideas if other != idea])
+            reply = {"idea": ideas.index(idea) + 1 if idea in ideas else 0}
+        return [provider.Answer(json.dumps(reply))] * n
+
+    provider.serve(name, respond)
+    return providers.PREFIX + name
+
+
+def reader(prompt):
+    """Make a function that names the idea of an answer to one prompt by the phrases in it.
+
+    Parameters
+    ----------
+    prompt : dict
+        Of an expanded population, with the phrases of its ideas.
+
+    Returns
+    -------
+    callable
+        Text to name of the idea whose own phrases cover most of it; None where there is none.
+    """
+    patterns = {}
+    for idea in prompt["ideas"]:
+        options = [option for slot, texts in idea["slots"].items() if slot in idea["own"] for option in texts]
+        options += idea["frames"] if "frames" in idea["own"] else []
+        patterns[idea["idea"]] = [_pattern(option) for option in sorted(options, key=len, reverse=True)]
+
+    def read(text):
+        plain = text.replace("**", "").casefold()
+        covered = {
+            name: sum(len(m.group()) for p in found if (m := p.search(plain))) for name, found in patterns.items()
+        }
+        best = max(covered, key=covered.get)
+        return best if covered[best] > 0 else None
+
+    return read
+
+
+def _pattern(option):
+    """Regular expression of a phrase, its slots open."""
+    parts = population_demo.SLOT.split(option.casefold())
+    return re.compile(".{1,40}?".join(re.escape(part) for part in parts[::2]))

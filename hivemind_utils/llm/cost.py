@@ -1,0 +1,96 @@
+"""Prices, and what a plan would ask and cost."""
+
+import functools
+
+from hivemind_utils.llm import providers, store
+from hivemind_utils.llm import request as request_llm
+
+LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
+
+
+def plan(requests, store_path, *, groups=None, limits=None, prices=None):
+    """What a run would ask and cost.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    store_path : str or Path
+        It need not exist.
+    groups : sequence of tuple, optional
+        A label per request, such as (model, decoding); default: the model.
+    limits, prices
+        As in `run`.
+
+    Returns
+    -------
+    DataFrame
+        One row per group: wanted, stored, unsupported, missing (answers), calls, tokens_in, tokens_out (expected), and
+        cost_low, cost_expected, cost_high in US dollars, missing where the price is unknown; hours, the least time at
+        the given rates. Tokens in: a token per 4 bytes. Tokens out: the mean of the model's stored answers, or
+        `ASSUMED_TOKENS`; low is half of it, high is max_tokens.
+    """
+    import pandas as pd
+
+    requests, limits = list(requests), with_defaults(limits)
+    held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
+    labels = [(request.model,) for request in requests] if groups is None else list(groups)
+    rows, price_of = [], functools.cache(lambda model: price(model, prices))
+    never = {}  # decodings to why they are not honoured
+    for label, request in zip(labels, requests, strict=True):
+        stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
+        if request.decoding not in never:
+            never[request.decoding] = refused.get(request.decoding) or request_llm.not_honoured(request)
+        unsupported = request.n - stored if never[request.decoding] else 0
+        missing = request.n - stored - unsupported
+        calls, asked = -(-missing // request_llm.per_call(request.model)), request_llm.tokens_in(request)
+        high = request_llm.most_tokens(request.parameters)
+        expected = min(known.get(request.model, (request_llm.ASSUMED_TOKENS,))[0], high)
+        cost_in, cost_out = price_of(request.model) or (float("nan"),) * 2
+        costs = (
+            [calls * asked * cost_in + missing * n * cost_out for n in (expected / 2, expected, high)]
+            if missing
+            else [0] * 3
+        )
+        rate = limits.get(providers.provider_name(request.model), limits["default"])["requests_per_minute"]
+        hours = calls / rate / 60 if rate else 0.0
+        rows.append(
+            (*label, request.n, stored, unsupported, missing, calls, calls * asked, missing * expected, *costs, hours)
+        )
+    names = (
+        ["model", "decoding", "kind"][: len(labels[0])]
+        if labels
+        else ["model", "decoding"][: 1 if groups is None else 2]
+    )
+    columns = ["wanted", "stored", "unsupported", "missing", "calls", "tokens_in", "tokens_out", "cost_low",
+               "cost_expected", "cost_high", "hours"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[*names, *columns])
+    return frame.groupby(names, sort=False)[columns].agg(lambda values: values.sum(skipna=False)).reset_index()
+
+
+def price(model, prices=None):
+    """US dollars per token, (input, output), or None where nobody knows.
+
+    `prices` (US dollars per million tokens) come first, then litellm's list. Simulated models cost nothing.
+    """
+    if model in (prices or {}):
+        cost_in, cost_out = prices[model]
+        return cost_in / 1e6, cost_out / 1e6
+    if providers.provider_name(model) == providers.SIMULATED:
+        return 0.0, 0.0
+    found = (
+        providers.litellm().model_cost.get(model) or providers.litellm().model_cost.get(model.partition("/")[2]) or {}
+    )
+    cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
+    return None if cost_in is None or cost_out is None else (cost_in, cost_out)
+
+
+def with_defaults(limits):
+    """Limits of every provider named, filled up from `LIMITS`; checked."""
+    limits = dict(limits or {})
+    for name, values in limits.items():
+        if unknown := set(values) - set(LIMITS):
+            raise ValueError(f"`limits` of {name!r} may name {list(LIMITS)}, but {sorted(unknown)} was passed.")
+        if any(value is not None and value <= 0 for value in values.values()):
+            raise ValueError(f"`limits` of {name!r} must be > 0, but {values} was passed.")
+    default = LIMITS | limits.get("default", {})
+    return {name: default | values for name, values in limits.items()} | {"default": default}

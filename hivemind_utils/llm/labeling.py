@@ -1,0 +1,211 @@
+"""Labels by a language model: one question an item, a structured answer, validated, repaired, stored.
+
+The sampler asks and its store keeps every raw answer, so labelling is resumable and nothing is asked twice. What
+does not fit the schema goes back to the model with the error, a few times; what still does not fit is counted.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import pandas as pd
+
+from hivemind_utils.llm import request as request_llm
+from hivemind_utils.llm import sampler, store
+
+REPAIR = "Your answer could not be used: $error\nAnswer again with one JSON object of the required form, nothing else."
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What labelling gave: every (item, vote) is in exactly one of the three tables.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Valid labels: item_id, vote, value (dict, as the schema dumps it), raw, n_repairs, model, cost_usd (of all its
+        calls; missing where the price is unknown), logprobs (JSON of the valid answer, or None).
+    failures : pandas.DataFrame
+        Answers that stayed invalid: item_id, vote, reason, raw.
+    missing : pandas.DataFrame
+        Not asked, or not answered: item_id, vote, reason.
+    """
+
+    table: pd.DataFrame
+    failures: pd.DataFrame
+    missing: pd.DataFrame
+
+    def summary(self):
+        """One sentence that counts all three."""
+        sentence = f"{len(self.table):,} labels, {len(self.failures):,} failures, {len(self.missing):,} not answered"
+        reasons = self.missing["reason"].value_counts()
+        return sentence + "".join(f"; {n:,} because {reason}" for reason, n in reasons.items())
+
+
+def read_instructions(path):
+    """Read the text of a question; ``$name`` stands for the item's column of that name, ``$$`` for a dollar."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+def label(
+    items, instructions, schema, model, *, store_path, votes=1, parameters=None, max_repairs=2, budget_usd=0.0,
+    limits=None, prices=None, seed=0, api_base=None, progress=True,
+):  # fmt: skip
+    """Ask a model for a structured label of every item.
+
+    Parameters
+    ----------
+    items : pandas.DataFrame
+        One row an item: ``item_id`` (unique) and a column for every placeholder of the instructions. Items whose
+        questions read alike are asked once and share the answer.
+    instructions : str
+        The question, a `string.Template`: ``$query`` is replaced by the item's ``query``, dollars in it and all.
+    schema : type of pydantic.BaseModel
+        What the JSON object in the answer must satisfy.
+    model : str
+        A litellm id, or ``simulated/<name>``.
+    store_path : path-like
+        The sampler's store; answers in it are not asked again.
+    votes : int
+        Independent answers an item.
+    parameters : dict, optional
+        Of the request. Default: temperature 0 for a single vote and 1 for several, at most 1,024 tokens.
+    max_repairs : int
+        Further calls an answer that does not fit is given, each showing the model its error.
+    budget_usd : float
+        As in `sampling.run`: 0 asks simulated models only.
+    limits, prices, seed, api_base, progress
+        As in `sampling.run` and `sampling.Request`.
+
+    Returns
+    -------
+    Labels
+    """
+    questions = _questions(items, instructions)
+    if votes < 1:
+        raise ValueError(f"`votes` must be at least 1, but {votes} was passed.")
+    parameters = {"temperature": 0.0 if votes == 1 else 1.0, "max_tokens": 1024} | (parameters or {})
+    open_ = [
+        _Case(item_id, vote, ({"role": "user", "content": question},))
+        for item_id, question in questions.items()
+        for vote in range(votes)
+    ]
+    valid, failures, missing = [], [], []
+    for n_repairs in range(max_repairs + 1):
+        requests = {}
+        for case in open_:
+            case.request = request_llm.Request(model, case.messages, parameters, case.vote, api_base=api_base)
+            requests[case.request.key, case.vote] = case.request
+        outcome = sampler.run(
+            list(requests.values()),
+            store_path,
+            budget_usd=budget_usd,
+            limits=limits,
+            seed=seed,
+            prices=prices,
+            progress=progress,
+        )
+        answers = store.read(store_path, list(requests.values())).set_index(["key", "sample_idx"]).to_dict("index")
+        why_missing = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
+        again = []
+        for case in open_:
+            answer = answers.get((case.request.key, case.vote))
+            if answer is None:
+                missing.append((case.item_id, case.vote, why_missing))
+                continue
+            case.cost_usd += answer["cost_usd"]
+            value, error = parse(answer["text"] or "", schema)
+            if error is None:
+                row = (value, answer["text"], n_repairs, model, case.cost_usd, answer["logprobs"])
+                valid.append((case.item_id, case.vote, *row))
+            elif n_repairs == max_repairs:
+                failures.append((case.item_id, case.vote, error, answer["text"]))
+            else:
+                said = {"role": "assistant", "content": answer["text"] or ""}
+                repair = {"role": "user", "content": Template(REPAIR).substitute(error=error)}
+                case.messages = (*case.messages, said, repair)
+                again.append(case)
+        open_ = again
+        if not open_:
+            break
+    columns = ["item_id", "vote", "value", "raw", "n_repairs", "model", "cost_usd", "logprobs"]
+    return Labels(
+        _frame(valid, columns),
+        _frame(failures, ["item_id", "vote", "reason", "raw"]),
+        _frame(missing, ["item_id", "vote", "reason"]),
+    )
+
+
+def parse(text, schema):
+    """Find the JSON object in an answer and validate it.
+
+    Words and fences around it do not matter; of several objects the first that satisfies the schema counts.
+
+    Parameters
+    ----------
+    text : str
+        The model's answer.
+    schema : type of pydantic.BaseModel
+
+    Returns
+    -------
+    value : dict or None
+        The validated label, as the schema dumps it.
+    error : str or None
+        Why there is none, in words that help the model to do better.
+    """
+    from pydantic import ValidationError
+
+    error = "no JSON object was found in it."
+    for found in _objects(text):
+        try:
+            return schema.model_validate(found).model_dump(mode="json"), None
+        except ValidationError as invalid:
+            problems = [f"`{'.'.join(map(str, e['loc'])) or 'object'}`: {e['msg']}" for e in invalid.errors()[:3]]
+            error = "; ".join(problems) + "."
+    return None, error
+
+
+@dataclass
+class _Case:
+    """One (item, vote) on its way to a valid answer."""
+
+    item_id: str
+    vote: int
+    messages: tuple
+    request: object = None
+    cost_usd: float = 0.0
+
+
+def _objects(text):
+    """JSON objects in a text, outermost first, from left to right."""
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            found, end = decoder.raw_decode(text, start)
+            yield found
+        except (ValueError, RecursionError):
+            end = start + 1
+        start = text.find("{", end)
+
+
+def _questions(items, instructions):
+    template = Template(instructions)
+    if not template.is_valid():
+        raise ValueError("The instructions hold a stray `$`: write `$$` for a dollar sign.")
+    wanted = template.get_identifiers()
+    lacking = [name for name in ("item_id", *wanted) if name not in items.columns]
+    if lacking:
+        raise ValueError(f"`items` must have the columns item_id, {', '.join(wanted)}, but lacks {lacking}.")
+    if not wanted:
+        raise ValueError("The instructions must name the item, such as `$query`, but hold no placeholder.")
+    if items["item_id"].duplicated().any():
+        twice = items.loc[items["item_id"].duplicated(), "item_id"].iat[0]
+        raise ValueError(f"`items` must have one row an item, but item_id {twice!r} is repeated.")
+    return {row["item_id"]: template.substitute(row) for row in items[["item_id", *wanted]].to_dict("records")}
+
+
+def _frame(rows, columns):
+    return pd.DataFrame(rows, columns=columns).sort_values(["item_id", "vote"], ignore_index=True)

@@ -1,0 +1,248 @@
+"""The store of answers: one SQLite file, into which every answer goes the moment it arrives.
+
+A commit survives a killed process at once. Once a second the write-ahead log is flushed, so that a power cut costs the
+last second at most. One process writes at a time; reading is always possible.
+"""
+
+import fcntl
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+VERSION = 1  # of the schema below, kept in the file as `user_version`
+
+
+SCHEMA = """
+CREATE TABLE requests (  -- what was asked
+  key TEXT PRIMARY KEY, model TEXT NOT NULL, api_base TEXT, messages TEXT NOT NULL, parameters TEXT NOT NULL);
+CREATE TABLE calls (  -- one call of a provider, which may bring several answers
+  call_id INTEGER PRIMARY KEY, key TEXT NOT NULL, n INTEGER NOT NULL, seed INTEGER, effective TEXT NOT NULL,
+  served_model TEXT, system_fingerprint TEXT, attempts INTEGER NOT NULL, latency_s REAL NOT NULL,
+  prompt_tokens INTEGER, completion_tokens INTEGER, reasoning_tokens INTEGER, cost_usd REAL,
+  answered_at TEXT NOT NULL, litellm_version TEXT NOT NULL);
+CREATE TABLE samples (  -- one answer
+  key TEXT NOT NULL, sample_idx INTEGER NOT NULL, call_id INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT,
+  outcome TEXT NOT NULL, logprobs TEXT, PRIMARY KEY (key, sample_idx)) WITHOUT ROWID;
+CREATE TABLE unsupported (  -- a decoding that a provider refused for a model
+  model TEXT NOT NULL, api_base TEXT NOT NULL, parameters TEXT NOT NULL, status INTEGER, message TEXT NOT NULL,
+  recorded_at TEXT NOT NULL, PRIMARY KEY (model, api_base, parameters));
+"""
+
+
+_CALL = (
+    "key n seed effective served_model system_fingerprint attempts latency_s prompt_tokens completion_tokens "
+    "reasoning_tokens cost_usd answered_at litellm_version"
+).split()
+
+
+_SAMPLE = ("text", "finish_reason", "outcome", "logprobs")
+
+
+class Locked(RuntimeError):
+    """Another process is writing to the store."""
+
+
+class Store:
+    """The store opened for writing; use it as a context manager.
+
+    Parameters
+    ----------
+    path : str or Path
+        The SQLite file, made where it is missing. Beside it lies ``<path>.lock``, which holds the writer's process id.
+
+    Raises
+    ------
+    Locked
+        If another run writes to it; the message gives its process id.
+    ValueError
+        If the file is no store, or one of another version.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __enter__(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.path)
+        try:
+            self._db = _connect(self.path)
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self._db.close()
+        self._lock.close()  # which releases it
+
+    def remember(self, key, model, api_base, messages, parameters):
+        """Keep what a key stands for."""
+        values = (key, model, api_base, dump(messages), dump(parameters))
+        self._db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)", values)
+
+    def add(self, call, samples):
+        """Store a call and its answers in one transaction, durable against a kill when this returns.
+
+        Parameters
+        ----------
+        call : dict
+            Columns of the table ``calls`` but ``call_id``.
+        samples : list of dict
+            sample_idx, text, finish_reason, outcome, logprobs (JSON or None).
+        """
+        marks = ", ".join("?" * len(_CALL))
+        with self._db:  # one transaction
+            self._db.execute("BEGIN")
+            inserted = self._db.execute(
+                f"INSERT INTO calls ({', '.join(_CALL)}) VALUES ({marks})", [call[name] for name in _CALL]
+            )
+            rows = [(call["key"], s["sample_idx"], inserted.lastrowid, *(s[name] for name in _SAMPLE)) for s in samples]
+            self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def add_unsupported(self, model, api_base, parameters, status, message, recorded_at):
+        """Keep that a provider refused a decoding."""
+        values = (model, api_base or "", dump(parameters), status, message, recorded_at)
+        self._db.execute("INSERT OR REPLACE INTO unsupported VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def forget_unsupported(self, model):
+        """Let the refused decodings of a model be tried again; returns how many there were."""
+        return self._db.execute("DELETE FROM unsupported WHERE model = ?", (model,)).rowcount
+
+
+def flush(path):
+    """Bring what is committed to the disk itself: after this a power cut loses none of it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def held(path):
+    """Which answers there are.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store; it need not exist.
+
+    Returns
+    -------
+    dict of str to set of int
+        Key to the numbers of its stored answers.
+    """
+    found = {}
+    for key, sample_idx in _query(path, "SELECT key, sample_idx FROM samples"):
+        found.setdefault(key, set()).add(sample_idx)
+    return found
+
+
+def unsupported(path):
+    """Which decodings providers refused: (model, api_base or "", parameters as JSON) to the message."""
+    rows = _query(path, "SELECT model, api_base, parameters, message FROM unsupported")
+    return {(model, api_base, parameters): message for model, api_base, parameters, message in rows}
+
+
+def spent(path):
+    """US dollars that the stored calls cost, as far as prices were known."""
+    return sum(cost for (cost,) in _query(path, "SELECT total(cost_usd) FROM calls"))
+
+
+def tokens_by_model(path):
+    """Mean number of tokens of an answer by model: dict of str to (mean, answers counted)."""
+    rows = _query(
+        path,
+        """SELECT r.model, total(c.completion_tokens), total(c.n) FROM calls c JOIN requests r USING (key)
+           WHERE c.completion_tokens IS NOT NULL GROUP BY r.model""",
+    )
+    return {model: (n_tokens / n, int(n)) for model, n_tokens, n in rows}
+
+
+def read(path, requests):
+    """Read the stored answers of some requests.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store; it need not exist.
+    requests : iterable of Request
+        With the attributes ``key``, ``sample_idx`` and ``n``: the answers ``sample_idx`` to ``sample_idx + n - 1``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per stored answer asked for, sorted by key and sample_idx: key, sample_idx, text, finish_reason,
+        outcome, logprobs (JSON or None), call_id, n, seed, model, api_base, parameters and effective (JSON),
+        served_model, system_fingerprint, attempts, latency_s, prompt_tokens, completion_tokens, reasoning_tokens
+        (all three of the call), cost_usd (the call's, divided by its answers), answered_at, litellm_version.
+    """
+    import pandas as pd
+
+    wanted = {}
+    for request in requests:
+        wanted.setdefault(request.key, set()).update(range(request.sample_idx, request.sample_idx + request.n))
+    columns = (
+        "s.key s.sample_idx s.text s.finish_reason s.outcome s.logprobs s.call_id c.n c.seed r.model r.api_base "
+        "r.parameters c.effective c.served_model c.system_fingerprint c.attempts c.latency_s c.prompt_tokens "
+        "c.completion_tokens c.reasoning_tokens c.cost_usd c.answered_at c.litellm_version"
+    ).split()
+    query = f"""SELECT {", ".join(columns)} FROM samples s JOIN calls c USING (call_id) JOIN requests r ON r.key = s.key
+                WHERE s.key IN (SELECT value FROM json_each(?)) ORDER BY s.key, s.sample_idx"""
+    rows = [row for row in _query(path, query, (json.dumps(sorted(wanted)),)) if row[1] in wanted[row[0]]]
+    frame = pd.DataFrame(rows, columns=[name.split(".")[1] for name in columns])
+    return frame.assign(cost_usd=pd.to_numeric(frame["cost_usd"]) / frame["n"])
+
+
+def dump(value):
+    """JSON that depends on the value alone: keys sorted, no spaces."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _query(path, sql, values=()):
+    if not Path(path).exists():
+        return
+    with closing(_connect(path)) as db:
+        yield from db.execute(sql, values)
+
+
+def _connect(path):
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            version = VERSION
+    except sqlite3.OperationalError:  # busy, or no permission: nothing is wrong with the file
+        db.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise ValueError(
+            f"{path} cannot be read as a store of answers ({error}). Move it aside and run again."
+        ) from None
+    if version != VERSION:
+        db.close()
+        raise ValueError(
+            f"{path} is a store of version {version}, but this program knows version {VERSION}. "
+            "Use the program that wrote it, or move the file aside."
+        )
+    return db
+
+
+def _lock(path):
+    """Hold ``<path>.lock`` until the returned file is closed or the process ends, however it ends."""
+    file = open(f"{path}.lock", "a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise Locked(
+            f"{path} is being written by the process {holder}. Wait until it ends, or stop it: what it stored is kept."
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,1 @@
+"""Numbers from arrays: no tables, no disk, no drawing."""

@@ -1,0 +1,434 @@
+"""Cosine similarity between answers: within a model, between models, of all pairs, and of the nearest ones.
+
+Arrays in, arrays out. Sums of unit vectors give means of pairs without an n-by-n matrix; distributions and neighbours
+go through blocks of the Gram matrix. Definitions: arXiv 2510.22954, section 3 and App. C.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from hivemind_utils.metrics import _similarity_kernels
+
+N_BINS = 2_000  # of width 0.001 on [-1, 1]
+
+
+_BLOCK = 320  # rows of the Gram matrix held at a time; triangles of so many rows are not cut further
+
+
+_TILE = 1_024  # largest side of a tile of the Gram matrix
+
+
+def unit_rows(embeddings):
+    """Scale every row to length 1.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_responses, n_dims)
+
+    Raises
+    ------
+    ValueError
+        If the array is not two-dimensional, or a row is zero or not finite.
+    """
+    embeddings = _matrix(embeddings)
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float32))
+    _check_norms(norms)
+    return embeddings / norms[:, None]
+
+
+def mean_pairwise_cosine(embeddings):
+    r"""Mean cosine similarity over all unordered pairs of responses.
+
+    1 means every response points the same way; 0, that they are orthogonal on average.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+        One row per response, of any length; rows are normalised here. n_responses >= 2.
+
+    Returns
+    -------
+    float
+        Unitless, in [-1, 1].
+
+    Notes
+    -----
+    For unit rows the sum over pairs is :math:`(|\sum_i x_i|^2 - n) / 2`, so no n-by-n matrix is built.
+    Source: arXiv 2510.22954, section 3. Proved against the literal double loop in ``tests/metrics/test_similarity.py``.
+    """
+    embeddings = _matrix(embeddings)
+    if len(embeddings) < 2:
+        raise ValueError(
+            f"`embeddings` must have shape (n_responses >= 2, n_dims), but {embeddings.shape} was passed. "
+            "One response has no pairs: leave the cell out."
+        )
+    sums, counts = cell_sums(embeddings, np.zeros(len(embeddings), int), 1)
+    return float(repetition(sums, counts)[0])
+
+
+def mean_cross_cosine(a, b):
+    """Mean cosine similarity over all pairs of a response of `a` with a response of `b`.
+
+    Parameters
+    ----------
+    a, b : ndarray of float, shapes (n_a, n_dims) and (n_b, n_dims)
+
+    Returns
+    -------
+    float
+        Unitless, in [-1, 1].
+    """
+    a, b = unit_rows(a), unit_rows(b)
+    if len(a) == 0 or len(b) == 0:
+        raise ValueError(f"Both sides need at least one response, but {len(a)} and {len(b)} were passed.")
+    return float(np.clip(a.sum(0, dtype=float) @ b.sum(0, dtype=float) / (len(a) * len(b)), -1, 1))
+
+
+def cell_sums(embeddings, codes, n_cells):
+    """Sum of the unit vectors of every cell, in one read of the data.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+        Rows of any length; normalised on the way.
+    codes : ndarray of int, shape (n_responses,)
+        Cell of every row, 0 to n_cells - 1.
+    n_cells : int
+
+    Returns
+    -------
+    sums : ndarray of float64, shape (n_cells, n_dims)
+        float32 within a cell (error at most 1e-5 of a mean), float64 across.
+    counts : ndarray of int, shape (n_cells,)
+    """
+    embeddings, codes = _matrix(embeddings), _codes(codes, n_cells, len(embeddings))
+    sums = np.zeros((n_cells, embeddings.shape[1]), np.float32)
+    if len(embeddings):
+        smallest = _kernel("add_unit_rows")(embeddings, codes, sums)
+        _check_norms(np.array([smallest]))
+    return sums.astype(np.float64), np.bincount(codes, minlength=n_cells)
+
+
+def repetition(sums, counts):
+    """Mean pairwise cosine of every cell, from the sums of its unit vectors.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (..., n_dims)
+    counts : ndarray of int, shape (...)
+
+    Returns
+    -------
+    ndarray of float, shape (...)
+        In [-1, 1]; NaN for cells of fewer than two responses.
+    """
+    counts = np.asarray(counts, float)
+    pairs = np.where(counts > 1, counts * (counts - 1), np.nan)
+    return np.clip((np.einsum("...d,...d->...", sums, sums) - counts) / pairs, -1, 1)
+
+
+def centred_repetition(embeddings, codes, n_cells):
+    """Mean pairwise cosine of every cell after subtracting the mean of all unit rows.
+
+    What all answers share, whatever the prompt, no longer counts as similarity.
+
+    Parameters
+    ----------
+    embeddings, codes, n_cells
+        As for `cell_sums`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_cells,)
+        NaN for cells of fewer than two rows that differ from the mean.
+    """
+    unit = unit_rows(embeddings)
+    centred = unit - unit.mean(0, dtype=np.float64).astype(np.float32)
+    differs = np.einsum("ij,ij->i", centred, centred) > 1e-10
+    return repetition(*cell_sums(centred[differs], np.asarray(codes)[differs], n_cells))
+
+
+def homogeneity(sums, counts, *, self_pairs=False):
+    """Sum of cosines and number of pairs for every pair of models, prompt by prompt.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (n_prompts, n_models, n_dims)
+        Sums of unit vectors; zero where a model has no answer.
+    counts : ndarray of int, shape (n_prompts, n_models)
+    self_pairs : bool
+        Count a response with itself on the diagonal, as the published analysis does.
+
+    Returns
+    -------
+    totals, pairs : ndarray of float, shape (n_prompts, n_models, n_models)
+        Ordered pairs. ``totals.sum(0) / pairs.sum(0)`` is the pooled mean, joined by prompt.
+    """
+    sums, counts = np.asarray(sums, float), np.asarray(counts, float)
+    totals = sums @ sums.transpose(0, 2, 1)
+    pairs = counts[:, :, None] * counts[:, None, :]
+    totals = np.clip(totals, -pairs, pairs)  # a mean of float32 vectors may exceed 1 by rounding
+    if not self_pairs:
+        diagonal = np.arange(counts.shape[1])
+        totals[:, diagonal, diagonal] -= counts
+        pairs[:, diagonal, diagonal] -= counts
+    return totals, pairs
+
+
+def pooled_mean(totals, pairs):
+    """Total over pairs with 0/0 = NaN; the leading axis (prompts) is summed.
+
+    Parameters
+    ----------
+    totals, pairs : ndarray of float, shape (n_prompts, ...)
+
+    Returns
+    -------
+    ndarray of float, shape (...)
+    """
+    pairs = np.asarray(pairs, float).sum(0)
+    return np.asarray(totals, float).sum(0) / np.where(pairs > 0, pairs, np.nan)
+
+
+def pair_histograms(prompts, *, n_threads=2, progress=None):
+    """Histogram of the cosine of every unordered pair of responses to one prompt, split into intra- and inter-model.
+
+    Parameters
+    ----------
+    prompts : sequence of (embeddings, codes)
+        Per prompt an ndarray of float, shape (n_responses, n_dims), and the model of every row as an int from 0.
+    n_threads : int
+        Prompts worked on at once; BLAS gets one thread in each.
+    progress : callable, optional
+        Wraps the iterator over prompts, for example ``tqdm``.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_prompts, 2, 2000)
+        [p, 0] counts pairs of one model, [p, 1] of two; bins of width 0.001 on [-1, 1], the last one closed.
+    """
+    from threadpoolctl import threadpool_limits
+
+    prompts = list(prompts)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
+        done = pool.map(lambda prompt: _pair_histogram(*prompt), prompts)
+        rows = list(progress(done, total=len(prompts)) if progress else done)
+    return np.array(rows).reshape(len(prompts), 2, N_BINS)
+
+
+def share_at_least(histogram, threshold):
+    """Share of pairs at or above a threshold, from a histogram over the last axis; NaN without pairs.
+
+    `threshold`, -1 to 1, is rounded to the bins' width, 0.001; at 1 the last bin counts, where equal answers are.
+    """
+    if not -1 <= threshold <= 1:
+        raise ValueError(f"`threshold` is a cosine and must lie in -1 to 1, but {threshold} was passed.")
+    histogram = np.asarray(histogram, float)
+    total = histogram.sum(-1)
+    first = min(round((threshold + 1) * N_BINS / 2), N_BINS - 1)
+    return histogram[..., first:].sum(-1) / np.where(total > 0, total, np.nan)
+
+
+def histogram_quantile(histogram, q):
+    """Quantile `q` (0 to 1) of pairs counted in a histogram of shape (2000,), linear in a bin; NaN without pairs."""
+    cumulative = np.concatenate([[0], np.cumsum(histogram, dtype=float)])
+    if cumulative[-1] == 0:
+        return float("nan")
+    target = q * cumulative[-1]
+    k = min(int(np.searchsorted(cumulative, target, side="left")), N_BINS)
+    k = max(k, int(np.searchsorted(cumulative, 0, side="right")))  # q = 0: where the first pair is
+    inside = (target - cumulative[k - 1]) / max(cumulative[k] - cumulative[k - 1], 1)
+    return float(-1 + (k - 1 + inside) * 2 / N_BINS)
+
+
+def random_pair_cosines(embeddings, prompts, n_pairs, rng):
+    """Cosines of random pairs of answers to different prompts: the undemanding floor.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+    prompts : ndarray of int, shape (n_responses,)
+        Prompt of every row.
+    n_pairs : int
+        Pairs drawn with replacement.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (n_pairs,)
+        Empty if there is only one prompt.
+    """
+    unit, prompts = unit_rows(embeddings), np.asarray(prompts)
+    if prompts.shape != (len(unit),):
+        raise ValueError(f"`prompts` must have one entry per row, ({len(unit)},), but {prompts.shape} was passed.")
+    if n_pairs < 1 or len(np.unique(prompts)) < 2:
+        return np.empty(0, np.float32)
+    first, second = [], []
+    missing = n_pairs
+    while missing > 0:
+        a, b = rng.integers(len(prompts), size=(2, 2 * missing))
+        differ = np.flatnonzero(prompts[a] != prompts[b])[:missing]
+        first.append(a[differ])
+        second.append(b[differ])
+        missing -= len(differ)
+    return np.einsum("ij,ij->i", unit[np.concatenate(first)], unit[np.concatenate(second)])
+
+
+def nearest_sources(embeddings, codes, n_nearest=50):
+    """Number of distinct sources among the N nearest other responses of every response, for N = 1 to `n_nearest`.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+        All responses to one prompt. Nearness is cosine; ties go by row index, so rows should stand in an order that has
+        nothing to do with their source.
+    codes : ndarray of int, shape (n_responses,)
+        Source (model or family) of every row, from 0.
+    n_nearest : int
+        Largest N; cut to n_responses - 1.
+
+    Returns
+    -------
+    ndarray of int, shape (n_responses, min(n_nearest, n_responses - 1))
+
+    Notes
+    -----
+    Source: arXiv 2510.22954, Fig. 8. Equal rows are compared once, so that their ties are exact. One pass keeps the N
+    nearest sorted; a first-occurrence mask and a cumulative sum give all N at once.
+    """
+    embeddings = _matrix(embeddings)
+    n = len(embeddings)
+    codes = _codes(codes, None, n)
+    if n < 2:
+        raise ValueError(
+            f"`embeddings` needs at least 2 responses, but {n} were passed: a single one has no neighbours."
+        )
+    if n_nearest < 1:
+        raise ValueError(f"`n_nearest` must be at least 1, but {n_nearest} was passed.")
+    n_nearest = min(int(n_nearest), n - 1)
+    index = {}
+    inverse = np.array([index.setdefault(row.tobytes(), len(index)) for row in embeddings])
+    distinct = unit_rows(embeddings[np.unique(inverse, return_index=True)[1]])
+    members = np.argsort(inverse, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(inverse))])
+    result = np.empty((n, n_nearest), np.int64)
+    kernel = _kernel("count_sources")
+    for start in range(0, len(distinct), _BLOCK):
+        gram = distinct[start : start + _BLOCK] @ distinct.T
+        kernel(gram, start, inverse, codes, members, starts, int(codes.max()) + 1, result)
+    return result
+
+
+def expected_sources(counts, n_nearest=50):
+    """Expected number of distinct sources among N random others, for N = 1 to `n_nearest`.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Responses of every source; their sum n exceeds `n_nearest`, or the result is cut to n - 1.
+    n_nearest : int
+
+    Returns
+    -------
+    ndarray of float, shape (min(n_nearest, n - 1),)
+
+    Notes
+    -----
+    Hypergeometric: a source with S of the n - 1 others is missed with probability C(n-1-S, N) / C(n-1, N); the anchor's
+    own source has S - 1. Weighted by the anchors' shares.
+    """
+    from scipy.special import gammaln
+
+    counts = np.asarray([c for c in counts if c > 0], float)
+    others = counts.sum() - 1
+    sizes = np.arange(1, int(min(n_nearest, others)) + 1, dtype=float)
+
+    def found(available):  # (n_sources, N): 1 - C(others - available, N) / C(others, N)
+        left = others - available[:, None] - sizes
+        log_missed = (
+            gammaln(others - available[:, None] + 1)
+            - gammaln(np.maximum(left, 0) + 1)
+            - gammaln(others + 1)
+            + gammaln(others - sizes + 1)
+        )
+        return np.where(left < 0, 1.0, 1 - np.exp(log_missed))
+
+    others_found, own_found = found(counts), found(counts - 1)
+    per_anchor = others_found.sum(0) - others_found + own_found
+    return (counts / counts.sum()) @ per_anchor
+
+
+def separated_sources(counts, n_nearest=50):
+    """Fewest distinct sources among N neighbours when every source keeps to itself, averaged over anchors.
+
+    1 as long as the anchor's source has N others; beyond, the largest other sources follow one by one.
+    Parameters and shape as in `expected_sources`.
+    """
+    counts = np.sort(np.asarray([c for c in counts if c > 0], int))[::-1]
+    n = int(counts.sum())
+    sizes = np.arange(1, min(int(n_nearest), n - 1) + 1)
+    total = np.zeros(len(sizes))
+    for k, own in enumerate(counts):
+        capacity = np.cumsum(np.concatenate([[own - 1], np.delete(counts, k)]))
+        needed = 1 + np.searchsorted(capacity, sizes)
+        total += own * (needed - (1 if own == 1 else 0))
+    return total / n
+
+
+def _pair_histogram(embeddings, codes):
+    embeddings = _matrix(embeddings)
+    codes = _codes(codes, None, len(embeddings))
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    unit = unit_rows(embeddings[order] if (np.diff(order) != 1).any() else embeddings)
+    ends = np.searchsorted(codes, codes, side="right")
+    counts = np.zeros((2, 4, N_BINS), np.int64)
+    kernel = _kernel("count_pairs")
+    for rows, columns in _upper_tiles(0, len(unit)):
+        kernel(unit[rows] @ unit[columns].T, rows.start, columns.start, ends, counts)
+    return counts.sum(1)
+
+
+def _upper_tiles(start, stop):
+    """Cut the upper triangle of rows start to stop into squares, halving it: little is wasted, products stay large."""
+    if stop - start <= _BLOCK:
+        yield slice(start, stop), slice(start, stop)
+        return
+    middle = (start + stop) // 2
+    yield from _upper_tiles(start, middle)
+    for row in range(start, middle, _TILE):
+        for column in range(middle, stop, _TILE):
+            yield slice(row, min(row + _TILE, middle)), slice(column, min(column + _TILE, stop))
+    yield from _upper_tiles(middle, stop)
+
+
+def _matrix(embeddings):
+    embeddings = np.ascontiguousarray(embeddings, np.float32)
+    if embeddings.ndim != 2:
+        raise ValueError(f"`embeddings` must have shape (n_responses, n_dims), but {embeddings.shape} was passed.")
+    return embeddings
+
+
+def _codes(codes, n_cells, n_rows):
+    codes = np.ascontiguousarray(codes, np.int64)
+    if codes.shape != (n_rows,):
+        raise ValueError(f"`codes` must have one entry per row, ({n_rows},), but {codes.shape} was passed.")
+    if n_rows and (codes.min() < 0 or (n_cells is not None and codes.max() >= n_cells)):
+        raise ValueError(f"`codes` must lie in 0 to {n_cells} - 1, but {codes.min()} to {codes.max()} were passed.")
+    return codes
+
+
+def _check_norms(norms):
+    if not np.all(np.isfinite(norms)) or np.any(norms <= 0):
+        raise ValueError(
+            "Every row of `embeddings` must be finite and longer than 0: leave empty answers out before embedding."
+        )
+
+
+def _kernel(name):
+    return getattr(_similarity_kernels, name)

@@ -1,0 +1,1 @@
+"""Runs and publishes: notebooks, profiles, report, claims, plan, gallery."""

@@ -1,0 +1,146 @@
+"""What can be known of a notebook without running it: parameters, tables read, modules imported."""
+
+import ast
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hivemind_utils.tables import files, schema
+
+
+class UserError(Exception):
+    """A mistake in a profile or a missing input: shown without a traceback."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a notebook: its annotation as written, its default, whether it holds paths."""
+
+    name: str
+    annotation: str
+    default: Any
+
+    @property
+    def is_path(self):
+        """Whether the annotation names `Path`: such values are made absolute."""
+        return "Path" in self.annotation
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook, as far as it can be known without running it."""
+
+    path: Path
+    parameters: dict[str, Parameter]
+    reads: tuple[str, ...]
+    modules: tuple[Path, ...]
+    reads_embeddings: bool
+    writes_embeddings: bool
+
+    @property
+    def name(self):
+        """Name without suffix, such as ``05_intra_model``."""
+        return self.path.stem
+
+    @property
+    def number(self):
+        """The two digits the name begins with."""
+        return self.path.stem[:2]
+
+    @property
+    def writes(self):
+        """Tables this notebook writes."""
+        return tuple(name for name, table in schema.TABLES.items() if table.number == self.number)
+
+
+def notebooks():
+    """Names of the notebooks there are, in order."""
+    return [path.stem for path in sorted((files.root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
+
+
+def find_notebook(name):
+    """Full name of a notebook given by name, number or file name."""
+    names = notebooks()
+    wanted = Path(name).stem
+    found = [n for n in names if wanted in (n, n[:2])]
+    if not found:
+        raise UserError(f"There is no notebook {name!r}; the notebooks are {', '.join(names)}.")
+    return found[0]
+
+
+def inspect(name):
+    """Read a notebook's parameters, the tables it reads and the package modules it imports, from its source."""
+    path = files.root() / "notebooks" / f"{find_notebook(name)}.ipynb"
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise UserError(f"{path.name} must have exactly one cell tagged `parameters`, but has {len(tagged)}.")
+    parameters = {}
+    for node in ast.parse("".join(tagged[0]["source"])).body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
+            raise UserError(f"{path.name}: a parameter must read `name: type = literal`; line {node.lineno} does not.")
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError as error:
+            raise UserError(f"{path.name}: the default of `{node.target.id}` must be a literal.") from error
+        parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default)
+    trees = [ast.parse(_python_only(c["source"])) for c in cells]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = [c for c in calls if dotted(c.func) in ("parquet.read", "parquet.stamp")]
+    if not all(c.args and isinstance(c.args[0], ast.Constant) for c in named):
+        raise UserError(f"{path.name}: write the table's name out in parquet.read(...), so that make can see it.")
+    reads = {c.args[0].value for c in named}
+    number = path.stem[:2]
+    return Notebook(
+        path=path,
+        parameters=parameters,
+        reads=tuple(sorted(r for r in reads if not r.startswith(number))),
+        modules=_modules(trees),
+        reads_embeddings=any(dotted(c.func) == "embeddings.read" for c in calls) and number != "04",
+        writes_embeddings=any(dotted(c.func) == "embeddings.embed" for c in calls),
+    )
+
+
+def _python_only(source):
+    """Drop IPython magics, which `ast` cannot read."""
+    lines = "".join(source).splitlines()
+    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
+
+
+def dotted(node):
+    """Write an attribute of a name as ``name.attribute``; empty for anything else."""
+    return (
+        f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
+    )
+
+
+def _modules(trees):
+    """Files of the package modules that these trees import, directly or through one another."""
+    found, queue = set(), list(trees)
+    while queue:
+        for name in _imported(queue.pop()):
+            for path in _files_of(name):
+                if path not in found:
+                    found.add(path)
+                    queue.append(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(sorted(found))
+
+
+def _imported(tree):
+    """Dotted names below the package that a tree imports; each may be a module, or a name within one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hivemind_utils":
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "hivemind_utils")
+
+
+def _files_of(name):
+    """Files that importing a dotted name runs: the module, and the packages above it."""
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        place = files.root().joinpath(*parts[:depth])
+        for path in (place / "__init__.py", place.with_suffix(".py")):
+            if path.is_file():
+                yield path

@@ -1,0 +1,151 @@
+"""Profiles: YAML files of parameters, merged and checked before anything runs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hivemind_utils.pipeline import notebooks
+from hivemind_utils.tables import files as table_files
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile: its name, the file it came from, and the parameters it sets."""
+
+    name: str
+    path: Path
+    common: dict = field(default_factory=dict)
+    blocks: dict = field(default_factory=dict)
+    run: tuple[str, ...] = ()
+
+
+def load_profile(spec):
+    """Load a profile given by its name in ``params/`` or by a path to a YAML file."""
+    import yaml
+
+    known = {p.stem: p for p in sorted((table_files.root() / "params").glob("*.yaml"))}
+    path = known.get(str(spec), Path(spec))
+    if not path.is_file():
+        raise notebooks.UserError(
+            f"There is no profile {str(spec)!r}: give a path to a YAML file or one of {', '.join(known) or 'none'}."
+        )
+    if path.stem in known and path.resolve() != known[path.stem].resolve():
+        raise notebooks.UserError(f"{path} would share its folders with params/{path.stem}.yaml: give it another name.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise notebooks.UserError(f"{path.name} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(block or {}, dict) for block in content.values()):
+        raise notebooks.UserError(f"{path.name} must be a mapping of blocks: `common:` and one per notebook.")
+    common = dict(content.pop("common", None) or {})
+    if any("profile" in (block or {}) for block in (common, *content.values())):
+        raise notebooks.UserError(f"{path.name}: `profile` is the name of the file and cannot be set.")
+    if not isinstance(common.get("run", []), list):
+        raise notebooks.UserError(f"{path.name}: `run` must be a list of notebooks, but {common['run']!r} was given.")
+    names = notebooks.notebooks()
+    run = [
+        str(n).zfill(2) if isinstance(n, int) else notebooks.find_notebook(str(n))[:2] for n in common.pop("run", [])
+    ]
+    for number in run:
+        notebooks.find_notebook(number)
+    blocks = {}
+    for key, block in content.items():
+        if key not in names:
+            raise notebooks.UserError(
+                f"{path.name}: there is no notebook {key!r}; blocks are `common`, {', '.join(names)}."
+            )
+        blocks[key] = dict(block or {})
+    return Profile(path.stem, path.resolve(), common, blocks, tuple(run) or tuple(n[:2] for n in names))
+
+
+def resolve(profile, notebook):
+    """Merge a profile into a notebook's parameters and check names and types.
+
+    Returns
+    -------
+    dict
+        Value of every parameter; paths are absolute.
+
+    Raises
+    ------
+    UserError
+        If the profile sets a parameter that does not exist, or a value does not fit the annotation.
+    """
+    block = profile.blocks.get(notebook.name, {})
+    for key in block:
+        if key not in notebook.parameters:
+            raise notebooks.UserError(unknown_parameter(profile, notebook.name, key, notebook.parameters))
+    values = {}
+    for name, parameter in notebook.parameters.items():
+        if name == "profile":
+            values[name] = profile.name
+        elif name in block or name in profile.common:
+            value = _check(
+                parameter, block.get(name, profile.common.get(name)), f"{profile.path.name}, {notebook.name}"
+            )
+            values[name] = _absolute(value, profile.path.parent) if parameter.is_path else value
+        else:
+            value = _check(parameter, parameter.default, notebook.path.name)
+            values[name] = _absolute(value, table_files.root()) if parameter.is_path else value
+    return values
+
+
+def check_common(profile):
+    """Refuse a `common` key that no notebook has."""
+    known = {name for notebook in notebooks.notebooks() for name in notebooks.inspect(notebook).parameters}
+    for key in profile.common:
+        if key not in known:
+            raise notebooks.UserError(unknown_parameter(profile, "common", key, known))
+
+
+def input_files(notebook, values):
+    """Files that a notebook's path parameters name, globs and folders expanded; addresses (``://``) are left out."""
+    files = []
+    for name, parameter in notebook.parameters.items():
+        if not parameter.is_path or values[name] is None:
+            continue
+        for item in values[name] if isinstance(values[name], list) else [values[name]]:
+            if "://" in item:
+                continue
+            try:
+                files += table_files.expand(item)
+            except FileNotFoundError:
+                raise notebooks.UserError(
+                    f"Parameter `{name}` of {notebook.name} names {item}, which does not exist."
+                ) from None
+    return files
+
+
+def _check(parameter, value, where):
+    from pydantic import TypeAdapter, ValidationError
+
+    names = {"Path": str, "Literal": Literal, "Any": Any}
+    try:
+        TypeAdapter(eval(parameter.annotation, {"__builtins__": {}}, names | _BUILTIN_TYPES)).validate_python(
+            value, strict=True
+        )
+    except ValidationError:
+        raise notebooks.UserError(
+            f"{where}: the value for `{parameter.name}` must be {parameter.annotation}, but {value!r} was given."
+        ) from None
+    return value
+
+
+_BUILTIN_TYPES = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple)}
+
+
+def _absolute(value, base):
+    if isinstance(value, str):
+        return value if "://" in value else str((base / Path(value).expanduser()).resolve())
+    if isinstance(value, list):
+        return [_absolute(item, base) for item in value]
+    return value
+
+
+def unknown_parameter(profile, block, key, known):
+    """Say that a profile sets a parameter that no notebook has, and name the nearest."""
+    import difflib
+
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(sorted(known))}."
+    return f"{profile.path.name}: `{block}` sets `{key}`, which is not a parameter.{hint}"

@@ -1,0 +1,353 @@
+"""Build a profile's site, ``report/<profile>/index.html``: ``python -m hivemind_utils.pipeline.report --profile demo``.
+
+The study in order, every figure beside its executed notebook, its CSV and PDF; the claims of the paper beside this
+run's values; where everything came from. Plain HTML that opens from disk: no script, no font, no external request.
+"""
+
+import argparse
+import base64
+import fnmatch
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from hivemind_utils.pipeline import claims, profiles
+from hivemind_utils.pipeline import notebooks as notebooks_pipeline
+from hivemind_utils.tables import files, parquet
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+COMMON_PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "duckdb", "litellm", "umap-learn", "hdbscan", "matplotlib",
+    "papermill", "tokenizers",
+)  # fmt: skip
+
+
+def guide():
+    """What is known of every figure: a list of dicts in the study's order, from ``data/reference/figures.yaml``.
+
+    Keys: ``slug`` (may hold ``*``), ``notebook`` (its number), ``paper`` (figure or table it rebuilds, or None),
+    ``shows`` (what is drawn, for those who cannot see it) and ``read`` (how to read it, one line).
+    """
+    import yaml
+
+    return yaml.safe_load((files.root() / "data" / "reference" / "figures.yaml").read_text(encoding="utf-8"))
+
+
+def entry(slug, entries):
+    """Guide's entry for a figure, and its place in the study; an unknown figure comes last, without explanation."""
+    for place, known in enumerate(entries):
+        if fnmatch.fnmatchcase(slug, known["slug"]):
+            return place, known
+    return len(entries), {"slug": slug, "paper": None, "shows": slug.replace("_", " "), "read": ""}
+
+
+def build(spec):
+    """Build the site of a profile.
+
+    Parameters
+    ----------
+    spec : str
+        A profile: name in ``params/``, or path of a YAML file.
+
+    Returns
+    -------
+    pathlib.Path
+        The index.
+
+    Raises
+    ------
+    run.UserError
+        If nothing of the profile has run.
+    """
+    profile = profiles.load_profile(spec)
+    notebooks = [_notebook(name, profile) for name in notebooks_pipeline.notebooks()]
+    ran = [n for n in notebooks if n["manifest"]]
+    if not ran:
+        raise notebooks_pipeline.UserError(
+            f"Nothing of the profile {profile.name} has run yet: {parquet.how_to_run(spec)}."
+        )
+    table = claims.write(profile.name)
+
+    target = files.root() / "report" / profile.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{profile.name}.") as temporary:
+        folder = Path(temporary) / "site"
+        _copy(profile.name, ran, folder)
+        _write_notebooks(profile.name, ran, folder)
+        page = _template("index.html").render(
+            profile=profile.name,
+            notebooks=notebooks,
+            sources=_sources(ran),
+            partial=[n for n in ran if n["manifest"]["partial"]],
+            stray=_stray_figures(profile.name, ran),
+            claims=_grouped(table),
+            counts=table["verdict"].value_counts().to_dict(),
+            packages=_packages(ran[0]["manifest"]),
+            style=_css(),
+        )
+        (folder / "index.html").write_text(page, encoding="utf-8")
+        if target.exists():
+            os.replace(target, Path(temporary) / "old")
+        os.replace(folder, target)
+    return target / "index.html"
+
+
+def notebook_html(notebook, links):
+    """Body of an executed notebook as HTML: nothing in it is fetched, formulas are drawn.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The executed notebook.
+    links : dict of str to str
+        Page of every notebook that has one, by file name; links to other notebooks become text.
+
+    Returns
+    -------
+    str
+    """
+    from nbconvert import HTMLExporter
+
+    notebook.metadata.pop("widgets", None)
+    heading = "the notebook"
+    for cell in notebook.cells:
+        found = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        heading = found[-1] if found else heading
+        outputs = cell.get("outputs", [])
+        cell.outputs = [o for o in outputs if "application/vnd.jupyter.widget-view+json" not in o.get("data", {})]
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                output.metadata["image/png"] = {"alt": f"Drawn by the cell above; {heading}"}
+        if cell.cell_type != "code":
+            del cell["outputs"]
+    exporter = HTMLExporter(template_name="basic", filters={"markdown2html": lambda text: markdown(text, links)})
+    return exporter.from_notebook_node(notebook)[0]
+
+
+def markdown(text, links):
+    """Markdown as HTML, with formulas drawn in place; see `notebook_html` for `links`."""
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def inline_math(self, body):
+            return formula(body)
+
+        def block_math(self, body):
+            return f'<span class="display">{formula(body)}</span>'
+
+        def link(self, text, url, title=None):
+            file = url.rsplit("/", 1)[-1]
+            if file.endswith(".ipynb"):
+                return f'<a href="{links[file]}">{text}</a>' if file in links else text
+            return super().link(text, url, title)
+
+    return MarkdownWithMath(renderer=Renderer(escape=True, exclude_anchor_links=True)).render(text)
+
+
+def formula(tex):
+    r"""Draw a formula as a picture of text size, read out as its TeX; what matplotlib cannot draw stays TeX.
+
+    Parameters
+    ----------
+    tex : str
+        Without the dollars, such as ``\sum_i x_i``.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    from html import escape
+
+    import matplotlib as mpl
+    from matplotlib.mathtext import math_to_image
+
+    drawn = io.BytesIO()
+    try:
+        with mpl.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "", "savefig.facecolor": "none"}):
+            depth = math_to_image(f"${' '.join(tex.split())}$", drawn, dpi=72, format="svg")
+    except ValueError:  # a command it does not know
+        return f"<code>{escape(tex)}</code>"
+    width, height = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn.getvalue()).groups()
+    place = f"width:{float(width) / 10:.2f}em;height:{float(height) / 10:.2f}em;vertical-align:{-depth / 10:.2f}em"
+    source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return f'<img class="math" style="{place}" alt="{escape(tex)}" src="{source}">'
+
+
+def _notebook(name, profile):
+    """What the report says of one notebook: its question, its recorded run, its figures."""
+    import nbformat
+
+    number = name[:2]
+    folder = files.root() / "executed" / profile.name
+    source = nbformat.read(files.root() / "notebooks" / f"{name}.ipynb", as_version=4)
+    title, *paragraphs = source.cells[0].source.strip().split("\n\n")
+    recorded = folder / f"{number}.manifest.json"
+    manifest = json.loads(recorded.read_text(encoding="utf-8")) if (folder / f"{number}.ipynb").exists() else None
+    results = _json(files.root() / "results" / profile.name / f"{number}.json")
+    return {
+        "name": name,
+        "number": number,
+        "title": re.sub(r"^# \d\d · ", "", title.split("\n")[0]),
+        "question": markdown(paragraphs[0], {}) if paragraphs else "",
+        "in_profile": number in profile.run,
+        "failed": (folder / f"{number}.running.ipynb").exists(),
+        "manifest": manifest,
+        "source": results.get("source"),
+        "results": bool(results),
+        "figures": _figures(profile.name, manifest, recorded) if manifest else [],
+    }
+
+
+def _figures(profile, manifest, recorded):
+    """Figures of a recorded run in the study's order, with what is printed around them."""
+    folder, entries = files.root() / "figures" / profile, guide()
+    found = []
+    for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
+        picture = folder / f"{slug}.png"
+        printed = _json(folder / f"{slug}.json")
+        drawn = picture if picture.exists() else folder / f"{slug}.html"
+        if not drawn.exists():
+            continue
+        found.append(
+            {"title": "", "caption": "", "source": ""}
+            | printed
+            | entry(slug, entries)[1]
+            | {
+                "slug": slug,
+                "size": _size(picture) if picture.exists() else None,
+                "page": (folder / f"{slug}.html").exists(),
+                "redrawn": drawn.stat().st_mtime > recorded.stat().st_mtime + 1,
+            }
+        )
+    return found
+
+
+def _size(picture):
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        return image.size
+
+
+def _stray_figures(profile, ran):
+    """Pictures that no recorded run drew: they are not shown."""
+    recorded = {slug for notebook in ran for slug in notebook["manifest"]["figures"]}
+    return sorted({p.stem for p in (files.root() / "figures" / profile).glob("*.png")} - recorded)
+
+
+def _copy(profile, ran, folder):
+    """Copy figures, their numbers, results and manifests into the site."""
+    for name in ("figures", "results", "manifests", "notebooks"):
+        (folder / name).mkdir(parents=True)
+    for notebook in ran:
+        for figure in notebook["figures"]:
+            for file in (files.root() / "figures" / profile).glob(f"{figure['slug']}.*"):
+                if file.suffix in (".png", ".pdf", ".csv", ".html"):
+                    shutil.copyfile(file, folder / "figures" / file.name)
+        number = notebook["number"]
+        executed = files.root() / "executed" / profile / f"{number}.manifest.json"
+        shutil.copyfile(executed, folder / "manifests" / f"{number}.json")
+        if notebook["results"]:
+            results = files.root() / "results" / profile / f"{number}.json"
+            shutil.copyfile(results, folder / "results" / f"{number}.json")
+    for suffix in ("csv", "json"):
+        shutil.copyfile(
+            files.root() / "results" / profile / f"claims.{suffix}", folder / "results" / f"claims.{suffix}"
+        )
+
+
+def _write_notebooks(profile, ran, folder):
+    """Write every executed notebook as a page."""
+    import nbformat
+
+    links = {f"{notebook['name']}.ipynb": f"{notebook['name']}.html" for notebook in ran}
+    template, style = _template("notebook.html"), _css()
+    for at, notebook in enumerate(ran):
+        executed = nbformat.read(files.root() / "executed" / profile / f"{notebook['number']}.ipynb", as_version=4)
+        page = template.render(
+            profile=profile,
+            notebook=notebook,
+            body=notebook_html(executed, links),
+            before=ran[at - 1] if at else None,
+            after=ran[at + 1] if at + 1 < len(ran) else None,
+            style=style,
+        )
+        (folder / "notebooks" / f"{notebook['name']}.html").write_text(page, encoding="utf-8")
+
+
+def _sources(ran):
+    """Which notebooks rest on which kind of source."""
+    sources = {}
+    for notebook in ran:
+        if notebook["source"]:
+            sources.setdefault(notebook["source"], []).append(notebook["number"])
+    return sources
+
+
+def _grouped(table):
+    """Claims by the part of the study they belong to, in the order of the table."""
+    return [(topic, rows.to_dict("records")) for topic, rows in table.groupby("topic", sort=False)]
+
+
+def _packages(manifest):
+    versions = {name.lower(): version for name, version in manifest["packages"].items()}
+    return {name: versions[name] for name in COMMON_PACKAGES if name in versions}
+
+
+def _template(name):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    return environment.get_template(name)
+
+
+def number(value):
+    """A number as a reader wants it: four significant digits, thousands apart; nothing for none."""
+    if value is None or value != value:
+        return ""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _css():
+    """The site's style with the colours of code in light and dark."""
+    from pygments.formatters import HtmlFormatter
+
+    light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
+    text = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return f"{text}\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
+
+
+def _json(path):
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def main(arguments=None):
+    """Build from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hivemind_utils.pipeline.report", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--profile", default="demo", help="a name in params/ or a path to a YAML file (default: demo)")
+    options = parser.parse_args(arguments)
+    try:
+        print(build(options.profile).relative_to(files.root()))
+    except notebooks_pipeline.UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

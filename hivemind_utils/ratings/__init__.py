@@ -1,0 +1,1 @@
+"""Notebooks 08 and 09: human ratings and scorers."""

@@ -1,0 +1,472 @@
+"""Read people's labels, from the released sets or files of your own, into the tables of notebook 08.
+
+A file holds one label a row (long), one item a row with a list of labels (as released), or one item a row with a column
+per annotator (wide); or one response a row with an annotator's rank, which becomes pairs. Nothing is dropped silently:
+a label that is not used stands in ``08_excluded`` with its reason.
+"""
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from hivemind_utils.metrics import agreement, subsets
+from hivemind_utils.tables import files as table_files
+from hivemind_utils.tables import ids
+
+KINDS = ("absolute", "pairs")
+
+
+_FIELDS = {
+    "item_id": "id of what was labelled",
+    "prompt_id": "id of the prompt",
+    "prompt": "text of the prompt",
+    "response_1": "the response, or the first of a pair",
+    "response_2": "the second response of a pair",
+    "form_id": "form (sheet) the item stood on; in a form, place i of every list is the same person",
+    "question_id": "number of the item in its form",
+    "annotator": "id of the person",
+    "label": "the label of one person",
+    "labels": "list of labels, or JSON of one",
+    "rank": "place of the response, 1 is best: rows of one annotator and item become pairs",
+}
+
+
+_RELEASED = {"user_query": "prompt", "response": "response_1", "human_labels": "labels"}
+
+
+def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8-sig"):
+    """Read labels into long form: one row a label.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        CSV, JSONL or Parquet files; an address such as ``hf://datasets/<owner>/<name>`` reads its Parquet files.
+    columns : dict of str to str, optional
+        The project's name of a column to the file's. The released sets' names are known.
+    where : dict of str to value or list, optional
+        Keep rows whose column (the file's name) has that value, or one of those; compared as text.
+    label_columns : list of str, optional
+        Columns with one annotator's labels each; a name ending in ``*`` stands for all that begin so.
+    encoding : str
+        Of CSV and JSONL.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `_FIELDS` that are known, ``label`` as it came, ``input_row``; ``one_row_an_item`` for lists and wide
+        files.
+
+    Raises
+    ------
+    ValueError
+        If a mapping names an unknown field or column, a filter keeps nothing, or there are no labels.
+    """
+    paths = paths if _is_list(paths) else [paths]
+    frame = pd.concat([read_any(path, encoding) for path in paths], ignore_index=True)
+    return unroll(frame, columns=columns, where=where, label_columns=label_columns)
+
+
+def read_any(path, encoding="utf-8-sig"):
+    """Read a file, or the Parquet files of a data set's address."""
+    if "://" not in str(path):
+        return table_files.read_file(path, encoding=encoding)
+    import fsspec
+
+    address = str(path)
+    pattern = address if address.endswith(".parquet") else f"{address.rstrip('/')}/**/*.parquet"
+    files = fsspec.open_files(pattern, "rb")
+    if not files:
+        raise FileNotFoundError(f"{address} holds no Parquet file.")
+    frames = []
+    for file in files:
+        with file as stream:
+            frames.append(pd.read_parquet(stream))
+    return pd.concat(frames, ignore_index=True)
+
+
+def unroll(frame, *, columns=None, where=None, label_columns=None):
+    """Bring a frame of labels into long form; see `read`."""
+    columns = dict(columns or {})
+    frame = keep_where(frame.assign(input_row=np.arange(len(frame))), where)
+    for field, theirs in columns.items():
+        if field not in _FIELDS:
+            raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
+        require(frame, theirs, f"`{field}`")
+    known = {field: theirs for theirs, field in _RELEASED.items() if theirs in frame and field not in frame}
+    wide = _matching(frame, label_columns) if label_columns else []
+    frame = frame.assign(**{field: frame[theirs] for field, theirs in (known | columns).items()})
+    keep = [f for f in _FIELDS if f in frame and f not in ("label", "labels", "rank")]
+    if wide:
+        long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
+        return long.assign(one_row_an_item=True).sort_values("input_row", kind="stable", ignore_index=True)
+    if "rank" in frame:
+        return _pairs_of_ranks(frame)
+    if "labels" in frame:
+        frame = frame.assign(label=frame["labels"].map(_as_list))
+        frame = _named_by_form(frame)
+        frame = frame[[*keep, "annotator", "label", "input_row"]].assign(one_row_an_item=True)
+        return frame.explode(["label", "annotator"], ignore_index=True)
+    if "label" not in frame:
+        raise ValueError(
+            f"There is no column of labels: name it with `columns` (label, labels or rank) or `label_columns`. "
+            f"The columns are {list(frame.columns)}."
+        )
+    return frame[[*keep, "label", "input_row"]].reset_index(drop=True)
+
+
+def keep_where(frame, where):
+    """Keep the rows whose columns have the given values, or one of a list of them; compared as text."""
+    for name, value in (where or {}).items():
+        require(frame, name, "`where`")
+        wanted = {str(v) for v in (value if _is_list(value) else [value])}
+        frame = frame[frame[name].astype(str).isin(wanted)]
+        if frame.empty:
+            raise ValueError(f"`where` keeps no row: no {name} is {sorted(wanted)}.")
+    return frame
+
+
+def tabulate(long, kind, scale, *, label_values=None):
+    """Validate labels and give every item an id.
+
+    Parameters
+    ----------
+    long : pandas.DataFrame
+        From `read`.
+    kind : {"absolute", "pairs"}
+    scale : list
+        Values a label may take, in order: numbers, or names of categories (which become 0, 1, ... in that order).
+    label_values : dict, optional
+        What stands in the file to the value it means, for example ``{"1": 1, "2": -1, "Tie": 0}``.
+
+    Returns
+    -------
+    labels : pandas.DataFrame
+        One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
+    items : pandas.DataFrame
+        One row an item: item_id, items (the kind), prompt and responses with ids, form_id.
+    excluded : pandas.DataFrame
+        Rows of ``08_excluded``.
+
+    Raises
+    ------
+    ValueError
+        If no label is left, with the commonest reason; or an item_id stands for different texts.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {list(KINDS)}, but {kind!r} was passed.")
+    frame = _identified(long, kind)
+    values = frame["label"].map(_labeller(scale, label_values or {}))
+    reason = pd.Series("", index=frame.index)
+    reason[values.isna()] = "label not on the scale"
+    reason[frame["label"].map(_is_missing)] = "label missing"
+    known = frame["annotator"].notna()
+    good = reason == ""
+    again = frame[known & good].duplicated(["item_id", "annotator"])
+    reason[again.index[again]] = "annotator labelled the item before: first kept"
+    if "one_row_an_item" in frame:
+        first = frame.groupby("item_id")["input_row"].transform("first")
+        reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
+    excluded = pd.DataFrame(
+        {
+            "items": kind, "input_row": frame["input_row"], "reason": reason,
+            "excerpt": [_excerpt(row) for row in frame[["item_id", "annotator", "label"]].to_dict("records")],
+        }
+    )[reason != ""].reset_index(drop=True)  # fmt: skip
+    frame = frame.assign(label=values)[reason == ""]
+    if frame.empty:
+        commonest = excluded["reason"].mode()
+        raise ValueError(f"No label is left: {len(excluded)} were excluded, most often for {commonest.tolist()}.")
+    shown = ["prompt_id", "prompt", "response_1", "response_2", "response_1_id", "response_2_id", "form_id"]
+    items = frame.drop_duplicates("item_id")[["item_id", *shown]].assign(items=kind)
+    different = frame.groupby("item_id")[["prompt_id", "response_1_id", "response_2_id"]].nunique().gt(1).any(axis=1)
+    if different.any():
+        raise ValueError(f"Items must have one text each, but {different.idxmax()!r} has several prompts or responses.")
+    frame["slot"] = _slots(frame)
+    columns = ["item_id", "slot", "annotator", "label"]
+    return frame[columns].reset_index(drop=True), items.reset_index(drop=True), excluded
+
+
+def matrix(labels, items):
+    """Labels as an array, with the person behind every place where all are known.
+
+    Parameters
+    ----------
+    labels : pandas.DataFrame
+        From `tabulate`.
+    items : pandas.DataFrame
+        Its items; their order is the order of rows.
+
+    Returns
+    -------
+    values : ndarray of float, shape (n_items, n_slots)
+        NaN where missing.
+    persons : ndarray of int, shape (n_items, n_slots), or None
+        Number of the person; None where somebody is unknown.
+    names : list of str
+        Name of every person.
+    """
+    row = labels["item_id"].map(pd.Series(np.arange(len(items)), index=items["item_id"])).to_numpy()
+    slot = labels["slot"].to_numpy()
+    values = np.full((len(items), int(slot.max()) + 1), np.nan)
+    values[row, slot] = labels["label"]
+    if labels["annotator"].isna().any():
+        return values, None, []
+    codes, names = pd.factorize(labels["annotator"], sort=True)
+    form = pd.factorize(items["form_id"].map(str))[0]
+    who = np.full((form.max() + 1, values.shape[1]), -1)
+    who[form[row], slot] = codes
+    if (who[form[row], slot] != codes).any():  # a slot of a form holds several people: no such layout
+        return values, None, []
+    empty = who < 0
+    who[empty] = len(names) + np.arange(empty.sum())
+    return values, who[form], list(names)
+
+
+def describe(items, values, scale, level, contested_percent):
+    """Disagreement of every item: table ``08_items``.
+
+    Parameters
+    ----------
+    items : pandas.DataFrame
+        From `tabulate`.
+    values : ndarray of float, shape (n_items, n_slots)
+    scale : list
+        As passed to `tabulate`.
+    level : {"nominal", "ordinal", "interval"}
+        Nominal labels have no mean.
+    contested_percent : float
+        Percent of the items, by entropy, that count as contested.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    measured = measures(values, scale, level, (items["items"] == "pairs").to_numpy())
+    counts = agreement.label_counts(values, numbers(scale))
+    n, nothing = counts.sum(1), np.full(len(items), np.nan)
+    entropy, ordered = measured["entropy_bits"], level != "nominal"
+    depth, p_value = agreement.valley(counts) if ordered and len(scale) > 2 else (nothing, nothing)
+    rule = subsets.Rule("contested", "", "top", "entropy", contested_percent)
+    contested = subsets.kept_weights(rule, {"entropy": entropy}) > 0
+    squares = np.where(np.isnan(values), 0, (values - measured["mean"][:, None]) ** 2).sum(1)
+    return items.assign(
+        **measured,
+        n=n,
+        sd=np.sqrt(np.divide(squares, n - 1, out=nothing.copy(), where=n > 1)),
+        entropy_corrected_bits=agreement.miller_madow_bits(counts),
+        entropy_normalised=entropy / np.log2(len(scale)),
+        consensus=agreement.ordinal_consensus(counts, numbers(scale)) if ordered else nothing,
+        valley_depth=depth,
+        valley_p=p_value,
+        disagreement=np.select([p_value < 0.05, contested], ["split", "noisy"], "agreed"),
+    )
+
+
+def measures(values, scale, level, is_pair):
+    """Mean and the measures of disagreement that subset rules look at.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_items, n_slots)
+    scale, level
+        See `describe`.
+    is_pair : ndarray of bool, shape (n_items,)
+        Pairs have ties and an agreement on the better response.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_items,)
+    """
+    numbered = numbers(scale)
+    counts = agreement.label_counts(values, numbered)
+    nothing = np.full(len(values), np.nan)
+    is_pair = is_pair & (0 in numbered)
+    return {
+        "mean": agreement.row_means(values, ~np.isnan(values)) if level != "nominal" else nothing,
+        "entropy_bits": agreement.entropy_bits(counts),
+        "entropy_grouped_bits": agreement.entropy_bits(agreement.grouped(counts)) if len(scale) == 5 else nothing,
+        "gini": agreement.gini(counts),
+        "pairwise_disagreement": agreement.pairwise_disagreement(counts),
+        "minority_share": agreement.minority_share(counts),
+        "fleiss_agreement": agreement.item_agreement(counts),
+        "n_ties": np.where(is_pair, counts[:, np.asarray(numbered) == 0].sum(1), np.nan),
+        "agreement": np.where(is_pair, agreement.pair_agreement(counts, numbered), np.nan),
+    }
+
+
+def statistics(measured, groups):
+    """Statistics that the rules of `selection` look at.
+
+    Parameters
+    ----------
+    measured : mapping of str to array_like, shape (n_items,)
+        ``08_items`` of one kind, or what `measures` returns.
+    groups : ndarray of int, shape (n_items,)
+        Prompt of every item.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_items,)
+    """
+    names = ("mean", "entropy_bits", "entropy_grouped_bits", "gini", "pairwise_disagreement", "minority_share")
+    found = {name: np.asarray(measured[name], float) for name in (*names, "fleiss_agreement", "agreement")}
+    return found | {
+        "minus_ties": -np.asarray(measured["n_ties"], float),
+        "gap": subsets.gaps(found["mean"]),
+        "gap_within": subsets.gaps(found["mean"], groups),
+    }
+
+
+def numbers(scale):
+    """Values of a scale as numbers; names of categories are numbered from 0."""
+    return list(range(len(scale))) if any(isinstance(v, str) for v in scale) else [float(v) for v in scale]
+
+
+def _labeller(scale, label_values):
+    """Function from what stands in the file to a number of the scale, or NaN."""
+    values = numbers(scale)
+    known = {str(v): n for v, n in zip(scale, values, strict=True)}
+    translate = {str(k): str(v) for k, v in label_values.items()}
+
+    def value(label):
+        if isinstance(label, bool | np.bool_) and str(label) not in translate:
+            return np.nan  # True is no 1
+        text = str(label).strip()
+        text = translate.get(text, text)
+        if text in known:
+            return known[text]
+        try:
+            number = float(text)
+        except ValueError:
+            return np.nan
+        return number if number in known.values() and not any(isinstance(v, str) for v in scale) else np.nan
+
+    return value
+
+
+def _identified(long, kind):
+    """Give every row an item_id, prompt_id and ids of its responses."""
+    frame = long.copy()
+    for field in ("annotator", "form_id", "question_id", "prompt", "response_1", "response_2"):
+        if field not in frame:
+            frame[field] = None
+        given = frame[field].notna()
+        if field == "annotator":
+            given &= frame[field].map(str).str.strip() != ""  # a blank in a sheet names nobody
+        frame[field] = frame[field].where(given, None).astype(object)
+        frame.loc[given, field] = frame.loc[given, field].map(str)
+    if kind == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
+        raise ValueError("Pairs need item_id, or response_1 and response_2: name them with `columns`.")
+    if "item_id" not in frame and frame["response_1"].isna().all():
+        raise ValueError("Items need item_id, or a prompt and a response: name them with `columns`.")
+    if "prompt_id" not in frame:
+        if frame["prompt"].isna().any():
+            raise ValueError("The prompt is the unit of every interval: name prompt_id or prompt with `columns`.")
+        frame["prompt_id"] = frame["prompt"].map(ids.prompt_id)
+    frame["prompt_id"] = frame["prompt_id"].map(str)
+    for side in ("response_1", "response_2"):
+        frame[f"{side}_id"] = [
+            None if text is None else ids.text_id(json.dumps([prompt, text]))
+            for prompt, text in zip(frame["prompt_id"], frame[side], strict=True)
+        ]
+    if "item_id" in frame:
+        frame["item_id"] = frame["item_id"].map(str)
+    else:
+        parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
+        keys = [json.dumps(row) for row in frame[parts].itertuples(index=False, name=None)]
+        frame["item_id"] = [ids.text_id(f"{kind} {key}") for key in keys]
+    return frame
+
+
+def _slots(frame):
+    """Column of every label: one a person within a form where people are known, else a running number."""
+    if frame["annotator"].isna().any():
+        return frame.groupby("item_id").cumcount()
+    form = frame["form_id"].map(str)
+    return frame["annotator"].groupby(form).transform(lambda names: pd.factorize(names, sort=True)[0]).astype(int)
+
+
+def _named_by_form(frame):
+    """Name the person at every place of a list: by the form where its lists are equally long, else nobody knows."""
+    lengths = frame["label"].map(len)
+    if "annotator" in frame:
+        names = frame["annotator"].map(_as_list)
+        if (names.map(len) != lengths).any():
+            raise ValueError("`annotator` must hold as many names as `labels` holds labels in every row.")
+        return frame.assign(annotator=names)
+    if "form_id" not in frame:
+        return frame.assign(annotator=lengths.map(lambda n: [None] * n))
+    same = lengths.groupby(frame["form_id"]).transform("nunique") == 1
+    names = [
+        [f"{form}:{place:03d}" if known else None for place in range(n)]
+        for form, n, known in zip(frame["form_id"], lengths, same, strict=True)
+    ]
+    return frame.assign(annotator=pd.Series(names, index=frame.index, dtype=object))
+
+
+def _pairs_of_ranks(frame):
+    """Every two responses one annotator ranked for an item become a pair, labelled 1, 0 or -1."""
+    for field in ("item_id", "annotator", "response_1"):
+        if field not in frame:
+            raise ValueError(f"Ranks need `{field}`: name it with `columns`.")
+    if (lacking := frame[["item_id", "annotator"]].isna().any(axis=1)).any():
+        raise ValueError(f"Ranks need an item and an annotator in every row, but {lacking.sum()} rows lack one.")
+    rows = []
+    shared = [f for f in ("prompt_id", "prompt", "form_id") if f in frame]
+    for (item, annotator), ranked in frame.sort_values("response_1").groupby(["item_id", "annotator"], sort=False):
+        for a, b in combinations(ranked.to_dict("records"), 2):
+            better = np.sign(float(b["rank"]) - float(a["rank"]))
+            texts = {"response_1": a["response_1"], "response_2": b["response_1"]}
+            key = ids.text_id(json.dumps([str(item), *texts.values()]))
+            rows.append(
+                {"prompt_id": str(item), **{f: a[f] for f in shared}, "item_id": key, "annotator": annotator, **texts}
+                | {"label": better, "input_row": a["input_row"]}
+            )
+    return pd.DataFrame(rows)
+
+
+def _as_list(value):
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"A list of labels must be JSON, but {value[:60]!r} was found.") from error
+    if not _is_list(value):
+        raise ValueError(f"A list of labels was expected, but {value!r} was found.")
+    return list(value)
+
+
+def _is_list(value):
+    return isinstance(value, list | tuple | np.ndarray)
+
+
+def _is_missing(value):
+    return (
+        value is None
+        or (isinstance(value, float) and np.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
+
+
+def _excerpt(row):
+    return json.dumps(row, default=str, ensure_ascii=False)[:200]
+
+
+def _matching(frame, names):
+    found = []
+    for name in names:
+        matches = [c for c in frame.columns if c.startswith(name[:-1])] if name.endswith("*") else [name]
+        for column in matches:
+            require(frame, column, "`label_columns`")
+        if not matches:
+            raise ValueError(f"`label_columns` names {name!r}, but the columns are {list(frame.columns)}.")
+        found += matches
+    return found
+
+
+def require(frame, column, what):
+    """Refuse a column name that the frame does not have."""
+    if column not in frame.columns:
+        raise ValueError(f"{what} names the column {column!r}, but the columns are {list(frame.columns)}.")

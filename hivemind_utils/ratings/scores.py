@@ -1,0 +1,250 @@
+"""Scores of responses or items from files, and their way into one table.
+
+A score belongs to an item (a rated response, or a pair), named by its id or its texts; a score of a single response
+also serves the pairs it is part of: first minus second. What cannot be used is counted with a reason.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from hivemind_utils.ratings import labels
+from hivemind_utils.tables import files
+from hivemind_utils.tables import ids as table_ids
+
+_FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
+
+
+COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
+
+
+def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding="utf-8-sig"):
+    """Read scores that somebody computed.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        CSV, JSONL or Parquet.
+    columns : dict of str to str, optional
+        The project's name of a column to the file's.
+    where : dict, optional
+        Keep rows with these values; a list keeps any of them. A scorer's variants come in by naming the columns joined
+        in ``scorer``, separated by ``+``: ``{"scorer": "scorer+prompt_variant"}``.
+    score_columns : list of str, optional
+        Columns that each hold the scores of one scorer, named after it.
+    values : dict, optional
+        What stands in the file to the number it means, for example ``{"1": 1, "2": -1, "Tie": 0}``.
+    kinds : dict of str to str, optional
+        Scorer to its kind (lm, reward, judge ...), where no column says it.
+    encoding : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
+    """
+    paths = paths if isinstance(paths, list | tuple) else [paths]
+    frame = pd.concat([labels.read_any(path, encoding) for path in paths], ignore_index=True)
+    return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
+
+
+def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, kinds=None):
+    """Bring a frame of scores into long form; see `read`."""
+    columns = dict(columns or {})
+    frame = labels.keep_where(frame, where)
+    for field, theirs in columns.items():
+        if field not in _FIELDS:
+            raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
+        parts = [theirs] if theirs in frame.columns else theirs.split("+")
+        for part in parts:
+            labels.require(frame, part, f"`{field}`")
+        joined = frame[parts[0]]
+        for part in parts[1:]:
+            joined = joined.astype(str) + " · " + frame[part].astype(str)
+        columns[field] = joined
+    frame = frame.assign(**columns)
+    identifying = [f for f in _FIELDS[:6] if f in frame]
+    if score_columns:
+        for column in score_columns:
+            labels.require(frame, column, "`score_columns`")
+        frame = frame.melt(identifying, score_columns, var_name="scorer", value_name="score")
+    for field in ("scorer", "score"):
+        if field not in frame:
+            raise ValueError(f"Scores need the column `{field}`, or `score_columns`; there are {list(frame.columns)}.")
+    if not identifying:
+        raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
+    if "kind" not in frame:
+        frame["kind"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
+    elif kinds:
+        frame["kind"] = [kinds.get(s, k) for s, k in zip(frame["scorer"], frame["kind"], strict=True)]
+    translate = {str(k): v for k, v in (values or {}).items()}
+    raw = frame["score"]
+    mapped = [translate.get(str(v).strip(), np.nan if isinstance(v, bool | np.bool_) else v) for v in raw]
+    numbers = pd.to_numeric(pd.Series(mapped, index=frame.index), errors="coerce").astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    keep = [*identifying, "scorer", "kind"]
+    return frame[keep].assign(score=numbers, raw=raw.astype(str)).reset_index(drop=True)
+
+
+def match(long, items, door):
+    """Give every item the scores that belong to it.
+
+    Parameters
+    ----------
+    long : pandas.DataFrame
+        From `read`; may carry ``distribution``.
+    items : pandas.DataFrame
+        Table ``08_items``.
+    door : str
+        How the scores came.
+
+    Returns
+    -------
+    scores : pandas.DataFrame
+        Rows of ``09_scores``.
+    excluded : pandas.DataFrame
+        Rows of ``09_excluded``: no number, a second score, no such item, and items a scorer lacks.
+
+    Raises
+    ------
+    ValueError
+        If no score matches any item.
+    """
+    long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
+    long["scorer"] = long["scorer"].astype(str)
+    name = _names(long)
+    bad = long["score"].isna()
+    again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
+    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "")
+    good = long.assign(key=name)[reason == ""]
+    left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
+    found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
+    found = found.drop_duplicates(["item_id", "scorer"])
+    if found.empty:
+        raise ValueError(
+            f"No score matches an item. Items have ids such as {items['item_id'].iloc[0]!r}; scores were given for "
+            f"{name.iloc[0] if len(name) else 'nothing'!r}: name item_id, or prompt and response, with `columns`."
+        )
+    used = set(found["key"]) | set(found["second"].dropna())
+    unknown = good.loc[~good["key"].isin(used), ["scorer", "key"]].rename(columns={"key": "item_id"})
+    parts = [left_out, unknown.assign(reason="no such item"), _missing(found, items, left_out)]
+    excluded = pd.concat(parts, ignore_index=True).drop_duplicates(["scorer", "item_id", "reason"])
+    return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded.reset_index(drop=True)
+
+
+def remember(path, keys, compute, *, at_once=64):
+    """Numbers of every key from a Parquet file; what it lacks is computed, a few at a time, and added to it at once.
+
+    Parameters
+    ----------
+    path : Path
+        Made where it is missing; one per model.
+    keys : sequence of str
+        Distinct.
+    compute : callable
+        ``compute(rows)`` returns a dict of name to array, one value for each of the rows of `keys` asked for.
+    at_once : int
+        Keys computed before they are written: what a stopped run loses at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a key, in order; NaN is kept too, and asked again in the next run.
+    """
+    known = pd.read_parquet(path) if path.exists() else pd.DataFrame({"key": []}, dtype=object)
+    known = known.set_index("key").dropna()
+    lacking = [row for row, key in enumerate(keys) if key not in known.index]
+    for start in range(0, len(lacking), at_once):
+        rows = lacking[start : start + at_once]
+        new = pd.DataFrame(compute(rows), index=pd.Index([keys[row] for row in rows], name="key"))
+        known = new if known.empty else pd.concat([known, new])
+        with files.atomic(path) as temporary:
+            known.reset_index().to_parquet(temporary, index=False)
+    return known.reindex(keys)
+
+
+def text_lengths(items):
+    """Length of the responses in characters as a scorer: what any scorer should beat."""
+    first = items.dropna(subset=["response_1"])
+    lengths = first["response_1"].str.len() - first["response_2"].str.len().fillna(0)
+    return pd.DataFrame(
+        {"item_id": first["item_id"], "scorer": "text length", "kind": "text", "door": "text",
+         "score": lengths.astype(float), "distribution": None}
+    ).reset_index(drop=True)  # fmt: skip
+
+
+def wide(scores, items):
+    """Scores as an array.
+
+    Returns
+    -------
+    scorers : pandas.DataFrame
+        ``scorer`` and ``kind``, in the order of rows: by kind, then name.
+    values : ndarray of float, shape (n_scorers, n_items)
+        NaN where a scorer lacks an item. Scorers without any score of these items are left out.
+    """
+    at = scores[scores["item_id"].isin(items["item_id"])]
+    scorers = at.drop_duplicates("scorer")[["scorer", "kind"]].sort_values(["kind", "scorer"], ignore_index=True)
+    table = at.pivot(index="scorer", columns="item_id", values="score")
+    return scorers, table.reindex(index=scorers["scorer"], columns=items["item_id"]).to_numpy(float)
+
+
+def responses(items):
+    """Every rated response once: response_id, prompt, response. Pairs contribute both of theirs."""
+    first = items[["response_1_id", "prompt_id", "prompt", "response_1"]]
+    second = items[["response_2_id", "prompt_id", "prompt", "response_2"]]
+    both = pd.concat(
+        [part.set_axis(["response_id", "prompt_id", "prompt", "response"], axis=1) for part in (first, second)]
+    )
+    return both.dropna(subset=["response"]).drop_duplicates("response_id").reset_index(drop=True)
+
+
+def _names(long):
+    """What identifies every row's item: its id, or a hash of its texts as `ratings` makes it."""
+    if "item_id" in long:
+        return long["item_id"].astype(str)
+    prompt = long["prompt_id"].astype(str) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
+    first = long["response_1"] if "response_1" in long else long["response"]
+    ids = pd.Series(
+        [table_ids.text_id(json.dumps([p, r])) for p, r in zip(prompt, first, strict=True)], index=long.index
+    )
+    if "response_2" in long:
+        second = [table_ids.text_id(json.dumps([p, r])) for p, r in zip(prompt, long["response_2"], strict=True)]
+        ids = ids + "+" + pd.Series(second, index=long.index)
+    return ids
+
+
+def _direct(good, items):
+    """Scores given for items themselves: by id, by the pair's texts, or by the only response."""
+    single = items["response_2_id"].isna()
+    both = items["response_1_id"].map(str) + "+" + items["response_2_id"].map(str)
+    by = {
+        "id": items.assign(key=items["item_id"]),
+        "pair": items.assign(key=both)[~single],
+        "response": items.assign(key=items["response_1_id"])[single & items["response_1_id"].notna()],
+    }
+    parts = [good.drop(columns="item_id", errors="ignore").merge(t[["item_id", "key"]], on="key") for t in by.values()]
+    return pd.concat(parts, ignore_index=True).assign(second=None)
+
+
+def _differences(good, items):
+    """Scores of pairs from the scores of their two responses."""
+    pairs = items.dropna(subset=["response_1_id", "response_2_id"])[["item_id", "response_1_id", "response_2_id"]]
+    one = good[["key", "scorer", "kind", "score"]]
+    first = pairs.merge(one.rename(columns={"key": "response_1_id"}), on="response_1_id")
+    second = one.rename(columns={"key": "response_2_id", "score": "other"}).drop(columns="kind")
+    found = first.merge(second, on=["response_2_id", "scorer"])
+    found = found.assign(score=found["score"] - found["other"], key=found["response_1_id"], distribution=None)
+    return found.assign(second=found["response_2_id"])[[*COLUMNS[:3], "score", "distribution", "key", "second"]]
+
+
+def _missing(found, items, left_out):
+    """Items a scorer has no score of, though it has some of that kind of item; what was excluded is not said twice."""
+    rows = []
+    kind_of = items.set_index("item_id")["items"]
+    known = set(zip(left_out["scorer"], left_out["item_id"], strict=True))
+    for (scorer, kind), at in found.groupby(["scorer", found["item_id"].map(kind_of)]):
+        lacking = set(kind_of.index[kind_of == kind]) - set(at["item_id"])
+        rows += [(scorer, i, "no score") for i in sorted(lacking) if (scorer, i) not in known]
+    return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])

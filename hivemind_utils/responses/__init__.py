@@ -1,0 +1,1 @@
+"""Notebooks 04 to 07: what models answer."""

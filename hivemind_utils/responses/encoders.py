@@ -1,0 +1,127 @@
+"""Encoders and their cache: one text in, one vector out, each distinct text encoded once.
+
+The default encoder, ``minilm``, is all-MiniLM-L6-v2 computed with NumPy and a few compiled loops: no torch, no network.
+Its tokens are packed end to end, so no work is spent on padding, and each thread runs whole batches of its own.
+"""
+
+import base64
+import random
+import time
+import warnings
+
+import numpy as np
+
+from hivemind_utils.llm import providers
+from hivemind_utils.responses import encoder as response_encoder
+from hivemind_utils.responses import minilm
+
+MAX_WAIT_S = 600  # a provider that asks for a longer pause ends the run
+
+
+def load_encoder(name="minilm", **options):
+    """Load an encoder by name.
+
+    Parameters
+    ----------
+    name : str
+        ``minilm`` (all-MiniLM-L6-v2 from an installed wheel, 384 dimensions, offline),
+        ``st:<model or folder>`` (sentence-transformers, after `make setup-local`), or
+        ``litellm:<model>`` (a provider's embedding endpoint).
+    **options
+        ``minilm``: `n_threads` (default: the cores this process may use). ``st:``: what SentenceTransformer takes, such
+        as `device`. ``litellm:``: `batch_size` (texts per request, default 128), `n_workers` (requests in flight, 4),
+        `max_retries` (6), `timeout` (seconds, 120), and what litellm.embedding takes, such as `api_base` and `api_key`.
+
+    Returns
+    -------
+    Encoder
+        With ``.name``, ``.n_dims`` and ``.encode(texts)``, which returns float32 of shape (n_texts, n_dims). A text's
+        vector depends on the text alone, not on its neighbours or their order (to 1e-6).
+    """
+    kind, _, model = str(name).partition(":")
+    if name == "minilm":
+        return minilm.load(**options)
+    if kind == "st" and model:
+        return _load_sentence_transformer(name, model, **options)
+    if kind == "litellm" and model:
+        return _load_litellm(name, model, **options)
+    raise ValueError(
+        "The value for `name` must be 'minilm', 'st:<model or folder>' or 'litellm:<model>', "
+        f"such as 'litellm:openai/text-embedding-3-small', but {name!r} was passed."
+    )
+
+
+def _load_sentence_transformer(name, model, **options):
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(f"Encoder {name!r} needs sentence-transformers: run `make setup-local`.") from error
+    transformer = SentenceTransformer(model, **options)
+
+    def encode(texts):
+        vectors = transformer.encode(response_encoder.encodable(texts), convert_to_numpy=True, show_progress_bar=False)
+        return vectors.astype(np.float32).reshape(-1, encoder.n_dims)
+
+    encoder = response_encoder.Encoder(name, encode, "sentence-transformers", transformer.get_embedding_dimension())
+    return encoder
+
+
+def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, timeout=120, **options):
+    litellm = providers.litellm()
+    litellm.DEFAULT_MAX_RETRIES = 0  # so are retries; litellm reads `max_retries=0` as "not given"
+    api_base = options.pop("api_base", None) or providers.environment_base(model)
+    request = {"timeout": timeout, "caching": False}
+    if api_base:
+        request |= {"api_base": api_base} | providers.key_arguments(model, api_base)
+    request |= options
+    if litellm.get_llm_provider(model)[1] == "openai":
+        request = {"encoding_format": "base64"} | request
+        warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # litellm expects lists
+
+    def encode_batch(texts):
+        for attempt in range(max_retries + 1):
+            try:
+                with providers.guarded(model, api_base):
+                    reply = litellm.embedding(model=model, input=[text or " " for text in texts], **request)
+                break
+            except Exception as error:
+                asked = providers.retry_after(error)
+                delay = providers.backoff(attempt, 30) if asked is None else asked + 0.1 * random.random()
+                if attempt == max_retries or not providers.may_pass(error) or delay > MAX_WAIT_S:
+                    raise _provider_error(name, error, attempt) from None  # which may repeat a key
+                time.sleep(delay)
+        rows = {row["index"]: row["embedding"] for row in reply.data}
+        if sorted(rows) != list(range(len(texts))):
+            raise RuntimeError(
+                f"{name} was sent {len(texts)} texts and returned rows {sorted(rows)[:5]}...: not one each."
+            )
+        return np.array([_numbers(rows[i]) for i in range(len(texts))], np.float32)
+
+    def encode(texts):
+        texts = response_encoder.encodable(texts)
+        batches = [encode_batch(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
+        if batches:
+            encoder.n_dims = batches[0].shape[1]
+        return np.concatenate(batches) if batches else np.empty((0, encoder.n_dims or 0), np.float32)
+
+    encoder = response_encoder.Encoder(name, encode, "litellm", chunk_size=batch_size, n_workers=n_workers)
+    return encoder
+
+
+def _numbers(vector):
+    """Numbers of a vector that came as a list, or in base64, which is shorter, where the provider has it."""
+    return np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
+
+
+def _provider_error(name, error, attempt):
+    status = getattr(error, "status_code", None)
+    todo = {
+        401: "Set the provider's API key, such as OPENAI_API_KEY.",
+        403: "Ask the provider for access to this model.",
+        404: "Check the model's name and `api_base`.",
+    }.get(
+        status, "Run again to continue: what has arrived is kept." if attempt else "Check the model's name and options."
+    )
+    return RuntimeError(
+        f"{name} failed with status {status} after {attempt + 1} request(s): {providers.redact(str(error))} {todo}"
+    )

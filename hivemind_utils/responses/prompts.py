@@ -1,0 +1,113 @@
+"""Prompts: read from files, joined with categories, drawn in proportion."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hivemind_utils.tables import files, ids
+
+PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
+
+
+def read_prompts(paths, columns=None):
+    """Read prompts from files or the hub.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, kind, parent_id,
+        category, open_endedness, and ``keep`` (rows with "no" are left out: the sheet of a human check). An address,
+        such as ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
+    columns : dict of str to str, optional
+        Our name of a column: the name in the files, where they have it.
+
+    Returns
+    -------
+    DataFrame
+        Columns `PROMPT_COLUMNS`, one row per distinct text, in the order of the files.
+    """
+    frames = []
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        frame = pd.read_parquet(path) if "://" in str(path) else files.read_file(path)
+        frame = frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items() if theirs in frame})
+        text = [name for name in ("text", "prompt", "query") if name in frame]
+        if not text:
+            raise ValueError(f"{Path(path).name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
+        frame = frame.rename(columns={text[0]: "prompt"})
+        if "keep" in frame:
+            frame = frame[~frame["keep"].astype(str).str.strip().str.lower().isin(["no", "n", "0", "false"])]
+        frames.append(frame)
+    prompts = pd.concat(frames, ignore_index=True).reindex(columns=PROMPT_COLUMNS).astype(object)
+    prompts = prompts.mask(prompts.isna() | prompts.apply(lambda column: column.astype(str).str.strip() == ""), None)
+    prompts = prompts.dropna(subset="prompt").drop_duplicates("prompt", ignore_index=True)
+    own = prompts["prompt"].map(ids.prompt_id)
+    prompts["prompt_id"] = prompts["prompt_id"].where(prompts["prompt_id"].notna(), own).astype(str)
+    by_parent = np.where(prompts["parent_id"].notna(), "paraphrase", "original")
+    prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), by_parent)
+    if unknown := sorted(set(prompts["kind"]) - set(KINDS)):
+        raise ValueError(f"`kind` of a prompt must be one of {list(KINDS)}, but {unknown} was found.")
+    return prompts
+
+
+def join_categories(prompts, categories):
+    """Fill in categories by the text of the prompts, spaces and case aside.
+
+    Parameters
+    ----------
+    prompts : DataFrame
+        From `read_prompts`.
+    categories : DataFrame
+        With the columns text and category, such as texts of ``02_open_ended`` with categories of ``03_categories``.
+
+    Returns
+    -------
+    prompts : DataFrame
+    coverage : float
+        Share of the original prompts that now have a category.
+    """
+    known = categories.assign(text=plain(categories["text"])).drop_duplicates("text").set_index("text")["category"]
+    found = plain(prompts["prompt"]).map(known)
+    filled = prompts.assign(category=prompts["category"].where(prompts["category"].notna(), found))
+    return filled, float(filled.loc[filled["kind"] == "original", "category"].notna().mean())
+
+
+def draw_prompts(prompts, n, rng):
+    """Draw `n` original prompts, every category in proportion (largest remainders); other kinds stay.
+
+    Parameters
+    ----------
+    prompts : DataFrame
+        From `read_prompts`; prompts without a category form one of their own.
+    n : int
+        At most as many as there are.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    DataFrame
+    """
+    originals = prompts[prompts["kind"] == "original"]
+    if n > len(originals):
+        raise ValueError(f"`n` may be at most {len(originals)}, the number of original prompts, but {n} was passed.")
+    category = originals["category"].fillna("none")
+    quota = category.value_counts().sort_index() * n / len(originals)
+    rest = (quota % 1).sort_values(ascending=False, kind="stable").index[: n - int((quota // 1).sum())]
+    counts = (quota // 1).astype(int) + pd.Series(1, rest).reindex(quota.index, fill_value=0)
+    drawn = [originals[category == name].sample(counts[name], random_state=rng) for name in counts.index]
+    return pd.concat([*drawn, prompts[prompts["kind"] != "original"]]).sort_index().reset_index(drop=True)
+
+
+def write_sheet(prompts, path):
+    """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`."""
+    sheet = prompts.assign(keep="", note="")
+    with files.atomic(path) as temporary:
+        sheet.to_csv(temporary, index=False)
+
+
+def plain(texts):
+    """Texts for comparison: case and white space aside."""
+    return texts.astype(str).str.casefold().str.split().str.join(" ")
+
+
+KINDS = ("original", "paraphrase", "closed")

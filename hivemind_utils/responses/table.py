@@ -1,0 +1,419 @@
+"""Read answers that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
+
+Nothing is dropped silently: a row either becomes an answer or stands in ``04_excluded`` with its reason. Empty,
+truncated and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hivemind_utils.llm import outcomes
+from hivemind_utils.tables import files, ids, schema
+
+CELL = ["prompt_id", "model", "condition", "decoding"]
+
+
+_FIELDS = {
+    "prompt_id": "id of the prompt",
+    "prompt": "text of the prompt",
+    "model": "name of the model or group of people",
+    "response": "the answer, or a list of answers",
+    "condition": "prompting condition",
+    "decoding": "decoding setting",
+    "sample_idx": "number of the answer within its cell",
+    "family": "family of the model",
+    "idea": "given label of the answer's idea",
+    "finish_reason": "why the model stopped",
+    "kind": "original, paraphrase or closed",
+    "parent_id": "original of a paraphrase",
+    "category": "category of the prompt",
+    "open_endedness": "share of labels that call the prompt open-ended",
+}
+
+
+_PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
+
+
+def read(paths, *, columns=None, encoding="utf-8-sig"):
+    """Read answers from files into one frame with the project's column names.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        Files in long form (one answer a row), or with a list of answers in every row.
+    columns : dict of str to str, optional
+        The project's name of a column to the file's, for example ``{"condition": "mode", "idea": "partition"}``.
+    encoding : str
+        Of CSV and JSONL.
+
+    Returns
+    -------
+    pandas.DataFrame
+        At least prompt_id or prompt, model and response; lists of answers unrolled.
+
+    Raises
+    ------
+    ValueError
+        If a mapping names an unknown field or column, or a needed column is missing.
+    """
+    columns = dict(columns or {})
+    for field in columns:
+        if field not in _FIELDS:
+            raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
+    frames = []
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        frame = files.read_file(path, encoding=encoding)
+        for field, theirs in columns.items():
+            if theirs not in frame.columns:
+                raise ValueError(f"{Path(path).name} has no column {theirs!r} for `{field}`; it has {list(frame)}.")
+        frame = frame.drop(columns=[f for f in columns if f in frame.columns and f not in columns.values()])
+        frame = frame.rename(columns={theirs: field for field, theirs in columns.items()})
+        if "response" not in frame.columns and "responses" in frame.columns:
+            frame = frame.rename(columns={"responses": "response"})
+        missing = [f for f in ("response", "model") if f not in frame.columns]
+        missing += [] if {"prompt", "prompt_id"} & set(frame.columns) else ["prompt"]
+        if missing:
+            raise ValueError(
+                f"{Path(path).name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
+                f"Say which column it is, for example `columns: {{{missing[0]}: name_in_the_file}}`."
+            )
+        frames.append(_unroll(frame))
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_facts(path, columns=None):
+    """Read facts about models or prompts from a file, columns renamed as `columns` says; None without a file."""
+    if path is None:
+        return None
+    frame = files.read_file(path)
+    return frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+
+
+def select(answers, *, prompts=None, models=None, n_samples=None):
+    """Keep some prompts (by id, or text where there is no id), some models, and at most `n_samples` answers a cell.
+
+    Raises
+    ------
+    ValueError
+        If a prompt or model that is asked for does not occur.
+    """
+    key = "prompt_id" if "prompt_id" in answers.columns else "prompt"
+    for column, wanted in ((key, prompts), ("model", models)):
+        if wanted is not None:
+            names = answers[column].map(str)  # an id may be a number in one format and text in another
+            absent = [name for name in wanted if str(name) not in set(names)]
+            if absent:
+                held = sorted(set(names[answers[column].notna()]))
+                raise ValueError(f"The answers hold no {column} {absent}; they hold {held[:20]}.")
+            answers = answers[names.isin([str(name) for name in wanted])]
+    if n_samples is not None:
+        cell = [name for name in (key, "model", "condition", "decoding") if name in answers.columns]
+        if "sample_idx" in answers.columns:
+            number = pd.to_numeric(answers["sample_idx"], errors="coerce")  # in a CSV "10" stands before "2"
+            answers = answers.loc[number.sort_values(kind="stable").index]
+        answers = answers[answers.groupby(cell, dropna=False).cumcount() < n_samples].sort_index()
+    return answers.reset_index(drop=True)
+
+
+def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, prompts=None):
+    """Turn answers in long form into the tables of notebook 04.
+
+    Parameters
+    ----------
+    answers : pandas.DataFrame
+        As `read` or the demo population returns them.
+    human : sequence of str
+        Names in `model` that stand for people.
+    idea_scope : sequence of str
+        Columns within which given ideas compare: all of prompt_id, model, condition for NoveltyBench's classes.
+    models, prompts : pandas.DataFrame, optional
+        Registries with more columns of ``04_models`` (by `model`) and ``04_prompts`` (by `prompt_id` or `text`).
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        ``04_prompts``, ``04_models``, ``04_responses``, ``04_ideas``, ``04_coverage``, ``04_excluded``.
+
+    Raises
+    ------
+    ValueError
+        If nothing usable is left, one prompt_id has two texts, or `human` names somebody who never answered.
+    """
+    if answers.empty:
+        raise ValueError("There are no answers: the input has no rows.")
+    frame, excluded = _clean(answers)
+    if frame.empty:
+        raise ValueError(f"None of {len(answers)} rows is an answer: {excluded['reason'].value_counts().to_dict()}.")
+    absent = sorted(set(human) - set(frame["model"]))
+    if absent:
+        raise ValueError(f"`human` names {absent}, but the answers come from {sorted(frame['model'].unique())}.")
+    frame["response_id"] = [ids.hash_values(row) for row in frame[[*CELL, "sample_idx"]].itertuples(index=False)]
+    frame["text_id"] = frame["text"].map(ids.text_id)
+    filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
+    empty = frame["text"].str.strip().eq("")
+    frame["why_not"] = np.select([empty, filtered], ["empty", "content filter"], default=None)
+    frame["usable"] = frame["why_not"].isna()
+    given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
+    named = [outcomes.classify(text, why) for text, why in zip(frame["text"], frame["finish_reason"], strict=True)]
+    frame["outcome"] = given.where(given.notna(), named)
+    frame = frame.sort_values([*CELL, "sample_idx"], ignore_index=True)
+    prompt_table = _prompts(frame, prompts)
+    response_columns = [c.name for c in schema.TABLES["04_responses"].columns]
+    return {
+        "04_prompts": prompt_table,
+        "04_models": _models(frame, set(human), models),
+        "04_responses": frame[response_columns],
+        "04_ideas": _ideas(frame, list(idea_scope)),
+        "04_coverage": coverage(frame[response_columns], prompt_table),
+        "04_excluded": excluded,
+    }
+
+
+def coverage(responses, prompts):
+    """Count the answers of every cell, missing cells included.
+
+    A cell is expected where its model, condition and decoding answered any prompt of the same kind.
+
+    Parameters
+    ----------
+    responses, prompts : pandas.DataFrame
+        Tables ``04_responses`` and ``04_prompts``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Table ``04_coverage``.
+    """
+    frame = responses.merge(prompts[["prompt_id", "kind"]], on="prompt_id", validate="many_to_one")
+    frame["repeated"] = frame.duplicated([*CELL, "text_id"]) & frame["text"].str.strip().ne("")
+    frame["empty"] = frame["text"].str.strip().eq("")
+    frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
+    frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
+    counted = frame.groupby(CELL).agg(
+        n_answers=("response_id", "size"),
+        n_usable=("usable", "sum"),
+        n_empty=("empty", "sum"),
+        n_truncated=("truncated", "sum"),
+        n_refused=("refused", "sum"),
+        n_filtered=("filtered", "sum"),
+        n_repeated=("repeated", "sum"),
+    )
+    arms = frame[["kind", *CELL[1:]]].drop_duplicates()
+    expected = prompts[["prompt_id", "kind"]].merge(arms, on="kind").drop(columns="kind")
+    return expected.merge(counted.reset_index(), on=CELL, how="left").fillna(0).astype(
+        {name: int for name in counted.columns}
+    ).sort_values(CELL, ignore_index=True)  # fmt: skip
+
+
+def arm_names(frame):
+    """Name of every row's arm: the model, with condition and decoding as far as the frame has several.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With the columns model and condition, and decoding if it plays a part.
+
+    Returns
+    -------
+    pandas.Series of str
+    """
+    several = frame.groupby("model")["condition"].nunique()
+    return frame["model"].where(frame["model"].map(several) == 1, frame["model"] + " · " + frame["condition"])
+
+
+def missing_cells(coverage_table):
+    """Say in one sentence which cells have no usable answer, or None where all do."""
+    missing = coverage_table[coverage_table["n_usable"] == 0]
+    if missing.empty:
+        return None
+    worst = missing.groupby("model").size().sort_values(ascending=False, kind="stable")
+    named = ", ".join(f"{model} lacks {n}" for model, n in worst.head(3).items())
+    more = f" and {len(worst) - 3} more models" if len(worst) > 3 else ""
+    return f"{len(missing)} of {len(coverage_table)} cells have no usable answer ({named}{more})"
+
+
+def _unroll(frame):
+    """One row an answer: lists, arrays and JSON lists of answers become rows, numbered in order."""
+
+    def as_list(value):
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except (json.JSONDecodeError, RecursionError):
+                return None
+        return list(value) if isinstance(value, list | tuple | np.ndarray) else None
+
+    lists = frame["response"].map(as_list)
+    if lists.notna().sum() == 0 or lists.notna().sum() < frame["response"].notna().sum():
+        given = frame["response"].map(lambda value: isinstance(value, list | tuple | np.ndarray))
+        if given.any():
+            raise ValueError(f"Row {given.idxmax()} holds a list of answers, row {lists.isna().idxmax()} does not.")
+        return frame
+    for name in [name for name in ("sample_idx", "idea", "finish_reason") if name in frame.columns]:
+        values = frame[name].map(as_list)
+        if values.notna().any() or (name == "sample_idx" and lists.map(np.size).max() > 1):
+            raise ValueError(
+                f"`{name}` goes with one answer, but `response` holds lists of answers, numbered by their order. "
+                "Write one answer a row."
+            )
+    # An empty list is no answer: it becomes a null row, which is excluded and counted.
+    frame = frame.assign(response=lists.map(lambda value: value if isinstance(value, list) else [None]))
+    return frame.explode("response", ignore_index=True)
+
+
+def _clean(answers):
+    """Standard columns of the rows that are answers; the others with their reason."""
+    frame = answers.reset_index(drop=True).copy()
+    for name in _FIELDS:
+        if name not in frame.columns:
+            frame[name] = None
+    null_text = frame["response"].isna()
+    frame["text"] = [
+        "" if null else ids.repaired(text) for text, null in zip(frame["response"], null_text, strict=True)
+    ]
+    for name in set(_FIELDS) - {"response", "sample_idx", "open_endedness"}:
+        frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
+    no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
+    frame["prompt_id"] = [
+        ids.prompt_id(text) if _is_blank(given) and not _is_blank(text) else given
+        for given, text in zip(frame["prompt_id"], frame["prompt"], strict=True)
+    ]
+    frame["condition"] = frame["condition"].where(frame["condition"].notna(), "default")
+    frame["decoding"] = frame["decoding"].where(frame["decoding"].notna(), "as given")
+    index = pd.to_numeric(frame["sample_idx"], errors="coerce")
+    no_index = frame["sample_idx"].map(_is_blank)
+    bad_index = ~no_index & ~(index.between(0, 2**53) & (index % 1 == 0))
+    reasons = pd.Series(None, index=frame.index, dtype=object)
+    for why, where in (
+        ("no model", frame["model"].isna()),
+        ("no prompt", no_prompt),
+        ("no response (null)", null_text),
+        ("sample_idx is not a whole number", bad_index),
+    ):
+        reasons = reasons.mask(reasons.isna() & where, why)
+    kept = frame[reasons.isna()].copy()
+    _one_text_per_prompt(kept)
+    kept["sample_idx"] = _number(kept, index[kept.index], no_index[kept.index])
+    again = kept.duplicated([*CELL, "sample_idx"])
+    same_text = kept.duplicated([*CELL, "sample_idx", "text"])
+    reasons.loc[kept.index[again & same_text]] = "repeats an earlier row"
+    reasons.loc[kept.index[again & ~same_text]] = "same prompt, model and sample_idx as an earlier row, other text"
+    out = answers.reset_index(drop=True)[reasons.notna()]
+    excluded = pd.DataFrame(
+        {
+            "input_row": np.flatnonzero(reasons.notna()),
+            "reason": reasons.dropna().astype(str).to_numpy(dtype=object),
+            "excerpt": [
+                ids.repaired(json.dumps(row, default=str, ensure_ascii=False))[:200] for row in out.to_dict("records")
+            ],
+        }
+    )
+    return kept[~again].reset_index(drop=True), excluded
+
+
+def _number(kept, index, no_index):
+    """Given numbers, and for rows without one the next free numbers of their cell, in file order."""
+    number = index.where(~no_index)
+    taken = number.groupby([kept[name] for name in CELL]).transform("max").fillna(-1)
+    order = kept[no_index].groupby(CELL).cumcount()
+    return number.where(~no_index, taken + 1 + order.reindex(kept.index, fill_value=0)).astype(int)
+
+
+def _one_text_per_prompt(frame):
+    texts = frame.dropna(subset=["prompt"]).groupby("prompt_id")["prompt"].nunique()
+    if (texts > 1).any():
+        worst = texts.idxmax()
+        examples = frame.loc[frame["prompt_id"] == worst, "prompt"].drop_duplicates().head(2).tolist()
+        raise ValueError(
+            f"A prompt_id must stand for one prompt, but {worst!r} has {texts.max()} texts: {examples}. "
+            "Give each text an id of its own, or leave prompt_id out: it is then derived from the text."
+        )
+
+
+def _prompts(frame, registry):
+    first = frame.sort_values("prompt", na_position="last", kind="stable").groupby("prompt_id", as_index=False).first()
+    table = first[["prompt_id", "prompt", *_PROMPT_FIELDS]].rename(columns={"prompt": "text"})
+    table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
+    if registry is not None:
+        table = _enrich(table, registry, "prompt_id" if "prompt_id" in registry.columns else "text", _PROMPT_FIELDS)
+    by_parent = np.where(table["parent_id"].notna(), "paraphrase", "original")
+    table["kind"] = table["kind"].where(table["kind"].notna(), by_parent)
+    table["open_endedness"] = pd.to_numeric(table["open_endedness"], errors="coerce")
+    return table.sort_values("prompt_id", ignore_index=True)
+
+
+def _models(frame, human, registry):
+    facts = ["family", "kind", "size_b", "tuning", "release_date", "open_weights"]
+    table = frame.groupby("model", as_index=False)["family"].first()
+    table = table.assign(**{name: None for name in facts if name != "family"})
+    if registry is not None:
+        table = _enrich(table, registry, "model", facts)
+    is_human = table["model"].isin(human) | table["kind"].eq("human").fillna(False).astype(bool)
+    table["kind"] = np.where(is_human, "human", "model")
+    table["family"] = [
+        family if not _is_blank(family) else ("people" if person else guess_family(model))
+        for model, family, person in zip(table["model"], table["family"], is_human, strict=True)
+    ]
+    table["size_b"] = pd.to_numeric(table["size_b"], errors="coerce")
+    table["release_date"] = [None if _is_blank(day) else str(day)[:10] for day in table["release_date"]]
+    return table[["model", *facts]].sort_values("model", ignore_index=True)
+
+
+def guess_family(model):
+    """Family of a model whose registry entry is missing: the letters its name begins with, vendor prefix dropped."""
+    name = model.rsplit("/", 1)[-1].lower()
+    letters = ""
+    for character in name:
+        if not character.isalpha():
+            break
+        letters += character
+    return letters or name
+
+
+def _ideas(frame, scope):
+    unknown = [name for name in scope if name not in frame.columns]
+    if unknown:
+        raise ValueError(f"`idea_scope` may name {[*CELL]}, but {unknown} was passed.")
+    known = frame[frame["idea"].notna()]
+    scopes = [" | ".join(map(str, row)) for row in known[scope].itertuples(index=False)]
+    return pd.DataFrame(
+        {"response_id": known["response_id"], "idea": known["idea"], "origin": "given", "scope": scopes}
+    ).reset_index(drop=True)
+
+
+def _enrich(table, registry, key, fields):
+    """Fill empty fields of `table` from `registry` by `key`."""
+    if key not in registry.columns:
+        raise ValueError(f"The registry needs a column `{key}`, but it has {list(registry.columns)}.")
+    registry = registry.assign(**{key: [None if _is_blank(value) else _name(value) for value in registry[key]]})
+    registry = registry.dropna(subset=[key])
+    if len(registry) and not table[key].isin(registry[key]).any():
+        raise ValueError(
+            f"The facts share no `{key}` with the answers: {registry[key].head(3).tolist()} against "
+            f"{table[key].head(3).tolist()}. Name the right column, or leave the file out."
+        )
+    if registry[key].duplicated().any():
+        raise ValueError(f"The registry lists {registry.loc[registry[key].duplicated(), key].iloc[0]!r} twice.")
+    lookup = registry.set_index(key)
+    for name in fields:
+        if name in lookup.columns:
+            found = table[key].map(lookup[name]).astype(object)
+            found = found.where(~found.map(_is_blank), None)
+            table[name] = table[name].astype(object).where(table[name].notna(), found)
+    return table
+
+
+def _name(value):
+    """A name or id as text; a whole number that a missing neighbour made a float is written without its fraction."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return ids.repaired(value).strip()
+
+
+def _is_blank(value):
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return True
+    return isinstance(value, str) and value.strip() == ""

@@ -1,0 +1,39 @@
+"""The data dictionary: ``python -m hivemind_utils.tables.dictionary`` writes ``data/README.md``."""
+
+from hivemind_utils.tables import files, parquet, schema
+
+
+def dictionary():
+    """Text of ``data/README.md``: every table, who writes it, every column."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Generated from `hivemind_utils/tables/schemas.yaml` by `python -m hivemind_utils.tables.dictionary`; a test",
+        "keeps the two equal. Tables are Parquet files in `data/<profile>/`, named after the notebook that writes",
+        "them. Every table carries its source in its metadata:",
+        "",
+        *(f"- `{source}`: {meaning}" for source, meaning in schema.SOURCES.items()),
+        "",
+        "Beside the tables: `embeddings/<encoder>.npy` (float32, one row per distinct text) with",
+        "`embeddings/<encoder>.parquet` (its `text_id`), and in `truth/` what the demo population planted, which tests",
+        "read and notebooks never do.",
+    ]
+    for table in schema.TABLES.values():
+        lines += ["", f"## {table.name}", "", f"Written by `{parquet.writer(table.name)}`. One row is {table.row}.", ""]
+        lines += [f"Key: {', '.join(f'`{name}`' for name in table.key)}.", ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        for column in table.columns:
+            kind = column.type + (", may be empty" if column.nullable else "")
+            values = f" One of {', '.join(f'`{v}`' for v in column.allowed)}." if column.allowed else ""
+            lines.append(f"| `{column.name}` | {kind} | {column.meaning}.{values} |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    """Write ``data/README.md``."""
+    with files.atomic(files.root() / "data" / "README.md") as temporary:
+        temporary.write_text(dictionary(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Read and write the tables that notebooks hand each other: validated, atomic, each with its source.
+
+The one place that touches ``data/<profile>``. A table carries its source in its Parquet metadata, so that nothing
+simulated can be mistaken for a finding.
+"""
+
+import json
+from pathlib import Path
+
+from hivemind_utils.tables import files, schema
+
+
+def path(name, profile):
+    """Path of a table's Parquet file."""
+    schema.schema_of(name)
+    return files.folder(profile) / f"{name}.parquet"
+
+
+def writer(name):
+    """Name of the notebook that writes a table, such as ``04_generate``."""
+    number = schema.schema_of(name).number
+    found = sorted((files.root() / "notebooks").glob(f"{number}_*.ipynb"))
+    return found[0].stem if found else number
+
+
+def write(frame, name, profile, stamp):
+    """Validate a frame and write it as ``data/<profile>/<name>.parquet``, atomically.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table.
+    name, profile : str
+        Which table, of which profile.
+    stamp : dict
+        Where the data come from; ``stamp["source"]`` is one of `SOURCES`. Kept in the file's metadata.
+    """
+    import pyarrow.parquet as pq
+
+    if stamp.get("source") not in schema.SOURCES:
+        raise ValueError(
+            f"stamp['source'] must be one of {sorted(schema.SOURCES)}, but {stamp.get('source')!r} was passed."
+        )
+    table = schema.validate(frame.reset_index(drop=True), name)
+    table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
+    with files.atomic(path(name, profile)) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_truth(frame, profile, name="ideas"):
+    """Write what the demo population planted as ``data/<profile>/truth/<name>.parquet``: for tests, not notebooks."""
+    with files.atomic(files.folder(profile) / "truth" / f"{name}.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def read(name, profile, columns=None):
+    """Read a table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table is missing; the message names the notebook that writes it.
+    """
+    import pandas as pd
+
+    return pd.read_parquet(_existing(name, profile), columns=columns)
+
+
+def stamp(name, profile):
+    """Where a table's data come from, as written with it: a dict with at least ``source``."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(_existing(name, profile)).metadata[b"hivemind"])
+
+
+def write_results(results, number, profile):
+    """Write a notebook's quoted numbers as ``results/<profile>/NN.json``, atomically.
+
+    Values that are not numbers (NaN) become null. ``results["partial"]``, where it is present, says in a sentence what
+    the run lacks.
+    """
+    target = files.root() / "results" / profile / f"{number}.json"
+    with files.atomic(target) as temporary:
+        text = json.dumps(json.loads(json.dumps(results, default=_plain), parse_constant=lambda _: None), indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _existing(name, profile):
+    file = path(name, profile)
+    if not file.exists():
+        raise FileNotFoundError(missing_message(name, profile))
+    return file
+
+
+def missing_message(name, profile, spec=None):
+    """Say that a table is missing, which notebook writes it and how; `spec` is the profile as the user gave it."""
+    place = Path("data") / profile / f"{name}.parquet"
+    return f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(spec or profile)}."
+
+
+def how_to_run(profile):
+    """Name the command that makes a profile's tables."""
+    return "run `make figures`" if profile == "demo" else f"run `make figures PROFILE={profile}`"
+
+
+def _plain(value):
+    """JSON form of what NumPy and pandas return."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"Results must be plain numbers and text, but {type(value).__name__} was passed.")

@@ -1,0 +1,69 @@
+"""Endpoints that echo log-probabilities, over real HTTP."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from server import Fault, serving
+
+from hivemind_utils.llm import completions
+from hivemind_utils.ratings import scorers
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+def echo(body, number):
+    """The prompt's words as tokens, each with minus a tenth of its length; the first has none."""
+    words = body["prompt"].split(" ")
+    tokens = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+    offsets = np.cumsum([0, *(len(token) for token in tokens[:-1])]).tolist()
+    values = [None, *(-len(token) / 10 for token in tokens[1:])]
+    logprobs = {"tokens": tokens, "token_logprobs": values, "text_offset": offsets, "top_logprobs": None}
+    return [{"text": body["prompt"], "logprobs": logprobs}]
+
+
+def literal(prefix, response):
+    words = [f" {word}" for word in f"{prefix}{response}".split(" ")[1:]]
+    inside = words[-len(response.split()) :]
+    return np.mean([-len(w) / 10 for w in inside]), -np.exp(-np.mean([-len(w) / 10 for w in words]))
+
+
+def test_response_tokens_follow_their_characters(server):
+    server.complete = echo
+    prefixes, responses = ["User: hi\nAssistant: ", "User: why\nAssistant: "], ["hello my friend", "because"]
+    found, problems = completions.echo_scores("tiny", server.url, prefixes, responses)
+    assert not problems
+    for i, (prefix, response) in enumerate(zip(prefixes, responses, strict=True)):
+        mean, perplexity = literal(prefix, response)
+        assert found["mean_logprob"][i] == pytest.approx(mean)
+        assert found["minus_perplexity"][i] == pytest.approx(perplexity)
+    body = server.bodies("/completions")[0]
+    assert body["echo"] is True and body["max_tokens"] == 0 and body["logprobs"] == 1
+
+
+def test_failures_and_endpoints_without_log_probabilities_are_that_rows(server):
+    server.complete = echo
+    server.fault = lambda body, number: Fault(500, "out of memory") if "boom" in body["prompt"] else None
+    found, problems = completions.echo_scores("tiny", server.url, ["a ", "a "], ["fine", "boom"])
+    assert np.isnan(found["mean_logprob"]).tolist() == [False, True] and "out of memory" in problems[1]
+    server.complete = lambda body, number: [{"text": body["prompt"]}]
+    found, problems = completions.echo_scores("tiny", server.url, ["a "], ["fine"])
+    assert np.isnan(found["mean_logprob"]).all() and "echo" in problems[0]
+
+
+def test_the_door_remembers_and_asks_only_for_what_is_missing(server, tmp_path):
+    server.complete = echo
+    responses = pd.DataFrame(
+        {"response_id": ["r", "s"], "prompt_id": "p", "prompt": "$why", "response": ["so it is", "no"]}
+    )
+    template = "User: $prompt\nAssistant: $response</s>"
+    for n_asked in (2, 2):
+        frame, problems = scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template=template)
+        assert len(server.received) == n_asked and problems.empty
+    assert "User: $why\nAssistant: so it is</s>" in {body["prompt"] for body in server.bodies("/completions")}
+    assert frame["kind"].tolist() == ["lm"] * 2 + ["lm perplexity"] * 2
+    with pytest.raises(ValueError, match=r"\$response"):
+        scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template="$prompt")

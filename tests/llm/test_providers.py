@@ -1,0 +1,162 @@
+"""Addresses, keys and redirects: a key reaches the host it was made for and no other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from server import Fault, serving
+
+from hivemind_utils.llm import completions, providers, sampler
+from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import encoders
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {
+    "OPENAI_API_KEY": "canary-of-openai-1", "ANTHROPIC_API_KEY": "canary-of-anthropic-2",
+    "COHERE_API_KEY": "canary-of-cohere-3", "HOSTED_VLLM_API_KEY": "canary-of-vllm-4",
+    "MISTRAL_API_KEY": "canary-of-mistral-5", "AZURE_API_KEY": "canary-of-azure-6", "XAI_API_KEY": "canary-of-xai-7",
+}  # fmt: skip
+LIMITS = {"default": {"concurrency": 2}}
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return KEYS
+
+
+@pytest.fixture
+def server():
+    with serving() as started:
+        yield started
+
+
+@pytest.fixture
+def elsewhere():
+    with serving() as server:
+        yield server
+
+
+def ask(requests, tmp_path):
+    prices = {request.model: (1, 1) for request in requests}
+    return sampler.run(requests, tmp_path / "s.sqlite", budget_usd=1, prices=prices, limits=LIMITS, progress=False)
+
+
+def carried(server):
+    """Everything that a server received in headers and paths."""
+    return str([(received.path, received.headers) for received in server.received])
+
+
+class TestAnAddressBelongsToItsProvider:
+    @pytest.mark.parametrize("variable", ["OPENAI_API_BASE", "OPENAI_BASE_URL"])
+    @pytest.mark.parametrize(
+        "model",
+        ["claude-opus-4-1-20250805", "anthropic/claude-3-5-haiku-20241022", "command-r", "cohere/command-r", "unknown"],
+    )
+    def test_openais_address_is_not_that_of_other_models(self, keys, monkeypatch, variable, model):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9/v1")
+        assert request_llm.Request(model, "hi").api_base is None
+        assert request_llm.Request("gpt-4o", "hi").api_base == "http://127.0.0.1:9/v1"
+
+    @pytest.mark.parametrize("model", ["hosted_vllm/mine", "lm_studio/mine", "llamafile/mine"])
+    def test_a_model_without_an_address_does_not_borrow_one(self, keys, monkeypatch, server, tmp_path, model):
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        outcome = ask([request_llm.Request(model, "hi", {"max_tokens": 5})], tmp_path)
+        assert not server.received
+        assert outcome.counts["added"].sum() == 0 and "`api_bases`" in outcome.partial
+
+    def test_every_providers_own_variable_still_works(self, keys, monkeypatch, server, tmp_path):
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        outcome = ask([request_llm.Request("hosted_vllm/mine", "hi", {"max_tokens": 5})], tmp_path)
+        assert outcome.partial is None and KEYS["HOSTED_VLLM_API_KEY"] in carried(server)
+
+    def test_only_the_providers_own_key_travels(self, keys, server, tmp_path):
+        server.fault = lambda body, number: Fault(400)  # not tried again
+        for model in ("openai/a", "hosted_vllm/b", "anthropic/c", "mistral/d"):
+            before = len(server.received)
+            ask([request_llm.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+            sent = str([received.headers for received in server.received[before:]])
+            foreign = [
+                name for name, key in KEYS.items() if key in sent and not name.startswith(model.split("/")[0].upper())
+            ]
+            assert not foreign, (model, foreign)
+
+
+class TestKeys:
+    @pytest.mark.parametrize("model", ["openai/a", "anthropic/b", "hosted_vllm/c", "mistral/d"])
+    def test_an_address_that_only_a_profile_names_gets_no_key(self, keys, monkeypatch, model):
+        address = "https://gateway.example.org/v1"
+        assert providers.key_arguments(model, address) == {"api_key": "none"}
+        monkeypatch.setenv(providers.KEY_HOSTS, "other.example.org, gateway.example.org")
+        assert providers.key_arguments(model, address) == {}
+
+    def test_the_environments_address_of_the_provider_gets_its_key(self, keys, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_BASE", "https://gateway.example.org/v1")
+        assert providers.key_arguments("openai/a", "https://gateway.example.org/v1") == {}
+        assert providers.key_arguments("anthropic/a", "https://gateway.example.org/v1") == {"api_key": "none"}
+
+    @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
+    def test_this_machine_may_have_it(self, keys, host):
+        assert providers.key_arguments("hosted_vllm/a", f"http://{host}/v1") == {}
+
+    @pytest.mark.parametrize("host", ["127.0.0.1.example.org", "localhost.example.org", "example.org/127.0.0.1"])
+    def test_what_looks_like_this_machine_may_not(self, keys, host):
+        assert providers.key_arguments("hosted_vllm/a", f"http://{host}/v1") == {"api_key": "none"}
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("model", ["openai/a", "hosted_vllm/b", "anthropic/c", "mistral/d", "azure/e"])
+    def test_no_redirect_crosses_hosts(self, keys, server, elsewhere, tmp_path, model, status):
+        target = elsewhere.url + "/chat/completions"
+        server.fault = lambda body, number: Fault(status, headers={"Location": target})
+        outcome = ask([request_llm.Request(model, "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+        assert server.received and not elsewhere.received
+        assert len(server.received) == 1, "what leads elsewhere is not tried again"
+        assert "redirects to another address" in outcome.partial
+
+    def test_a_redirect_on_the_same_host_is_followed(self, keys, server, tmp_path):
+        moved = server.url + "/moved/chat/completions"
+        server.fault = lambda body, number: None if number else Fault(307, headers={"Location": moved})
+        outcome = ask([request_llm.Request("openai/a", "hi", {"max_tokens": 5}, api_base=server.url)], tmp_path)
+        assert outcome.partial is None and server.received[1].path.startswith("/v1/moved")
+
+    def test_nor_for_embeddings_and_echoing_endpoints(self, keys, server, elsewhere):
+        server.fault = lambda body, number: Fault(307, headers={"Location": elsewhere.url + "/embeddings"})
+        encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url, max_retries=0)
+        with pytest.raises(RuntimeError, match="redirects to another address"):
+            encoder.encode(["a"])
+        values, problems = completions.echo_scores("any", server.url, ["a "], ["b"], api_key="canary")
+        assert np.isnan(values["mean_logprob"]).all() and problems
+        assert len(server.received) == 2 and not elsewhere.received
+
+    def test_other_users_of_httpx_follow_redirects_as_before(self, server, elsewhere):
+        import httpx
+
+        providers.guarded("openai/a", None)
+        server.fault = lambda body, number: Fault(307, headers={"Location": elsewhere.url + "/chat/completions"})
+        reply = httpx.post(server.url + "/x", json={"model": "a"}, follow_redirects=True)
+        assert reply.status_code == 200 and elsewhere.received
+
+
+def test_a_dotenv_file_is_not_read(tmp_path):
+    (tmp_path / ".env").write_text("OPENAI_API_BASE=http://127.0.0.1:9/v1\nOPENAI_API_KEY=canary-of-a-file\n")
+    code = (
+        "import os; from hivemind_utils.llm import providers; providers.litellm(); print(os.getenv('OPENAI_API_KEY'))"
+    )
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "None"
+
+
+@pytest.mark.parametrize("text", ["nan", "-5", "inf", "soon", ""])
+def test_a_malformed_retry_after_is_no_request_to_wait(text):
+    error = RuntimeError("busy")
+    error.litellm_response_headers = {"retry-after": text}
+    assert providers.retry_after(error) is None

@@ -1,0 +1,461 @@
+"""Running a notebook: strict parameters, readable failures, and what has to run again."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from inspect import cleandoc
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from hivemind_utils.pipeline import notebooks, profiles, run
+from hivemind_utils.pipeline import rules as rules_pipeline
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+GENERATE = [
+    """
+    from pathlib import Path
+    from typing import Literal
+
+    import pandas as pd
+
+    from hivemind_utils.tables import parquet, schema
+    """,
+    """
+    profile: str = "demo"  # tables are read from and written to data/<profile>
+    answers: Path = "inputs/answers.csv"  # one answer a row
+    registries: list[Path] | None = None  # more columns
+    n_samples: int = 2  # answers per cell
+    decoding: Literal["top_p", "min_p"] = "top_p"  # how answers are drawn
+    """,
+    """
+    prompts = Path(answers).read_text().split()
+    for name, table in schema.TABLES.items():
+        if table.number == "04":
+            frame = pd.DataFrame(columns=[column.name for column in table.columns])
+            if name == "04_prompts":
+                frame = frame.assign(prompt_id=prompts, text=prompts, kind="original")
+            parquet.write(frame, name, profile, {"source": "imported"})
+    """,
+]
+INTRA = [
+    """
+    import pandas as pd
+
+    from hivemind_utils.metrics import resample
+    from hivemind_utils.tables import parquet, schema
+    """,
+    """
+    profile: str = "demo"  # tables are read from and written to data/<profile>
+    n_samples: int = 2  # answers per cell
+    level: float = 0.95  # coverage of intervals
+    """,
+    """
+    prompts = parquet.read("04_prompts", profile)
+    for name, table in schema.TABLES.items():
+        if table.number == "05":
+            frame = pd.DataFrame(columns=[column.name for column in table.columns])
+            parquet.write(frame, name, profile, parquet.stamp("04_prompts", profile))
+    """,
+    """
+    parquet.write_results({"n_prompts": len(prompts)}, "05", profile)
+    """,
+]
+PARTIAL = """
+    parquet.write_results({"n_prompts": len(prompts), "partial": "model b is missing"}, "05", profile)
+"""
+BROKEN = """
+    raise RuntimeError(f"{len(prompts)} prompts are too few")
+"""
+
+
+def write_notebook(path, sources):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(cleandoc(source), id=f"c{i}") for i, source in enumerate(sources)]
+    notebook.cells[1].metadata["tags"] = ["parameters"]
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Two notebooks, an input and a profile, in a folder with a space in its name."""
+    root = tmp_path / "a project"
+    for folder in ("notebooks", "params", "inputs", "elsewhere"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(REPOSITORY / "Makefile", root)
+    (root / "pyproject.toml").touch()
+    (root / "inputs" / "answers.csv").write_text("p1 p2")
+    (root / "params" / "tiny.yaml").write_text("common:\n  n_samples: 3\n")
+    write_notebook(root / "notebooks" / "04_generate.ipynb", GENERATE)
+    write_notebook(root / "notebooks" / "05_intra_model.ipynb", INTRA)
+    monkeypatch.chdir(root)
+    return root
+
+
+def command(project, *arguments):
+    """Run a command in the project as a user would: the package is the project's own copy."""
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" and not k.startswith(("MAKE", "MFLAGS"))}
+    environment = inherited | {"LC_ALL": "C"}
+    return subprocess.run(arguments, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def ran(process):
+    """Numbers of the notebooks that a command says it ran, or would run (`make -n`)."""
+    return re.findall(r"^(?:.* -m hivemind_utils\.pipeline\.run )?(\d\d)_", process.stdout, flags=re.MULTILINE)
+
+
+def refusal(capsys, *arguments):
+    """Message of a command that must fail before a kernel starts."""
+    assert run.main([str(a) for a in arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert not list(Path.cwd().glob("executed/*/*.ipynb"))
+    assert captured.err.startswith("error: ")
+    return captured.err.removeprefix("error: ").rstrip("\n")
+
+
+def resolved(profile, notebook):
+    return profiles.resolve(profiles.load_profile(profile), notebooks.inspect(notebook))
+
+
+# --------------------------------------------------------------------------------------- what has to run again (make)
+
+
+@pytest.mark.slow
+def test_make_runs_what_changed_and_nothing_else(project):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "hivemind_utils", project / "hivemind_utils", ignore=ignored)
+    intra, executed = project / "notebooks" / "05_intra_model.ipynb", project / "executed" / "tiny"
+
+    def make(*arguments):
+        return command(project, "make", "figures", f"PYTHON={sys.executable}", "PROFILE=tiny", *arguments)
+
+    # a notebook that fails: the one before it has run, the message names the cell, the traceback can be read
+    write_notebook(intra, [*INTRA[:3], BROKEN])
+    process = make()
+    assert process.returncode != 0
+    assert ran(process) == ["04"]
+    assert "error: 05_intra_model failed in cell 4: RuntimeError: 2 prompts are too few\n" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert (executed / "04.ipynb").exists()
+    assert not (executed / "05.ipynb").exists()
+    assert not (executed / "05.manifest.json").exists()
+    outputs = [o for cell in nbformat.read(executed / "05.running.ipynb", 4).cells for o in cell.get("outputs", [])]
+    assert any(output.get("ename") == "RuntimeError" for output in outputs)
+
+    # repaired, it runs alone and says so in one line; what its result lacks is a loud warning, but no failure
+    write_notebook(intra, [*INTRA[:3], PARTIAL])
+    process = make()
+    assert (process.returncode, ran(process)) == (0, ["05"])
+    (line,) = process.stdout.splitlines()
+    assert re.fullmatch(r"05_intra_model +tiny +\d+\.\d s +executed/tiny/05\.ipynb", line)
+    assert process.stderr == "WARNING: 05_intra_model is PARTIAL: model b is missing\n"
+    assert not (executed / "05.running.ipynb").exists()
+    manifest = json.loads((executed / "05.manifest.json").read_text())
+    assert manifest["parameters"] == {"profile": "tiny", "n_samples": 3, "level": 0.95}
+    table = (project / "data" / "tiny" / "04_prompts.parquet").read_bytes()
+    assert manifest["inputs"] == {"data/tiny/04_prompts.parquet": hashlib.sha256(table).hexdigest()}
+    assert manifest["packages"]["papermill"]
+    assert f"{manifest['seconds']:.1f} s" in line
+    assert manifest["partial"] == "model b is missing"
+    inputs = json.loads((executed / "04.manifest.json").read_text())["inputs"]
+    assert inputs == {"inputs/answers.csv": hashlib.sha256(b"p1 p2").hexdigest()}
+
+    # nothing changed
+    process = make()
+    assert (process.returncode, ran(process)) == (0, [])
+
+    # a notebook that was saved again
+    intra.touch()
+    assert ran(make("-n")) == ["05"]
+
+    # a parameter of one notebook, changed in the profile; under --strict what is partial fails with a status of its own
+    (project / "params" / "tiny.yaml").write_text("common:\n  n_samples: 3\n05_intra_model:\n  level: 0.9\n")
+    process = make("STRICT=--strict")
+    assert ran(process) == ["05"]
+    assert process.returncode != 0
+    assert "Error 3" in process.stderr
+    assert ran(make()) == []
+
+    # a module of the package that only the second notebook imports
+    with open(project / "hivemind_utils" / "metrics" / "resample.py", "a") as module:
+        module.write("# edited\n")
+    assert ran(make("-n")) == ["05"]
+
+    # an input file of the first notebook
+    (project / "inputs" / "answers.csv").write_text("p1 p2 p3")
+    assert ran(make()) == ["04", "05"]
+    assert json.loads((project / "results" / "tiny" / "05.json").read_text())["n_prompts"] == 3
+    assert ran(make()) == []
+
+    # a table that is gone: its writer, and what reads it
+    (project / "data" / "tiny" / "04_prompts.parquet").unlink()
+    assert ran(make()) == ["04", "05"]
+    assert ran(make()) == []
+
+
+def test_rules_name_files_with_spaces_dollars_and_hashes(project, capsys):
+    odd = project / "elsewhere" / "an $odd #name.csv"
+    odd.write_text("p1")
+    profile = project / "elsewhere" / "mine.yaml"
+    profile.write_text("common: {run: [04]}\n04_generate: {answers: 'an $odd #name.csv'}\n")
+    assert run.main(["--rules", "--profile", "elsewhere/mine.yaml"]) == 0
+    rules = capsys.readouterr().out.strip()
+    assert rules == "executed/mine/rules.mk"
+    process = command(project, "make", "-n", "-f", rules, "all", "PYTHON=python")
+    assert process.stdout == "python -m hivemind_utils.pipeline.run 04_generate --profile 'elsewhere/mine.yaml' \n"
+    assert process.stderr == ""
+
+
+def test_a_profile_runs_only_the_notebooks_it_names(project):
+    for listed in ('["05"]', "[05]", "[5]", "[05_intra_model]"):
+        (project / "params" / "tiny.yaml").write_text(f"common:\n  run: {listed}\n")
+        rules = rules_pipeline.rules("tiny").read_text()
+        assert "all: 05\n" in rules
+        assert "04_generate" not in rules
+
+
+# ------------------------------------------------------------------------------------------------- strict parameters
+
+
+def test_a_profile_overrides_defaults_block_before_common(project):
+    (project / "params" / "tiny.yaml").write_text(
+        "common: {n_samples: 3, run: [04, 05]}\n"
+        "04_generate: {n_samples: 4, decoding: min_p}\n"
+        "05_intra_model: {level: 1}\n"
+    )
+    answers = str(project / "inputs" / "answers.csv")
+    assert resolved("tiny", "04") == {
+        "profile": "tiny",
+        "answers": answers,
+        "registries": None,
+        "n_samples": 4,
+        "decoding": "min_p",
+    }
+    assert resolved("tiny", "05") == {"profile": "tiny", "n_samples": 3, "level": 1}
+
+
+def test_an_empty_profile_is_the_notebooks_defaults(project):
+    (project / "params" / "tiny.yaml").write_text("common:\n04_generate:\n")
+    assert resolved("tiny", "05") == {"profile": "tiny", "n_samples": 2, "level": 0.95}
+    assert profiles.load_profile("tiny").run == ("04", "05")
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        (
+            "05_intra_model: {levle: 0.9}",
+            "tiny.yaml: `05_intra_model` sets `levle`, which is not a parameter. Did you mean `level`?",
+        ),
+        (
+            "common: {n_sample: 3}",
+            "tiny.yaml: `common` sets `n_sample`, which is not a parameter. Did you mean `n_samples`?",
+        ),
+        (
+            "05_intra_model: {xyz: 1}",
+            "tiny.yaml: `05_intra_model` sets `xyz`, which is not a parameter. Known: level, n_samples, profile.",
+        ),
+        (
+            "05_intra_model: {n_samples: '3'}",
+            "tiny.yaml, 05_intra_model: the value for `n_samples` must be int, but '3' was given.",
+        ),
+        (
+            "common: {n_samples: 2.5}",
+            "tiny.yaml, 05_intra_model: the value for `n_samples` must be int, but 2.5 was given.",
+        ),
+        (
+            "common: {n_samples: true}",
+            "tiny.yaml, 05_intra_model: the value for `n_samples` must be int, but True was given.",
+        ),
+        (
+            "common: {n_samples: }",
+            "tiny.yaml, 05_intra_model: the value for `n_samples` must be int, but None was given.",
+        ),
+        (
+            "05_intra_model: {level: high}",
+            "tiny.yaml, 05_intra_model: the value for `level` must be float, but 'high' was given.",
+        ),
+        (
+            "common: {profile: other}",
+            "tiny.yaml: `profile` is the name of the file and cannot be set.",
+        ),
+        (
+            "05_intra_model: {profile: other}",
+            "tiny.yaml: `profile` is the name of the file and cannot be set.",
+        ),
+        (
+            "05_intra: {level: 0.9}",
+            "tiny.yaml: there is no notebook '05_intra'; blocks are `common`, 04_generate, 05_intra_model.",
+        ),
+        ("common: {run: [07]}", "There is no notebook '07'; the notebooks are 04_generate, 05_intra_model."),
+        ("common: {run: 5}", "tiny.yaml: `run` must be a list of notebooks, but 5 was given."),
+        ("common: {run: '05'}", "tiny.yaml: `run` must be a list of notebooks, but '05' was given."),
+        ("- 05", "tiny.yaml must be a mapping of blocks: `common:` and one per notebook."),
+        ("05_intra_model: 0.9", "tiny.yaml must be a mapping of blocks: `common:` and one per notebook."),
+    ],
+)
+def test_a_mistake_in_a_profile_is_refused_before_a_kernel_starts(project, capsys, profile, message):
+    (project / "params" / "tiny.yaml").write_text(profile)
+    assert refusal(capsys, "05", "--profile", "tiny") == message
+    assert refusal(capsys, "--rules", "--profile", "tiny").split(": ")[1:] == message.split(": ")[1:]
+
+
+def test_a_value_that_is_not_among_the_permitted_ones_is_refused(project, capsys):
+    (project / "params" / "tiny.yaml").write_text("04_generate: {decoding: topp}")
+    message = refusal(capsys, "04", "--profile", "tiny")
+    assert message == (
+        "tiny.yaml, 04_generate: the value for `decoding` must be Literal['top_p', 'min_p'], but 'topp' was given."
+    )
+
+
+def test_yaml_that_cannot_be_read_is_refused(project, capsys):
+    (project / "params" / "tiny.yaml").write_text("common: {n_samples: 3")
+    assert refusal(capsys, "05", "--profile", "tiny").startswith("tiny.yaml is not valid YAML: ")
+
+
+def test_an_unknown_profile_or_notebook_is_refused_with_the_known_ones(project, capsys):
+    assert refusal(capsys, "05", "--profile", "tinny") == (
+        "There is no profile 'tinny': give a path to a YAML file or one of tiny."
+    )
+    assert refusal(capsys, "09", "--profile", "tiny") == (
+        "There is no notebook '09'; the notebooks are 04_generate, 05_intra_model."
+    )
+
+
+def test_a_profile_of_ones_own_may_not_share_the_folders_of_another(project, capsys):
+    (project / "elsewhere" / "tiny.yaml").write_text("")
+    message = refusal(capsys, "05", "--profile", "elsewhere/tiny.yaml")
+    assert message == "elsewhere/tiny.yaml would share its folders with params/tiny.yaml: give it another name."
+    assert profiles.load_profile("params/tiny.yaml").name == "tiny"
+
+
+@pytest.mark.parametrize("arguments", [[], ["05", "--rules"]])
+def test_a_notebook_or_rules_must_be_asked_for(project, capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        run.main(arguments)
+    assert stop.value.code == 2
+    assert "give a notebook, or --rules" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- files and tables
+
+
+def test_relative_paths_in_a_profile_start_at_the_profile(project):
+    folder = project / "elsewhere"
+    (folder / "mine.yaml").write_text("04_generate: {answers: mine.csv, registries: [a.csv, ../b.csv]}\n")
+    values = resolved("elsewhere/mine.yaml", "04")
+    assert values["answers"] == str(folder / "mine.csv")
+    assert values["registries"] == [str(folder / "a.csv"), str(project / "b.csv")]
+    assert values["profile"] == "mine"
+
+
+def test_addresses_and_absolute_paths_stay_as_they_are(project):
+    (project / "params" / "tiny.yaml").write_text(
+        "04_generate: {answers: 'hf://datasets/x', registries: [/abs/a.csv]}\n"
+    )
+    values = resolved("tiny", "04")
+    assert (values["answers"], values["registries"]) == ("hf://datasets/x", ["/abs/a.csv"])
+
+
+def test_globs_name_every_file_and_addresses_none(project):
+    for name in ("a1.csv", "a2.csv", "b.csv"):
+        (project / "params" / name).touch()
+    (project / "params" / "tiny.yaml").write_text("04_generate: {answers: 'a*.csv', registries: ['s3://x/y', b.csv]}\n")
+    notebook = notebooks.inspect("04")
+    files = profiles.input_files(notebook, resolved("tiny", "04"))
+    assert [file.name for file in files] == ["a1.csv", "a2.csv", "b.csv"]
+
+
+@pytest.mark.parametrize("missing", ["nowhere.csv", "nowhere*.csv"])
+def test_a_missing_input_file_is_refused_by_its_parameter(project, capsys, missing):
+    (project / "params" / "tiny.yaml").write_text(f"04_generate: {{answers: '{missing}'}}\n")
+    expected = f"Parameter `answers` of 04_generate names {project / 'params' / missing}, which does not exist."
+    assert refusal(capsys, "04", "--profile", "tiny") == expected
+    assert refusal(capsys, "--rules", "--profile", "tiny") == expected
+
+
+@pytest.mark.parametrize(("profile", "name"), [("tiny", "tiny"), ("elsewhere/mine.yaml", "mine")])
+def test_a_missing_table_names_its_notebook_and_the_command(project, capsys, profile, name):
+    (project / "elsewhere" / "mine.yaml").touch()
+    assert refusal(capsys, "05", "--profile", profile) == (
+        f"data/{name}/04_prompts.parquet is missing. "
+        f"Notebook 04_generate writes it: run `make figures PROFILE={profile}`."
+    )
+
+
+# ------------------------------------------------------------------------------------------------ reading a notebook
+
+
+def test_a_notebook_is_known_without_running_it(project):
+    notebook = notebooks.inspect("05_intra_model.ipynb")
+    assert (notebook.name, notebook.number) == ("05_intra_model", "05")
+    assert {p.name: (p.annotation, p.default) for p in notebook.parameters.values()} == {
+        "profile": ("str", "demo"),
+        "n_samples": ("int", 2),
+        "level": ("float", 0.95),
+    }
+    assert notebook.reads == ("04_prompts",)
+    assert set(notebook.writes) == {"05_repetition", "05_arms", "05_references", "05_paraphrases"}
+    assert notebooks.inspect("04").parameters["answers"].is_path
+
+
+@pytest.mark.parametrize(
+    ("sources", "problem"),
+    [
+        (["x = 1", "n: int = 1 + 1"], "the default of `n` must be a literal"),
+        (["x = 1", "n = 1"], "a parameter must read `name: type = literal`; line 1 does not"),
+        (["x = 1", "n: int = 1\nprint(n)"], "a parameter must read `name: type = literal`; line 2 does not"),
+    ],
+)
+def test_a_parameters_cell_that_is_not_declarative_is_refused(project, capsys, sources, problem):
+    write_notebook(project / "notebooks" / "06_odd.ipynb", sources)
+    assert problem in refusal(capsys, "06", "--profile", "tiny")
+
+
+def test_a_notebook_without_a_parameters_cell_is_refused(project, capsys):
+    nbformat.write(nbformat.v4.new_notebook(), project / "notebooks" / "06_odd.ipynb")
+    message = refusal(capsys, "06", "--profile", "tiny")
+    assert message == "06_odd.ipynb must have exactly one cell tagged `parameters`, but has 0."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from hivemind_utils import second",
+        "from hivemind_utils.second import x",
+        "import hivemind_utils.second",
+        "import hivemind_utils.second as s",
+        "from hivemind_utils import first",
+        "%matplotlib inline\nfrom hivemind_utils import second",
+    ],
+)
+def test_modules_are_found_however_they_are_imported(project, line):
+    package = project / "hivemind_utils"
+    package.mkdir()
+    (package / "first.py").write_text("def f():\n    from hivemind_utils import second\n    return second.x\n")
+    (package / "second.py").write_text("x = 1\n")
+    (package / "third.py").write_text("x = 1\n")
+    write_notebook(project / "notebooks" / "06_odd.ipynb", [line, 'profile: str = "demo"'])
+    found = [path.name for path in notebooks.inspect("06").modules]
+    assert found[-1] == "second.py"
+    assert "third.py" not in found
+
+
+def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
+    folder = project / "figures" / "demo"
+    folder.mkdir(parents=True)
+    for name in ("old.png", "old.csv", "kept.png", "of_another_notebook.png"):
+        (folder / name).write_text("x")
+    manifest = project / "05.manifest.json"
+    run._remove_stale_figures("demo", manifest, ["kept"])
+    assert len(list(folder.iterdir())) == 4, "without an earlier run nothing is known to be stale"
+    manifest.write_text(json.dumps({"figures": ["old", "kept"]}))
+    run._remove_stale_figures("demo", manifest, ["kept"])
+    assert {path.name for path in folder.iterdir()} == {"kept.png", "of_another_notebook.png"}

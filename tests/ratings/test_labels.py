@@ -1,0 +1,241 @@
+"""Loaders of people's labels: layouts, checks, ids of persons, and what is excluded with a reason."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hivemind_utils.ratings import labels as rating_labels
+from hivemind_utils.tables import ids, schema
+
+SCALE = [1, 2, 3, 4, 5]
+REAL = os.environ.get("HIVEMIND_REAL_DATA")
+
+
+def released(**columns):
+    return pd.DataFrame(
+        {
+            "user_query": ["q1", "q1", "q2"],
+            "response": ["a", "b", "c"],
+            "human_labels": [[1, 2, 3], [3, 3], [5, 5, 5]],
+        }
+        | columns
+    )
+
+
+class TestLayouts:
+    def test_released_lists_become_one_label_a_row(self):
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(released()), "absolute", SCALE)
+        assert len(labels) == 8 and len(items) == 3 and excluded.empty
+        assert items["prompt_id"].tolist() == [ids.text_id("q1")] * 2 + [ids.text_id("q2")]
+        values, persons, _ = rating_labels.matrix(labels, items)
+        assert np.isnan(values[1]).tolist() == [False, False, True] and persons is None
+
+    def test_lists_may_be_json(self):
+        frame = released(human_labels=["[1, 2, 3]", "[3, 3]", "[5, 5, 5]"])
+        assert rating_labels.unroll(frame)["label"].tolist() == rating_labels.unroll(released())["label"].tolist()
+
+    def test_arrays_of_parquet_are_lists_too(self, tmp_path):
+        released().to_parquet(tmp_path / "a.parquet")
+        assert len(rating_labels.read(tmp_path / "a.parquet")) == 8
+
+    def test_a_place_in_a_form_is_a_person_where_lists_are_equally_long(self):
+        frame = released(form_id=[1, 2, 2], human_labels=[[1, 2], [3, 3, 3], [5, 5, 5]])
+        frame.loc[3] = ["q3", "d", [1], 3]
+        frame.loc[4] = ["q3", "e", [1, 2], 3]
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        who = labels.merge(items, on="item_id").groupby("response_1")["annotator"].agg(list)
+        assert who["a"] == ["1:000", "1:001"] and who["b"] == who["c"] == ["2:000", "2:001", "2:002"]
+        assert pd.isna(who["d"]).all() and pd.isna(who["e"]).all()
+        assert rating_labels.matrix(labels, items)[1] is None  # somebody is unknown
+
+    def test_persons_of_forms_are_numbered_per_form(self):
+        frame = released(form_id=["x", "x", "y"], human_labels=[[1, 2], [3, None], [5, 5]])
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        values, persons, names = rating_labels.matrix(labels, items)
+        assert names == ["x:000", "x:001", "y:000", "y:001"]
+        assert persons.tolist() == [[0, 1], [0, 1], [2, 3]] and np.isnan(values[1, 1])
+        assert excluded["reason"].tolist() == ["label missing"]
+
+    def test_long_tables_with_names_of_columns_and_a_filter(self, tmp_path):
+        frame = pd.DataFrame(
+            {
+                "story": [7, 7, 7, 8, 8], "who": ["p", "q", "p", "p", "q"], "stars": [1, 2, 5, 4, 4],
+                "criterion": ["fun", "fun", "logic", "fun", "fun"], "task": ["t"] * 5,
+            }
+        )  # fmt: skip
+        frame.to_csv(tmp_path / "long.csv", index=False)
+        columns = {"item_id": "story", "annotator": "who", "label": "stars", "prompt_id": "task"}
+        long = rating_labels.read(tmp_path / "long.csv", columns=columns, where={"criterion": "fun"})
+        labels, items, excluded = rating_labels.tabulate(long, "absolute", SCALE)
+        assert labels["label"].tolist() == [1, 2, 4, 4] and excluded.empty
+        assert rating_labels.matrix(labels, items)[2] == ["p", "q"]
+
+    def test_wide_tables_have_a_column_per_annotator(self):
+        frame = pd.DataFrame({"prompt": ["p"] * 2, "response_1": ["a", "b"], "rater_1": [1, 2], "rater_2": ["3", ""]})
+        labels, _, excluded = rating_labels.tabulate(
+            rating_labels.unroll(frame, label_columns=["rater_*"]), "absolute", SCALE
+        )
+        assert labels["annotator"].tolist() == ["rater_1", "rater_2", "rater_1"]
+        assert excluded["reason"].tolist() == ["label missing"]
+
+    def test_ranks_become_pairs_of_one_annotator(self):
+        frame = pd.DataFrame(
+            {
+                "item_id": "i", "prompt": "p", "annotator": ["w"] * 3 + ["v"] * 3,
+                "response_1": ["a", "b", "c"] * 2, "rank": [1, 2, 3, 2, 1, 3],
+            }
+        )  # fmt: skip
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), "pairs", [-1, 0, 1])
+        sides = items.set_index("item_id")[["response_1", "response_2"]].agg("".join, axis=1)
+        found = labels.assign(pair=labels["item_id"].map(sides)).set_index(["pair", "annotator"])["label"]
+        assert found[("ab", "w")] == 1 and found[("ab", "v")] == -1 and found[("ac", "v")] == 1
+        assert len(items) == 3
+
+    def test_one_column_may_serve_two_fields(self):
+        frame = pd.DataFrame({"item_id": [1, 1], "rater_idx": [0, 1], "label": ["No", "Yes"]})
+        long = rating_labels.unroll(frame, columns={"prompt_id": "item_id", "annotator": "rater_idx"})
+        labels, _, _ = rating_labels.tabulate(long, "absolute", ["No", "Unsure", "Yes"])
+        assert labels["label"].tolist() == [0, 2]
+
+    def test_addresses_are_read_through_fsspec(self):
+        import fsspec
+
+        memory = fsspec.filesystem("memory")
+        memory.makedirs("/sets/one/data", exist_ok=True)
+        with memory.open("/sets/one/data/train-0.parquet", "wb") as file:
+            released().to_parquet(file)
+        assert len(rating_labels.read("memory://sets/one")) == 8
+        with pytest.raises(FileNotFoundError, match="no Parquet"):
+            rating_labels.read("memory://sets/none")
+
+
+class TestExclusions:
+    def reasons(self, labels, **more):
+        frame = pd.DataFrame({"item_id": "i", "prompt_id": "p", "label": labels} | more)
+        return rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)[2]["reason"].tolist()
+
+    def test_labels_off_the_scale_are_counted(self):
+        off = "label not on the scale"
+        assert self.reasons([1, 6, 0, "three", 2.5, True, "4", " 5 "]) == [off] * 5
+
+    def test_missing_labels_are_counted_apart(self):
+        assert self.reasons([1, None, float("nan"), ""]) == ["label missing"] * 3
+
+    def test_a_second_label_of_one_person_is_left_out(self):
+        found = self.reasons([1, 2, 3], annotator=["p", "p", "q"])
+        assert found == ["annotator labelled the item before: first kept"]
+
+    def test_a_first_label_that_was_invalid_does_not_block_the_second(self):
+        assert self.reasons([9, 2], annotator=["p", "p"]) == ["label not on the scale"]
+
+    def test_a_second_row_of_the_same_item_is_left_out(self):
+        doubled = pd.concat([released(), released().head(1)], ignore_index=True)
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(doubled), "absolute", SCALE)
+        assert len(items) == 3 and len(labels) == 8
+        assert excluded["reason"].tolist() == ["item stands in an earlier row: first kept"] * 3
+
+    def test_rows_used_and_excluded_add_up(self):
+        long = rating_labels.unroll(released(human_labels=[[1, 9, None], [3, 3], [5, 5, 5]]))
+        labels, _, excluded = rating_labels.tabulate(long, "absolute", SCALE)
+        assert len(labels) + len(excluded) == len(long)
+
+    def test_nothing_left_says_why(self):
+        with pytest.raises(ValueError, match=r"not on the scale"):
+            rating_labels.tabulate(rating_labels.unroll(released()), "absolute", [10, 20])
+
+    def test_what_stands_in_the_file_may_be_translated(self):
+        frame = pd.DataFrame({"item_id": "i", "prompt_id": "p", "label": ["1", "2", "Tie", True]})
+        labels, _, excluded = rating_labels.tabulate(
+            rating_labels.unroll(frame), "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1, "Tie": 0}
+        )
+        assert labels["label"].tolist() == [1, -1, 0] and len(excluded) == 1
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: rating_labels.unroll(released(), columns={"item": "x"}), "'item'"),
+            (lambda: rating_labels.unroll(released(), columns={"item_id": "x"}), "'x'"),
+            (lambda: rating_labels.unroll(released(), where={"user_query": "q9"}), "keeps no row"),
+            (lambda: rating_labels.unroll(released(), label_columns=["rater*"]), r"'rater\*'"),
+            (lambda: rating_labels.unroll(released().drop(columns="human_labels")), "no column of labels"),
+            (lambda: rating_labels.unroll(released(human_labels=["[1", "[]", "[]"])), "must be JSON"),
+            (lambda: rating_labels.unroll(released(human_labels=[1, 2, 3])), "list of labels was expected"),
+            (lambda: rating_labels.tabulate(rating_labels.unroll(released()), "triples", SCALE), "'triples'"),
+            (lambda: rating_labels.tabulate(rating_labels.unroll(released()), "pairs", SCALE), "response_2"),
+            (lambda: rating_labels.unroll(released(annotator=[["p"], ["p", "q"], ["p"] * 3])), "as many names"),
+        ],
+    )
+    def test_say_what_was_expected(self, call, message):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+    def test_an_item_id_with_two_texts_is_refused(self):
+        frame = pd.DataFrame({"item_id": "i", "prompt": "p", "response_1": ["a", "b"], "label": [1, 2]})
+        with pytest.raises(ValueError, match="one text each"):
+            rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+
+    def test_the_prompt_is_needed(self):
+        frame = pd.DataFrame({"item_id": ["i"], "label": [1]})
+        with pytest.raises(ValueError, match="unit of every interval"):
+            rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+
+
+class TestDescribe:
+    def described(self, rows, kind="absolute", scale=SCALE, level="interval"):
+        frame = pd.DataFrame(
+            {"item_id": range(len(rows)), "prompt_id": "p", "labels": [json.dumps(row) for row in rows]}
+        )
+        labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), kind, scale)
+        return rating_labels.describe(items, rating_labels.matrix(labels, items)[0], scale, level, 100 / 3)
+
+    def test_unanimous_ties_are_told_apart(self):
+        found = self.described([[0] * 5, [2] * 5, [1, 1, -1, -1, 0]], "pairs", [-2, -1, 0, 1, 2])
+        assert found["agreement"].tolist() == [0.5, 1, 0.5] and found["n_ties"].tolist() == [5, 0, 1]
+
+    def test_one_annotator_has_no_spread(self):
+        found = self.described([[1], [5], [3]])
+        assert found["sd"].isna().all() and found["pairwise_disagreement"].isna().all()
+        assert (found["entropy_bits"] == 0).all()
+
+    def test_categories_have_no_mean(self):
+        found = self.described([["No", "Yes"], ["No", "No"]], scale=["No", "Unsure", "Yes"], level="nominal")
+        assert found["mean"].isna().all() and found["consensus"].isna().all()
+        assert found["entropy_bits"].tolist() == [1, 0] and found["entropy_grouped_bits"].isna().all()
+
+    def test_every_column_of_the_table_is_there(self):
+        found = self.described([[1, 2, 5], [3, 3, 3], [1, 5, 5]])
+        schema.validate(found, "08_items")
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data")
+class TestRealFiles:
+    def test_hanna_has_three_named_raters(self):
+        path = Path(REAL) / "hanna" / "ratings_long.parquet"
+        long = rating_labels.read(
+            path, columns={"annotator": "rater", "label": "rating"}, where={"criterion": "engagement"}
+        )
+        labels, items, excluded = rating_labels.tabulate(long, "absolute", SCALE)
+        assert (len(labels), len(items), len(excluded)) == (3_168, 1_056, 0)
+        assert rating_labels.matrix(labels, items)[1].tolist()[0] == [0, 1, 2]
+
+    def test_lamp_rankings_become_pairs_with_writers(self):
+        path = Path(REAL) / "lamp_rankings" / "rankings.parquet"
+        long = rating_labels.read(path, columns={"prompt": "query", "response_1": "response"})
+        labels, items, excluded = rating_labels.tabulate(long, "pairs", [-1, 0, 1])
+        assert len(labels) == 201 * 3 * 3 and excluded.empty and labels["annotator"].nunique() == 13
+        assert (items.groupby("prompt_id").size() >= 3).all()
+
+    def test_pandalm_lists_three_annotators_a_pair(self):
+        path = Path(REAL) / "pandalm" / "pairwise.parquet"
+        columns = {"item_id": "idx", "prompt_id": "instruction", "response_1": "response1", "response_2": "response2"}
+        long = rating_labels.read(path, columns=columns, label_columns=["annotator*"])
+        labels, items, _ = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
+        assert len(items) == 999 and items["prompt_id"].nunique() == 170
+        assert labels["label"].value_counts().to_dict() == {-1: 1_416, 1: 1_255, 0: 326}

@@ -1,0 +1,144 @@
+"""Scores from files into one table: matching, differences of pairs, exclusions, the memory of models' scores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hivemind_utils.ratings import labels, scores
+
+
+@pytest.fixture
+def items():
+    """Two rated responses and one pair of them."""
+    single = pd.DataFrame({"user_query": ["q", "q"], "response": ["a", "bcd"], "human_labels": [[1, 2], [4, 5]]})
+    pair = pd.DataFrame({"user_query": ["q"], "response_1": ["a"], "response_2": ["bcd"], "human_labels": [[-1, -2]]})
+    return pd.concat(
+        [
+            labels.tabulate(labels.unroll(single), "absolute", [1, 2, 3, 4, 5])[1],
+            labels.tabulate(labels.unroll(pair), "pairs", [-2, -1, 0, 1, 2])[1],
+        ],
+        ignore_index=True,
+    )
+
+
+def given(**columns):
+    return scores.unroll(pd.DataFrame(columns))
+
+
+class TestMatch:
+    def test_a_responses_score_serves_its_item_and_its_pairs(self, items):
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="reward", score=[1.0, 3.5])
+        found, excluded = scores.match(long, items, "import")
+        assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [1, 3.5, -2.5]
+        assert excluded.empty and set(found["door"]) == {"import"}
+
+    def test_items_may_be_named_by_id_and_pairs_by_texts(self, items):
+        by_id = given(item_id=items["item_id"], scorer="s", score=[1, 2, 3])
+        assert scores.match(by_id, items, "import")[0]["score"].tolist() == [1, 2, 3]
+        by_texts = given(prompt=["q"], response_1=["a"], response_2=["bcd"], scorer="s", score=[7])
+        found, excluded = scores.match(by_texts, items, "import")
+        assert found["item_id"].tolist() == [items["item_id"].iloc[2]] and found["score"].tolist() == [7]
+        assert excluded.empty  # ratings are no items of this scorer
+
+    def test_missing_invalid_repeated_and_unknown_scores_are_counted(self, items):
+        ids = items["item_id"].tolist()
+        long = given(
+            item_id=[ids[0], ids[0], ids[1], "nowhere", ids[0]],
+            scorer=["s", "s", "s", "s", "t"],
+            score=[1, 9, "garbage", 4, np.inf],
+        )
+        long = pd.concat([long, given(item_id=[ids[1]], scorer="t", score=[2])], ignore_index=True)
+        found, excluded = scores.match(long, items, "import")
+        assert len(found) == 2
+        reasons = excluded.groupby(["scorer", "reason"]).size().to_dict()
+        assert reasons == {
+            ("s", "not a number"): 1, ("s", "scored before: first kept"): 1, ("s", "no such item"): 1,
+            ("t", "not a number"): 1,
+        }  # fmt: skip
+
+    def test_items_a_scorer_lacks_are_named(self, items):
+        long = given(item_id=items["item_id"].head(1), scorer="s", score=[1.0])
+        excluded = scores.match(long, items, "import")[1]
+        assert excluded.to_dict("records") == [
+            {"scorer": "s", "item_id": items["item_id"].iloc[1], "reason": "no score"}
+        ]
+
+    def test_no_match_at_all_is_an_error_with_an_example(self, items):
+        with pytest.raises(ValueError, match="'nowhere'"):
+            scores.match(given(item_id=["nowhere"], scorer="s", score=[1]), items, "import")
+
+    def test_pairs_alone_have_no_items_without_an_id(self, items):
+        pairs = items[items["items"] == "pairs"]
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="judge", score=[1.0, 3.5])
+        found, _ = scores.match(long, pairs, "judge")
+        assert found["item_id"].tolist() == pairs["item_id"].tolist() and found["score"].tolist() == [-2.5]
+
+
+class TestUnroll:
+    def test_a_scorers_name_may_be_joined_from_columns(self):
+        frame = pd.DataFrame({"item_id": [1], "model": ["m"], "variant": [2], "score": [0.5]})
+        assert scores.unroll(frame, columns={"scorer": "model+variant"})["scorer"].tolist() == ["m · 2"]
+
+    def test_wide_files_hold_a_scorer_a_column_and_values_are_translated(self):
+        frame = pd.DataFrame({"item_id": [1, 2, 3], "gpt": ["1", "Tie", "garbage"], "own": [True, 2, 0]})
+        found = scores.unroll(
+            frame, score_columns=["gpt", "own"], values={"1": 1, "2": -1, "Tie": 0}, kinds={"gpt": "judge"}
+        )
+        assert found["score"].tolist()[:2] == [1, 0] and found["score"].isna().tolist()[2:4] == [True, True]
+        assert found["score"].tolist()[4:] == [-1, 0] and found["kind"].tolist() == ["judge"] * 3 + ["other"] * 3
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [({"model": "m"}, "'model'"), ({"score": "m"}, "'m'"), ({}, "`scorer`")],
+    )
+    def test_names_that_do_not_exist_are_refused(self, columns, message):
+        with pytest.raises(ValueError, match=message):
+            scores.unroll(pd.DataFrame({"item_id": [1], "score": [2]}), columns=columns)
+
+    def test_something_must_name_the_item(self):
+        with pytest.raises(ValueError, match="item_id"):
+            scores.unroll(pd.DataFrame({"scorer": ["s"], "score": [2]}))
+
+
+def test_text_length_is_a_scorer_of_items_with_texts(items):
+    found = scores.text_lengths(items)
+    assert found["score"].tolist() == [1, 3, -2]
+    assert scores.text_lengths(items.assign(response_1=None)).empty
+
+
+def test_responses_of_items_and_pairs_are_listed_once(items):
+    assert scores.responses(items)["response"].tolist() == ["a", "bcd"]
+
+
+def test_wide_orders_scorers_by_kind_and_leaves_gaps(items):
+    long = pd.concat([given(item_id=items["item_id"].head(2), scorer="z", kind="a", score=[1, 2]),
+                      given(item_id=items["item_id"].head(1), scorer="b", kind="b", score=[3])])  # fmt: skip
+    found, _ = scores.match(long, items, "import")
+    scorers, values = scores.wide(found, items.head(2))
+    assert scorers["scorer"].tolist() == ["z", "b"] and np.isnan(values).tolist() == [[False, False], [False, True]]
+
+
+class TestRemember:
+    def test_what_is_known_is_not_computed_again_and_failures_are(self, tmp_path):
+        asked = []
+
+        def compute(rows):
+            asked.append(list(rows))
+            return {"value": [np.nan if row == 1 and len(asked) == 1 else float(row) for row in rows]}
+
+        path = tmp_path / "store" / "m.parquet"
+        first = scores.remember(path, ["a", "b", "c"], compute)
+        assert np.isnan(first["value"]).tolist() == [False, True, False]
+        second = scores.remember(path, ["c", "b", "d"], compute)
+        assert asked[1] == [1, 2] and second["value"].tolist() == [2, 1, 2]
+
+    def test_a_stopped_run_keeps_what_was_written(self, tmp_path):
+        def compute(rows):
+            if 2 in rows:
+                raise KeyboardInterrupt
+            return {"value": [float(row) for row in rows]}
+
+        with pytest.raises(KeyboardInterrupt):
+            scores.remember(tmp_path / "m.parquet", ["a", "b", "c"], compute, at_once=2)
+        kept = scores.remember(tmp_path / "m.parquet", ["a", "b"], lambda rows: pytest.fail("asked again"))
+        assert kept["value"].tolist() == [0, 1]

@@ -1,0 +1,208 @@
+"""Idea labels: the judge through litellm and its planted error, agreement, floors."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
+
+from hivemind_utils.demo import ideas as ideas_demo
+from hivemind_utils.demo import population as population_demo
+from hivemind_utils.demo import provider
+from hivemind_utils.llm import labeling
+from hivemind_utils.metrics import resample, similarity
+from hivemind_utils.responses import ideas as response_ideas
+from hivemind_utils.tables import schema
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTRUCTIONS = [
+    labeling.read_instructions(ROOT / "data" / "reference" / "instructions" / f"ideas_{name}.txt")
+    for name in ("propose", "assign")
+]
+
+
+@pytest.fixture(scope="module")
+def population():
+    return population_demo.load_population(ROOT / "data" / "demo" / "population.yaml")
+
+
+@pytest.fixture(scope="module")
+def drawn(population):
+    """Answers to two prompts with the planted idea, as notebook 07 sees them."""
+    frame, truth = population_demo.draw_responses(
+        population, seed=3, prompts=["time-metaphor", "librarian-joke"], n_samples=12, decodings=["top_p", "none"]
+    )
+    frame = frame.assign(idea=truth["idea"], text=frame["response"])[frame["response"].str.strip().ne("")]
+    return frame.reset_index(drop=True).assign(response_id=lambda t: [f"r{i:04d}" for i in range(len(t))])
+
+
+@pytest.fixture(scope="module")
+def prompts(population):
+    return pd.DataFrame(population["prompts"]).set_index("prompt_id")
+
+
+class TestSimulatedJudge:
+    def test_reads_the_planted_idea_of_nearly_every_answer(self, population, drawn):
+        read = {p["prompt_id"]: ideas_demo.reader(p) for p in population["prompts"]}
+        known = drawn[drawn["idea"].notna()]
+        found = [read[p](text) for p, text in zip(known["prompt_id"], known["text"], strict=True)]
+        assert np.mean(np.array(found, object) == known["idea"]) > 0.99
+
+    def test_has_no_idea_of_what_it_does_not_know(self, population):
+        read = ideas_demo.reader(population["prompts"][0])
+        assert read("Something else altogether.") is None and read("") is None
+
+
+class TestJudge:
+    def test_planted_error_is_recovered_and_clumsy_answers_are_repaired(self, population, drawn, prompts, tmp_path):
+        judge = ideas_demo.serve(population, name="ideas-by-testwhistle", error_rate=0.15, clumsy_rate=0.1)
+        found, counts = response_ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=150)
+        schema.validate(found, "07_ideas")
+        at = found.merge(drawn[["response_id", "idea"]].dropna(), on="response_id", suffixes=("", "_planted"))
+        listed = at[at.groupby("scope")["idea_planted"].transform(lambda s: s.isin(at["idea"]))]
+        wrong = (listed["idea"] != listed["idea_planted"]).mean()
+        margin = 3 * np.sqrt(0.15 * 0.85 / len(listed))
+        print(f"\nplanted labeller error 0.15, recovered {wrong:.3f} of {len(listed)} answers")
+        assert abs(wrong - 0.15) < margin
+        assert counts["n_labelled"] == counts["n_asked"] and counts["n_failed"] == counts["n_missing"] == 0
+
+    def test_a_second_call_asks_nothing_and_says_the_same(self, population, drawn, prompts, tmp_path, monkeypatch):
+        judge = ideas_demo.serve(population)
+        first, _ = response_ideas.judge(drawn, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
+        provider.serve(ideas_demo.NAME, lambda *args, **kwargs: pytest.fail("asked again"))
+        shuffled = drawn.sample(frac=1, random_state=0)
+        again, _ = response_ideas.judge(shuffled, prompts, judge, *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=10)
+        pd.testing.assert_frame_equal(first, again)
+
+    def test_a_budget_of_nothing_asks_no_real_model(self, drawn, prompts, tmp_path):
+        found, counts = response_ideas.judge(
+            drawn, prompts, "openai/none", *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=5
+        )
+        assert found.empty and counts["n_prompts_without_list"] == 2
+        schema.validate(found, "07_ideas")
+
+    def test_numbers_off_the_list_are_failures(self, drawn, prompts, tmp_path):
+        def respond(messages, *, n, seed, parameters):
+            listing = "<answers>" in messages[0]["content"]
+            return [provider.Answer('{"ideas": ["one", "two"]}' if listing else '{"idea": 7}')] * n
+
+        provider.serve("wrong-by-testwhistle", respond)
+        few = drawn.groupby("prompt_id").head(2)
+        found, counts = response_ideas.judge(
+            few, prompts, "simulated/wrong-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite"
+        )
+        assert found.empty and counts["n_failed"] == counts["n_asked"] > 0
+
+
+def answers(n=12, scopes=2):
+    return pd.DataFrame(
+        {"response_id": [f"r{i}" for i in range(n)], "prompt_id": [f"p{i % scopes}" for i in range(n)], "model": "m"}
+    )
+
+
+def labelled(frame, names, origin="given"):
+    return frame[["response_id"]].assign(idea=names, origin=origin, scope=frame["prompt_id"])
+
+
+class TestAgreement:
+    def test_matches_scikit_learn_scope_by_scope(self):
+        rng = np.random.default_rng(0)
+        frame, vectors = answers(60), rng.standard_normal((60, 5)).astype(np.float32)
+        reference = labelled(frame, rng.choice(["a", "b", "c"], 60))
+        labels = pd.Series(rng.integers(0, 3, 60), index=frame["response_id"])
+        table = response_ideas.agreement(labels, reference, frame, vectors).set_index("scope")
+        for scope, at in frame.groupby("prompt_id"):
+            rows = at.index.to_numpy()
+            truth = reference["idea"].to_numpy()[rows]
+            assert table.loc[scope, "adjusted_rand"] == pytest.approx(
+                adjusted_rand_score(truth, labels.to_numpy()[rows])
+            )
+            i, j = np.triu_indices(len(rows), 1)
+            unit = similarity.unit_rows(vectors[rows])
+            assert table.loc[scope, "auc"] == pytest.approx(roc_auc_score(truth[i] == truth[j], (unit @ unit.T)[i, j]))
+
+    def test_a_single_class_is_kept_apart_and_noise_is_alone(self):
+        frame = answers(8)
+        reference = labelled(frame, ["x" if p == "p0" else f"i{k}" for k, p in enumerate(frame["prompt_id"])])
+        table = response_ideas.agreement(pd.Series(-1, index=frame["response_id"]), reference, frame).set_index("scope")
+        assert np.isnan(table.loc["p0", "adjusted_rand"]) and table.loc["p0", "n_reference"] == 1
+        assert table.loc["p1", "adjusted_rand"] == 1 and table.loc["p1", "same_pair_agreement"] == 1
+        means = response_ideas.agreement_means({("modes", "given"): table.reset_index()}, 50, np.random.default_rng(0))
+        assert means.set_index("measure").loc["adjusted_rand", ["mean", "n_scopes", "n_single"]].tolist() == [1, 1, 1]
+        schema.validate(means, "07_agreement")
+
+    def test_the_curve_without_both_kinds_is_unknown(self):
+        assert np.isnan(response_ideas.area_under_curve([1.0, 2.0], [True, True]))
+        assert response_ideas.area_under_curve([1, 1, 1], [True, False, False]) == 0.5
+
+
+class TestFloors:
+    def setup_method(self):
+        rng = np.random.default_rng(1)
+        self.frame = answers(30, scopes=3)
+        self.frame.loc[self.frame.index % 5 == 0, "model"] = "people"
+        self.vectors = rng.standard_normal((30, 3)).astype(np.float32)
+        self.labels = labelled(self.frame, rng.choice(["a", "b"], 30))
+        self.order, self.counts = response_ideas.pair_counts(self.frame, self.vectors, {"people"}, self.labels)
+
+    def slow(self, kind, threshold):
+        unit = similarity.unit_rows(self.vectors)
+        idea, hits, total = self.labels["idea"], 0, 0
+        for i in range(30):
+            for j in range(i):
+                persons = (self.frame["model"][[i, j]] == "people").sum()
+                if self.frame["prompt_id"][i] != self.frame["prompt_id"][j] or persons not in (0, 2):
+                    continue
+                same = idea[i] == idea[j]
+                wanted = {"people": persons == 2, "same prompt": persons == 0}.get(
+                    kind, persons == 0 and same == (kind == "same prompt, same idea")
+                )
+                if wanted:
+                    total, hits = total + 1, hits + (unit[i] @ unit[j] >= threshold)
+        return hits / total, total
+
+    @pytest.mark.parametrize("kind", ["people", "same prompt", "same prompt, same idea", "same prompt, different idea"])
+    def test_shares_match_the_slow_loop(self, kind):
+        table = response_ideas.floors(self.counts, [0.5], np.ones((20, 3))).set_index("kind")
+        share, n = self.slow(kind, 0.5)
+        assert table.loc[kind, "share_above"] == pytest.approx(share) and table.loc[kind, "n_pairs"] == n
+
+    def test_the_table_is_valid_and_random_pairs_have_no_interval(self):
+        prompts = pd.DataFrame({"parent_id": [None] * 3}, index=["p0", "p1", "p2"])
+        self.counts["different prompts", "none"] = response_ideas.random_counts(
+            self.frame, self.vectors, prompts, 500, np.random.default_rng(0)
+        )
+        table = response_ideas.floors(
+            self.counts, [0.5, 0.8], resample.bootstrap_weights(3, 50, np.random.default_rng(0))
+        )
+        schema.validate(table, "07_floors")
+        random = table[table["kind"] == "different prompts"]
+        assert random["lower"].isna().all() and (random["n_pairs"] == 500).all()
+        shown = response_ideas.drawn(table, "given", 0.5)
+        assert shown["kind"].tolist() == [
+            kind for kind in response_ideas.KINDS if kind != "same prompt, ideas compared"
+        ]
+
+    def test_excess_is_the_difference_of_the_shares(self):
+        gain = response_ideas.excess(
+            self.counts, "given", 0.5, resample.bootstrap_weights(3, 200, np.random.default_rng(0))
+        )
+        null, n_null = self.slow("same prompt, different idea", 0.5)
+        same, n_same = self.slow("same prompt, same idea", 0.5)
+        whole = (null * n_null + same * n_same) / (n_null + n_same)
+        assert gain["difference"]["value"] == pytest.approx(whole - null)
+        assert gain["ratio"]["value"] == pytest.approx(whole / null)
+        assert gain["difference"]["lower"] <= gain["difference"]["value"] <= gain["difference"]["upper"]
+
+    def test_the_best_door_is_the_first_that_tells_ideas_apart(self):
+        frame = self.frame
+        lexical = response_ideas.from_modes(frame, [0] * 15 + [-1] * 15)
+        assert lexical["idea"].nunique() == 16
+        one = labelled(frame, ["same"] * 30)
+        assert response_ideas.best_door(pd.concat([one, lexical])) == "lexical"
+        assert response_ideas.best_door(pd.concat([self.labels, lexical])) == "given"
+        assert response_ideas.best_door(one) is None
+        assert "no idea labels" in response_ideas.headline(
+            response_ideas.drawn(response_ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5
+        )

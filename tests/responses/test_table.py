@@ -1,0 +1,648 @@
+"""Reading answers that somebody collected: one form or another, clean or dirty, every row is accounted for."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import ids, schema
+
+WRITTEN = ["04_prompts", "04_models", "04_responses", "04_ideas", "04_coverage", "04_excluded"]
+TRICKY = [
+    "None",
+    "NA",
+    "nan",
+    "null",
+    "",
+    "  two spaces around  ",
+    "<p class='x'>bold</p> &amp; <br/>",
+    "# Title\n\n* **item**, with `code`\r\n| a | b |\n",
+    'she said "no", twice',
+    "[not json",
+    "\N{GRINNING FACE} caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "x" * 50_000,
+]
+
+
+def some_answers(**changes):
+    """Two models, two prompts, two answers each."""
+    frame = pd.DataFrame(
+        {
+            "prompt": np.repeat(["Write a haiku.", "Name a colour."], 4),
+            "model": ["a", "a", "b", "b"] * 2,
+            "sample_idx": [0, 1] * 4,
+            "response": [f"answer {i}" for i in range(8)],
+        }
+    )
+    return frame.assign(**changes)
+
+
+def write(folder, name, rows):
+    """Write rows as the suffix says: CSV, JSONL or Parquet, lists as JSON lists in a CSV."""
+    path, frame = folder / name, pd.DataFrame(rows)
+    if path.suffix == ".csv":
+        frame.map(lambda v: json.dumps(v) if isinstance(v, list) else v).to_csv(path, index=False, lineterminator="\n")
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in frame.to_dict("records")), encoding="utf-8")
+    else:
+        frame.to_parquet(path, index=False)
+    return path
+
+
+def read_text(folder, text, name="answers.csv", **options):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return response_table.read(path, **options)
+
+
+def tabulate(frame, **options):
+    """Tabulate, and see that every table is valid and every input row accounted for."""
+    written = response_table.tabulate(frame, **options)
+    assert list(written) == WRITTEN
+    for name, table in written.items():
+        schema.validate(table, name)
+    assert len(written["04_responses"]) + len(written["04_excluded"]) == len(frame)
+    assert len(written["04_responses"]) == written["04_coverage"]["n_answers"].sum()
+    assert set(written["04_responses"]["prompt_id"]) == set(written["04_prompts"]["prompt_id"])
+    assert set(written["04_responses"]["model"]) == set(written["04_models"]["model"])
+    return written
+
+
+def texts(written):
+    return written["04_responses"]["text"].tolist()
+
+
+def assert_same_tables(first, second):
+    for name in WRITTEN:
+        if name != "04_excluded":
+            pd.testing.assert_frame_equal(first[name], second[name])
+
+
+# ------------------------------------------------------------------------------------------------------ forms of data
+
+
+def test_four_answers_make_the_tables_one_expects():
+    written = tabulate(some_answers()[:4])
+    assert texts(written) == ["answer 0", "answer 1", "answer 2", "answer 3"]
+    assert written["04_prompts"][["text", "kind"]].values.tolist() == [["Write a haiku.", "original"]]
+    assert written["04_models"][["model", "family", "kind"]].values.tolist() == [
+        ["a", "a", "model"],
+        ["b", "b", "model"],
+    ]
+    assert written["04_responses"][["condition", "decoding", "usable"]].drop_duplicates().values.tolist() == [
+        ["default", "as given", True]
+    ]
+    assert written["04_coverage"][["model", "n_answers", "n_usable"]].values.tolist() == [["a", 2, 2], ["b", 2, 2]]
+    assert written["04_excluded"].empty
+    assert written["04_ideas"].empty
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_format_gives_the_same_tables(tmp_path, suffix):
+    path = write(tmp_path, f"answers.{suffix}", some_answers())
+    assert_same_tables(tabulate(response_table.read(path)), tabulate(some_answers()))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("column", ["responses", "response"])
+def test_lists_of_answers_are_unrolled_and_numbered(tmp_path, suffix, column):
+    rows = [
+        {"prompt": prompt, "model": model, column: group["response"].tolist()}
+        for (prompt, model), group in some_answers().groupby(["prompt", "model"], sort=False)
+    ]
+    path = write(tmp_path, f"answers.{suffix}", rows)
+    assert_same_tables(tabulate(response_table.read(path)), tabulate(some_answers()))
+
+
+@pytest.mark.parametrize("id_column", ["prompt", "prompt_id"])
+def test_two_lists_of_one_cell_are_numbered_on(tmp_path, id_column):
+    rows = [{id_column: "p", "model": "a", "responses": batch} for batch in (["x", "y"], ["z"])]
+    written = tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))
+    assert texts(written) == ["x", "y", "z"]
+    assert written["04_responses"]["sample_idx"].tolist() == [0, 1, 2]
+
+
+def test_an_empty_list_and_a_null_in_a_list_are_excluded_and_counted(tmp_path):
+    rows = [
+        {"prompt": "p", "model": "a", "responses": ["x", None]},
+        {"prompt": "q", "model": "a", "responses": []},
+        {"prompt": "r", "model": "a", "responses": None},
+    ]
+    written = tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))
+    assert texts(written) == ["x"]
+    assert written["04_excluded"]["input_row"].tolist() == [1, 2, 3]
+    assert set(written["04_excluded"]["reason"]) == {"no response (null)"}
+
+
+def test_lists_beside_single_answers_are_refused(tmp_path):
+    rows = [{"prompt": "p", "model": "a", "responses": value} for value in (["x", "y"], "z")]
+    with pytest.raises(ValueError, match=r"Row 0 holds a list of answers, row 1 does not"):
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("idea", [0, 1]), ("finish_reason", ["stop", "length"]), ("sample_idx", 0)]
+)
+def test_a_column_that_belongs_to_one_answer_is_refused_beside_lists(tmp_path, name, value):
+    rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], name: value}]
+    with pytest.raises(ValueError, match=f"`{name}` goes with one answer, .*Write one answer a row"):
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
+
+
+def test_an_answer_that_only_looks_like_a_list_stays_an_answer(tmp_path):
+    answers = ['["a", "b"]', "plain", "[" * 20_000]
+    path = write(tmp_path, "answers.csv", {"prompt": "p", "model": "a", "response": answers})
+    assert sorted(texts(tabulate(response_table.read(path)))) == sorted(answers)
+
+
+def test_columns_are_mapped_to_the_projects_names(tmp_path):
+    theirs = some_answers().rename(columns={"prompt": "question", "model": "system", "response": "output"})
+    mapping = {"prompt": "question", "model": "system", "response": "output"}
+    path = write(tmp_path, "answers.csv", theirs)
+    assert_same_tables(tabulate(response_table.read(path, columns=mapping)), tabulate(some_answers()))
+
+
+def test_a_mapped_column_replaces_the_one_of_that_name(tmp_path):
+    path = write(tmp_path, "answers.csv", some_answers(response="raw", cleaned="clean"))
+    assert set(response_table.read(path, columns={"response": "cleaned"})["response"]) == {"clean"}
+
+
+def test_several_files_are_one_data_set(tmp_path):
+    halves = [write(tmp_path, "a.csv", some_answers()[:4]), write(tmp_path, "b.jsonl", some_answers()[4:])]
+    assert_same_tables(tabulate(response_table.read(halves)), tabulate(some_answers()))
+    assert_same_tables(tabulate(response_table.read([str(path) for path in halves])), tabulate(some_answers()))
+
+
+# ------------------------------------------------------------------------------------------------------ text survives
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_text_survives_unchanged(tmp_path, suffix):
+    frame = pd.DataFrame({"prompt": "p", "model": "a", "response": TRICKY, "sample_idx": range(len(TRICKY))})
+    written = tabulate(response_table.read(write(tmp_path, f"answers.{suffix}", frame)))
+    assert texts(written) == TRICKY
+    assert written["04_responses"]["text_id"].tolist() == [ids.text_id(text) for text in TRICKY]
+    assert written["04_responses"]["usable"].tolist() == [text.strip() != "" for text in TRICKY]
+
+
+def test_numbers_in_json_keep_their_form(tmp_path):
+    rows = '{"prompt_id": 1, "model": "a", "response": 42}\n{"prompt_id": 1, "model": "a", "response": null}\n'
+    rows += '{"model": "a", "prompt": "p", "response": true}\n'
+    written = tabulate(read_text(tmp_path, rows, "answers.jsonl"))
+    assert set(texts(written)) == {"42", "True"}
+    assert "1" in set(written["04_responses"]["prompt_id"])
+
+
+def test_null_text_is_no_answer_and_the_word_nan_is_one(tmp_path):
+    rows = '{"prompt": "p", "model": "a", "response": NaN}\n{"prompt": "p", "model": "a", "response": "NaN"}\n'
+    written = tabulate(read_text(tmp_path, rows, "answers.jsonl"))
+    assert texts(written) == ["NaN"]
+    assert written["04_excluded"][["input_row", "reason"]].values.tolist() == [[0, "no response (null)"]]
+
+
+def test_lone_surrogates_become_question_marks_wherever_they_stand(tmp_path):
+    row = {"prompt": "why\ud800", "model": "a\udfff", "response": "x\ud83d y", "idea": "\ud800"}
+    lost = {"prompt": "why", "model": "\ud800", "response": None}
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps(lost) + "\n", encoding="ascii")
+    written = tabulate(response_table.read(path))
+    assert texts(written) == ["x? y"]
+    assert written["04_prompts"]["text"].tolist() == ["why?"]
+    assert written["04_models"]["model"].tolist() == ["a?"]
+    assert len(written["04_excluded"]) == 1
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_any_line_ending_are_read(tmp_path, newline):
+    text = newline.join(["\ufeffprompt,model,response", 'p,a,"x, y"', ""])
+    assert read_text(tmp_path, text).values.tolist() == [["p", "a", "x, y"]]
+
+
+def test_tabs_separate_a_tsv(tmp_path):
+    assert read_text(tmp_path, "prompt\tmodel\tresponse\np\ta\tx, y\n", "answers.tsv")["response"].tolist() == ["x, y"]
+
+
+def test_another_encoding_can_be_named(tmp_path):
+    raw = "prompt,model,response\np,a,caf\N{LATIN SMALL LETTER E WITH ACUTE}\n".encode("cp1252")
+    assert read_text(tmp_path, raw, encoding="cp1252")["response"].tolist() == [
+        "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    ]
+
+
+# ------------------------------------------------------------------------------------------------- refused as a whole
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "after a byte-order mark"])
+def test_mixed_encodings_name_the_line_and_the_byte(tmp_path, mark):
+    raw = mark + b"prompt,model,response\np,a,fine\np,a,\xe9t\xe9\n"
+    with pytest.raises(ValueError, match=r"answers\.csv, line 3: byte 0xe9 is not utf-8.*`encoding`.*cp1252"):
+        read_text(tmp_path, raw)
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("prompt,model,text", "a `response` column"),
+        ("prompt,response,x", "a `model` column"),
+        ("question,model,response", "a `prompt` column"),
+        ("x,y,z", "a `response` column and a `model` column and a `prompt` column"),
+    ],
+)
+def test_a_missing_column_is_named_with_what_to_do(tmp_path, header, named):
+    columns = str(header.split(",")).replace("[", r"\[").replace("]", r"\]")
+    with pytest.raises(ValueError, match=rf"answers\.csv lacks {named}; it has {columns}\. Say .*`columns: "):
+        read_text(tmp_path, header + "\np,a,x\n")
+
+
+def test_a_mapping_that_cannot_hold_is_refused(tmp_path):
+    path = write(tmp_path, "answers.csv", some_answers())
+    with pytest.raises(ValueError, match=r"`columns` may name .*'response'.*, but 'answer' was passed"):
+        response_table.read(path, columns={"answer": "response"})
+    with pytest.raises(ValueError, match=r"answers\.csv has no column 'output' for `response`; it has .*'prompt'"):
+        response_table.read(path, columns={"response": "output"})
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "p", "model": ', "[" * 20_000])
+def test_a_malformed_line_of_json_is_named(tmp_path, line):
+    with pytest.raises(ValueError, match=r"answers\.jsonl, line 3 is not JSON"):
+        read_text(tmp_path, '{"prompt": "p", "model": "a", "response": "x"}\n\n' + line + "\n", "answers.jsonl")
+
+
+def test_a_line_of_json_that_is_no_object_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"answers\.jsonl, line 1 must be a JSON object, but '\[1, 2\]' was found"):
+        read_text(tmp_path, "[1, 2]\n", "answers.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("p,a,hello, world\np,a,one, two\n", r"more fields than the header, which has 3"),
+        ("p,a,fine\np,a,one, two\n", r"Expected 3 fields in line 3, saw 4"),
+        ('p,a,"open\np,a,fine\n', r"EOF inside string"),
+    ],
+)
+def test_unquoted_commas_are_refused_rather_than_misread(tmp_path, rows, problem):
+    with pytest.raises(ValueError, match=rf"answers\.csv.*{problem}.*must stand in quotes"):
+        read_text(tmp_path, "prompt,model,response\n" + rows)
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"answers\.csv must name every column once, but \['response'\]"):
+        read_text(tmp_path, "prompt,model,response,response\np,a,x,y\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("answers.csv", "", r"answers\.csv cannot be read: No columns to parse from file"),
+        ("answers.jsonl", "", r"answers\.jsonl lacks a `response` column"),
+        ("answers.csv", "prompt,model,response\n", r"There are no answers: the input has no rows"),
+    ],
+)
+def test_an_empty_file_is_refused(tmp_path, name, text, problem):
+    with pytest.raises(ValueError, match=problem):
+        response_table.tabulate(read_text(tmp_path, text, name))
+
+
+def test_an_unknown_suffix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"answers\.xlsx: expected a \.csv, .* but the suffix is '\.xlsx'"):
+        read_text(tmp_path, "", "answers.xlsx")
+
+
+def test_rows_of_which_none_is_an_answer_are_refused_with_the_reasons():
+    with pytest.raises(ValueError, match=r"None of 8 rows is an answer: \{'no response \(null\)': 8\}"):
+        response_table.tabulate(some_answers(response=None))
+
+
+def test_one_id_for_two_prompts_is_refused():
+    with pytest.raises(ValueError, match=r"'p' has 2 texts: \['Write a haiku\.', 'Name a colour\.'\]"):
+        response_table.tabulate(some_answers(prompt_id="p"))
+
+
+def test_people_who_never_answered_are_refused():
+    with pytest.raises(ValueError, match=r"`human` names \['people'\], but the answers come from \['a', 'b'\]"):
+        response_table.tabulate(some_answers(), human=["people"])
+
+
+def test_an_unknown_scope_of_ideas_is_refused():
+    with pytest.raises(ValueError, match=r"`idea_scope` may name .*'condition'.*, but \['mode'\] was passed"):
+        response_table.tabulate(some_answers(idea="x"), idea_scope=["mode"])
+
+
+def test_a_registry_that_lists_a_model_twice_or_names_none_is_refused():
+    with pytest.raises(ValueError, match="The registry lists 'a' twice"):
+        response_table.tabulate(some_answers(), models=pd.DataFrame({"model": ["a", "a"], "family": ["f", "g"]}))
+    with pytest.raises(ValueError, match="The registry needs a column `model`, but it has "):
+        response_table.tabulate(some_answers(), models=pd.DataFrame({"name": ["a"]}))
+
+
+# ---------------------------------------------------------------------------------------------------- some of the data
+
+
+def test_some_prompts_and_models_can_be_selected():
+    kept = response_table.select(some_answers(), prompts=["Name a colour."], models=["b"])
+    assert kept["response"].tolist() == ["answer 6", "answer 7"]
+    assert kept.index.tolist() == [0, 1]
+
+
+def test_prompts_are_selected_by_id_where_there_is_one_number_or_text():
+    frame = some_answers(prompt_id=pd.Series([1] * 4 + ["2"] * 4, dtype=object))
+    for wanted in (["1"], [1]):
+        assert response_table.select(frame, prompts=wanted)["response"].tolist() == [f"answer {i}" for i in range(4)]
+
+
+@pytest.mark.parametrize("as_read", [int, str], ids=["numbers", "text, as in a CSV"])
+def test_the_first_samples_of_every_cell_are_kept_by_number(as_read):
+    numbers = [as_read(n) for n in (11, 10, 9, 2, 1, 0)]
+    frame = pd.DataFrame({"prompt": "p", "model": ["a"] * 6 + ["b"] * 6, "sample_idx": numbers * 2})
+    kept = response_table.select(frame, n_samples=3)
+    assert kept["model"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert kept["sample_idx"].tolist() == [as_read(n) for n in (2, 1, 0)] * 2
+
+
+def test_without_numbers_the_first_rows_of_every_cell_are_kept():
+    frame = some_answers().drop(columns="sample_idx")
+    assert response_table.select(frame, n_samples=1)["response"].tolist() == [f"answer {i}" for i in (0, 2, 4, 6)]
+    assert response_table.select(frame).equals(frame)
+
+
+def test_selecting_what_does_not_occur_is_refused():
+    with pytest.raises(ValueError, match=r"The answers hold no model \['c'\]; they hold \['a', 'b'\]"):
+        response_table.select(some_answers(), models=["a", "c"])
+    with pytest.raises(ValueError, match=r"The answers hold no prompt \['x'\]; they hold \['Write a haiku\.'\]"):
+        response_table.select(some_answers(prompt=["Write a haiku."] * 7 + [None]), prompts=["x"])
+
+
+def test_facts_are_read_under_the_projects_names_and_may_be_absent(tmp_path):
+    path = tmp_path / "models.csv"
+    path.write_text("system,family\na,f\n")
+    assert response_table.read_facts(path, {"model": "system"}).to_dict("records") == [{"model": "a", "family": "f"}]
+    assert response_table.read_facts(None) is None
+
+
+# ---------------------------------------------------------------------------------------------- excluded and counted
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": None}, "no model"),
+        ({"model": " "}, "no model"),
+        ({"prompt": None}, "no prompt"),
+        ({"response": np.nan}, "no response (null)"),
+        ({"sample_idx": "first"}, "sample_idx is not a whole number"),
+        ({"sample_idx": "1.5"}, "sample_idx is not a whole number"),
+        ({"sample_idx": "-1"}, "sample_idx is not a whole number"),
+        ({"sample_idx": "inf"}, "sample_idx is not a whole number"),
+        ({"sample_idx": "1e300"}, "sample_idx is not a whole number"),
+    ],
+)
+def test_a_row_that_is_no_answer_is_excluded_with_its_reason(changes, reason):
+    frame = some_answers().astype(object)
+    frame.loc[5, list(changes)] = list(changes.values())
+    excluded = tabulate(frame)["04_excluded"]
+    assert excluded[["input_row", "reason"]].values.tolist() == [[5, reason]]
+    if "response" not in changes:
+        assert "answer 5" in excluded["excerpt"].item()
+
+
+def test_an_identical_row_is_excluded_as_a_repetition():
+    frame = pd.concat([some_answers(), some_answers()[2:4]], ignore_index=True)
+    written = tabulate(frame)
+    assert_same_tables(written, tabulate(some_answers()))
+    assert written["04_excluded"]["input_row"].tolist() == [8, 9]
+    assert set(written["04_excluded"]["reason"]) == {"repeats an earlier row"}
+
+
+def test_a_conflicting_row_is_excluded_and_the_first_text_kept():
+    written = tabulate(pd.concat([some_answers(), some_answers(response="other")[2:3]], ignore_index=True))
+    assert_same_tables(written, tabulate(some_answers()))
+    assert written["04_excluded"][["input_row", "reason"]].values.tolist() == [
+        [8, "same prompt, model and sample_idx as an earlier row, other text"]
+    ]
+
+
+def test_equal_texts_without_numbers_are_samples_of_their_own():
+    written = tabulate(pd.DataFrame({"prompt": "p", "model": "a", "response": ["x", "x", "y", "x"]}))
+    assert texts(written) == ["x", "x", "y", "x"]
+    assert written["04_coverage"]["n_repeated"].tolist() == [2]
+
+
+# --------------------------------------------------------------------------------------------------------- numbering
+
+
+def test_answers_without_numbers_are_numbered_in_file_order_within_their_cell():
+    frame = pd.DataFrame({"prompt": "p", "model": ["b", "a", "b", "a"], "response": ["1", "2", "3", "4"]})
+    written = tabulate(frame)
+    assert written["04_responses"][["model", "sample_idx", "text"]].values.tolist() == [
+        ["a", 0, "2"],
+        ["a", 1, "4"],
+        ["b", 0, "1"],
+        ["b", 1, "3"],
+    ]
+
+
+def test_answers_without_numbers_follow_the_numbered_ones():
+    frame = pd.DataFrame(
+        {"prompt": "p", "model": "a", "response": ["u", "v", "w"], "sample_idx": [None, 3, None]}, dtype=object
+    )
+    written = tabulate(frame)
+    assert written["04_responses"][["sample_idx", "text"]].values.tolist() == [[3, "v"], [4, "u"], [5, "w"]]
+
+
+def test_conditions_and_decodings_are_cells_of_their_own():
+    frame = pd.DataFrame(
+        {"prompt": "p", "model": "a", "response": "x", "condition": ["c", "d", "c"], "decoding": ["t", "t", "m"]}
+    )
+    written = tabulate(frame)
+    assert written["04_responses"]["sample_idx"].tolist() == [0, 0, 0]
+    assert written["04_responses"]["response_id"].is_unique
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_row_order_does_not_matter_where_samples_are_numbered(seed):
+    frame = some_answers(
+        category=["poem"] * 4 + ["colour"] * 4,
+        idea=list("iijjkkll"),
+        finish_reason=["stop", "length"] * 4,
+        family=["f"] * 8,
+    )
+    shuffled = frame.iloc[np.random.default_rng(seed).permutation(8)]
+    assert_same_tables(tabulate(shuffled), tabulate(frame))
+
+
+def test_ids_depend_on_the_cell_and_the_number_alone():
+    first, second = tabulate(some_answers()), tabulate(some_answers(response="other"))
+    assert first["04_responses"]["response_id"].tolist() == second["04_responses"]["response_id"].tolist()
+    assert first["04_responses"]["response_id"].is_unique
+
+
+# ----------------------------------------------------------------------------------------------------------- coverage
+
+
+def test_a_model_present_for_half_of_the_prompts_shows_as_missing_cells():
+    frame = some_answers()
+    frame = frame[~((frame["model"] == "b") & (frame["prompt"] == "Name a colour."))]
+    coverage = tabulate(frame)["04_coverage"]
+    assert len(coverage) == 4
+    assert coverage.loc[coverage["n_answers"] == 0, ["model", "n_usable", "n_empty"]].values.tolist() == [["b", 0, 0]]
+    assert response_table.missing_cells(coverage) == "1 of 4 cells have no usable answer (b lacks 1)"
+
+
+def test_nothing_missing_is_nothing_to_say():
+    assert response_table.missing_cells(tabulate(some_answers())["04_coverage"]) is None
+
+
+def test_the_three_worst_models_are_named():
+    cells = [("a", 1), ("b", 2), ("c", 3), ("d", 1), ("e", 0)]
+    coverage = pd.DataFrame([(model, 0) for model, n in cells for _ in range(n)] + [("e", 5)])
+    sentence = response_table.missing_cells(coverage.set_axis(["model", "n_usable"], axis=1))
+    assert sentence == "7 of 8 cells have no usable answer (c lacks 3, b lacks 2, a lacks 1 and 1 more models)"
+
+
+def test_unequal_numbers_of_samples_are_kept_as_they_are():
+    coverage = tabulate(some_answers()[:-1])["04_coverage"]
+    assert sorted(coverage["n_answers"]) == [1, 2, 2, 2]
+
+
+def test_empty_truncated_and_filtered_answers_are_outcomes():
+    frame = some_answers(finish_reason=[None, "length", "content_filter", "stop", "stop", "stop", "stop", "stop"])
+    frame["response"] = ["", "cut off", "refused", "fine", " \n", "same", "same", "same"]
+    written = tabulate(frame)
+    rows = written["04_responses"].set_index("text")
+    assert rows.loc[["", " \n", "refused"], "why_not"].tolist() == ["empty", "empty", "content filter"]
+    assert rows["usable"].sum() == 5
+    totals = written["04_coverage"][["n_answers", "n_usable", "n_empty", "n_truncated", "n_repeated"]].sum()
+    assert totals.tolist() == [8, 5, 2, 1, 1]
+
+
+def test_a_cell_of_empty_answers_counts_as_missing():
+    frame = some_answers()
+    frame.loc[frame["model"] == "a", "response"] = ""
+    assert response_table.missing_cells(tabulate(frame)["04_coverage"]) == (
+        "2 of 4 cells have no usable answer (a lacks 2)"
+    )
+
+
+def test_cells_are_expected_only_for_prompts_of_a_kind_the_model_answered():
+    frame = some_answers(kind=["original"] * 4 + ["paraphrase"] * 4)
+    frame = frame[~((frame["kind"] == "paraphrase") & (frame["model"] == "b"))]
+    assert len(tabulate(frame)["04_coverage"]) == 3
+
+
+def test_one_answer_of_one_model_is_enough():
+    written = tabulate(some_answers()[:1])
+    assert {name: len(table) for name, table in written.items()} == dict(zip(WRITTEN, [1, 1, 1, 0, 1, 0], strict=True))
+
+
+# ------------------------------------------------------------------------------------------- models, prompts and ideas
+
+
+def test_people_are_people_and_families_are_guessed_from_names():
+    frame = some_answers(model=["writers", "openai/gpt-4o", "Qwen/Qwen2.5-7B", "o1-mini"] * 2)
+    models = tabulate(frame, human=["writers"])["04_models"].set_index("model")
+    assert models["kind"].to_dict() == dict.fromkeys(models.index, "model") | {"writers": "human"}
+    assert models.loc[["writers", "openai/gpt-4o", "Qwen/Qwen2.5-7B", "o1-mini"], "family"].tolist() == [
+        "people",
+        "gpt",
+        "qwen",
+        "o",
+    ]
+
+
+@pytest.mark.parametrize(("model", "family"), [("4o", "4o"), ("meta-llama/Llama-3", "llama"), ("GPT", "gpt")])
+def test_a_family_is_the_letters_a_name_begins_with(model, family):
+    assert response_table.guess_family(model) == family
+
+
+def test_registries_fill_what_the_answers_leave_open():
+    models = pd.DataFrame({"model": ["a", "z"], "family": ["f", "g"], "size_b": ["7", ""], "kind": ["human", "model"]})
+    prompts = pd.DataFrame({"text": ["Name a colour."], "category": ["colour"], "open_endedness": ["0.75"]})
+    written = tabulate(some_answers(), models=models, prompts=prompts)
+    a, b = written["04_models"].to_dict("records")
+    assert (a["family"], a["kind"], a["size_b"]) == ("f", "human", 7.0)
+    assert (b["family"], b["kind"]) == ("b", "model")
+    found = written["04_prompts"].set_index("text").loc["Name a colour."]
+    assert (found["category"], found["open_endedness"]) == ("colour", 0.75)
+
+
+def test_an_id_without_a_text_stands_for_itself():
+    written = tabulate(some_answers().drop(columns="prompt").assign(prompt_id="p1", sample_idx=range(8)))
+    assert written["04_prompts"][["prompt_id", "text"]].values.tolist() == [["p1", "p1"]]
+
+
+def test_ideas_compare_within_their_scope():
+    frame = some_answers(prompt_id=["p"] * 4 + ["q"] * 4, idea=[0, 1, 0, 1, 0, 0, None, 1], condition="c")
+    by_prompt = tabulate(frame)["04_ideas"]
+    assert len(by_prompt) == 7
+    assert by_prompt["scope"].tolist() == ["p"] * 4 + ["q"] * 3
+    by_cell = tabulate(frame, idea_scope=["prompt_id", "model", "condition"])["04_ideas"]
+    assert by_cell["scope"].unique().tolist() == ["p | a | c", "p | b | c", "q | a | c", "q | b | c"]
+    assert set(by_cell["origin"]) == {"given"}
+
+
+# ----------------------------------------------------------------------------------------------------- property test
+
+values = st.one_of(st.none(), st.just(np.nan), st.text(max_size=4), st.integers(0, 3), st.sampled_from(TRICKY[:-1]))
+rows = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(["p", "q", "p ", None, ""]),
+        "model": st.sampled_from(["a", "b", None, " "]),
+        "response": values,
+        "sample_idx": st.sampled_from([None, np.nan, "", 0, 1, 2, -1, "1", "2.0", "1.5", "x"]),
+        "condition": st.sampled_from(["c", None]),
+        "finish_reason": st.sampled_from(["stop", "length", "content_filter", None]),
+        "idea": values,
+    }
+)
+
+
+def is_null(value):
+    return value is None or value != value
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(st.lists(rows, max_size=12))
+def test_every_row_becomes_an_answer_or_an_exclusion(answers):
+    certain = {"prompt": "p", "model": "a", "response": "certainly", "sample_idx": 10**6}
+    written = tabulate(pd.DataFrame([certain, *answers], dtype=object))
+    numbered, unnumbered = {("p", "a", None, 10**6)}, 0
+    for row in answers:
+        prompt, model, number = (row["prompt"] or "").strip(), (row["model"] or "").strip(), row["sample_idx"]
+        if not prompt or not model or is_null(row["response"]) or number in (-1, "1.5", "x"):
+            continue
+        if is_null(number) or number == "":
+            unnumbered += 1
+        else:
+            numbered.add((prompt, model, row["condition"], int(float(number))))
+    assert len(written["04_responses"]) == len(numbered) + unnumbered
+
+
+def test_facts_join_on_ids_that_are_numbers_here_and_text_there():
+    answers = pd.DataFrame({"prompt_id": ["1", "1"], "model": "a", "response": ["x", "y"]})
+    facts = pd.DataFrame({"prompt_id": [1.0, 2.0], "kind": ["closed", "original"]})
+    made = response_table.tabulate(answers, prompts=facts)
+    assert made["04_prompts"]["kind"].tolist() == ["closed"]
+
+
+def test_facts_that_match_nothing_are_refused():
+    answers = pd.DataFrame({"prompt_id": ["p"], "model": ["Solo"], "response": ["x"]})
+    with pytest.raises(ValueError, match="share no `model` with the answers"):
+        response_table.tabulate(answers, models=pd.DataFrame({"model": ["solo"], "size_b": [7]}))
+
+
+def test_whole_number_ids_keep_their_form_beside_a_missing_one():
+    answers = pd.DataFrame({"prompt_id": [7.0, np.nan], "prompt": ["Why?", "How?"], "model": "a", "response": "x"})
+    assert "7" in response_table.tabulate(answers)["04_prompts"]["prompt_id"].tolist()
+
+
+def test_a_prompt_with_a_parent_is_a_paraphrase():
+    answers = pd.DataFrame({"prompt_id": ["p", "q"], "parent_id": [None, "p"], "model": "a", "response": "x"})
+    assert response_table.tabulate(answers)["04_prompts"].set_index("prompt_id")["kind"].to_dict() == {
+        "p": "original",
+        "q": "paraphrase",
+    }
