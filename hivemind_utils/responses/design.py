@@ -93,7 +93,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     prompts : DataFrame
         From `read_prompts`.
     models : DataFrame
-        From `choose_models`.
+        From `choose_models`; its column ``decodings``, where it has one, names those that a model is asked under,
+        separated by spaces (empty: all).
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
@@ -111,9 +112,15 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     rows, bases = [], api_bases or {}
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))
+        named = getattr(model, "decodings", None)
+        own = named.split() if isinstance(named, str) and named.strip() else list(decodings)
+        if unknown := set(own) - set(decodings):
+            raise ValueError(
+                f"{model.model} is to be asked under {sorted(unknown)}, but the decodings are {list(decodings)}."
+            )
         for prompt in prompts[response_prompts.PROMPT_COLUMNS].itertuples(index=False):
             n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
-            for name in list(decodings)[: None if prompt.kind == "original" else 1]:
+            for name in own[: None if prompt.kind == "original" else 1]:
                 asked = request_llm.requests(
                     model.litellm_id, prompt.prompt, decodings[name], n, per_call=per_call, api_base=base
                 )
