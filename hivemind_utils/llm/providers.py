@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 PREFIX = "simulated/"
 SIMULATED = PREFIX.rstrip("/")
+GGUF = "gguf"  # a model in a file on this machine, see `gguf_models`
 
 
 KEY_HOSTS = "HIVEMIND_KEY_HOSTS"  # environment: hosts, separated by commas, that may receive a provider's key
@@ -59,9 +60,11 @@ def litellm_version():
 
 @functools.cache
 def provider_name(model):
-    """Provider of a model as litellm names it, such as ``openai``; ``simulated`` for the demo's."""
+    """Provider of a model as litellm names it, such as ``openai``; ``simulated`` for the demo's, ``gguf`` for files."""
     if model.startswith(PREFIX):
         return SIMULATED
+    if model.startswith(f"{GGUF}:"):
+        return GGUF
     try:
         return litellm().get_llm_provider(model)[1]
     except Exception as error:  # litellm raises BadRequestError for a name it does not know
@@ -285,6 +288,20 @@ def provider_message(error):
     if found:
         text = found.group(1)
     return redact(text)[:500]
+
+
+def nobody_there(error):
+    """Say that nothing listens at the address that was asked; None where something did."""
+    import httpx
+
+    seen = error
+    while seen is not None:
+        if isinstance(seen, ConnectionRefusedError | httpx.ConnectError):
+            request = getattr(seen, "_request", None)
+            where = f"{request.url.host}:{request.url.port or ''}".rstrip(":") if request is not None else "the address"
+            return f"nothing listens at {where}"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def may_pass(error):

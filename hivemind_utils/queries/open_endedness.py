@@ -1,7 +1,7 @@
 """Labels of open-endedness: the published schema, what follows from a label, and the doors labels come in by."""
 
 import json
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 from pydantic import BaseModel, model_validator
@@ -38,6 +38,8 @@ class ResponseType(BaseModel):
 
 class Label(BaseModel):
     """The published schema; what a labeller must answer."""
+
+    ECHO: ClassVar[dict] = {"original_query": "query"}  # a label of another message is none
 
     original_query: str
     revised_query: str | None = None

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ class Category(BaseModel):
 
 class Kinds(BaseModel):
     """The published schema; what a labeller must answer."""
+
+    ECHO: ClassVar[dict] = {"query": "query"}  # a label of another message is none
 
     query: str
     categories: list[Category]
