@@ -42,6 +42,28 @@ def expand(path):
     return files
 
 
+def addresses(paths):
+    """Files and addresses that a notebook's parameter names.
+
+    Parameters
+    ----------
+    paths : str, path-like, sequence of them, or None
+        Files, folders and patterns, relative to the project; addresses such as ``hf://...`` are left as they are.
+
+    Returns
+    -------
+    list of Path or str
+        Empty for None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path stands for no file.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths or []
+    return [found for path in given for found in ([path] if "://" in str(path) else expand(root() / path))]
+
+
 class atomic:
     """Context manager: a temporary path beside `target` that replaces it on success and is removed on failure."""
 
