@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils.tables import figure_files
 from hivemind_utils.figures import responses, style
 from hivemind_utils.metrics import resample
 from hivemind_utils.responses import homogeneity
 from hivemind_utils.responses import repetition as response_repetition
+from hivemind_utils.tables import figure_files
 
 PEOPLE = "writers"
 MEASURES = list(responses.MEASURE_NAMES)
@@ -287,7 +287,8 @@ def assert_no_overlap(fig, name):
 
 
 NAMES = {"coverage", "intra_heatmap", "references", "arm_panels", "rarefaction", "second_opinion", "paraphrases",
-         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity", "model_pair_heatmap"}  # fmt: skip
+         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity",
+         "model_pair_heatmap"}  # fmt: skip
 
 
 def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(project):

@@ -1,43 +1,24 @@
 """Homogeneity between models: the tables of notebook 06 against literal loops and hand-written answers."""
 
-import dataclasses
 from itertools import chain, combinations, product
 
 import numpy as np
 import pandas as pd
 import pytest
-
 from scipy import stats
+from some_responses import responses_of, shuffled, with_model, with_vectors
 
 from hivemind_utils.figures import pages
 from hivemind_utils.metrics import diversity, overlap, similarity
 from hivemind_utils.metrics import words as words_metrics
-from hivemind_utils.responses import Responses, homogeneity
+from hivemind_utils.responses import homogeneity
 from hivemind_utils.tables import schema
-
-PEOPLE = {"writers"}
 
 
 def cosine(a, b):
     a, b = np.asarray(a, float), np.asarray(b, float)
     length = np.sqrt((a @ a) * (b @ b))
     return a @ b / length if length else 0.0
-
-
-def models_of(names, family=None):
-    """Table 04_models by model; the family of a model is its name unless given."""
-    family = family or {}
-    kinds = ["human" if name in PEOPLE else "model" for name in names]
-    facts = {"family": [family.get(name, name) for name in names], "kind": kinds}
-    return pd.DataFrame(facts, index=pd.Index(names, name="model"))
-
-
-def responses_of(table, vectors, family=None, texts=None):
-    """Responses from a frame; an arm is the model unless the frame says otherwise."""
-    table = table.assign(arm=table["arm"] if "arm" in table else table["model"])
-    prompts = {p: f"Prompt {p}" for p in sorted(set(table["prompt_id"]))} | (texts or {})
-    prompts = pd.DataFrame({"text": prompts, "kind": "original"})
-    return Responses(table, np.asarray(vectors), prompts, models_of(sorted(set(table["model"])), family), "top_p")
 
 
 def study(counts, d=5, seed=0, family=None):
@@ -48,21 +29,6 @@ def study(counts, d=5, seed=0, family=None):
     table["response_id"] = [f"{(7 * i) % 1000:03}" for i in range(len(rows))]
     vectors = np.random.default_rng(seed).normal(size=(len(rows), d)).astype(np.float32) + 0.5
     return responses_of(table, vectors, family)
-
-
-def with_vectors(responses, vectors):
-    return dataclasses.replace(responses, vectors=np.asarray(vectors))
-
-
-def with_table(responses, **columns):
-    table = responses.table.assign(**columns)
-    return responses_of(table if "model" not in columns else table.assign(arm=table["model"]), responses.vectors)
-
-
-def shuffled(responses, seed=1):
-    order = np.random.default_rng(seed).permutation(len(responses))
-    table = responses.table.iloc[order].reset_index(drop=True)
-    return dataclasses.replace(responses, table=table, vectors=responses.vectors[order])
 
 
 def jackknife(values, estimate):
@@ -484,7 +450,7 @@ def test_overlaps_do_not_depend_on_row_order_and_are_the_table_they_are_written_
 
 
 def test_a_single_model_has_no_overlaps_with_others():
-    one = with_table(written(), model="gpt")
+    one = with_model(written(), "gpt")
     table, shares = homogeneity.overlaps(one, 6, 100, 2, progress=lambda groups, total, unit: groups)
     assert schema.validate(table, "06_overlaps").num_rows == 0 and shares.empty
 
@@ -561,7 +527,7 @@ def test_a_span_that_many_pairs_share_is_shown_once():
 
 
 def test_no_overlaps_make_an_empty_page():
-    one = with_table(written(), model="gpt")
+    one = with_model(written(), "gpt")
     assert homogeneity.page_records(overlaps_of(one), one, 5) == []
 
 
