@@ -9,7 +9,7 @@ import pandas as pd
 from hivemind_utils.metrics import diversity, words
 from hivemind_utils.responses import embeddings
 from hivemind_utils.responses.table import CELL, arm_names
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import ids, wording
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         left_out = sorted(set(table["model"]) - set(table.loc[here, "model"]))
         table = table[here]
         if left_out:
-            named = ", ".join(left_out[:3])
-            study.partial(f"{len(left_out)} models have no responses under {decoding} ({named}) and are not compared")
+            study.partial(f"no responses under {decoding} from {wording.listed(left_out)}, which is not compared")
     if conditions is not None:
         unknown = sorted(set(conditions) - set(table["condition"]))
         if unknown:

@@ -135,10 +135,9 @@ class Study:
         _display(lines)
         _display(f"> {simulated}{answer}", f"answer-{self.number}", update=True)
 
-    def _add_partial(self, sentence):
-        known = self.stamp.get("partial")
-        if not known or sentence not in known:
-            self.stamp["partial"] = "; ".join(filter(None, [known, sentence]))
+    def _add_partial(self, sentences):
+        known = (self.stamp.get("partial") or "").split("; ")
+        self.stamp["partial"] = "; ".join(dict.fromkeys(filter(None, known + sentences.split("; "))))
 
     @staticmethod
     def _partial_of(stamp):
