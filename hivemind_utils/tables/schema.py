@@ -96,7 +96,15 @@ def _bounds(what="prompts resampled", prefix=""):
     return tuple(_float(f"{prefix}{side}", f"{side} 95 % bound, {what}") for side in ("lower", "upper"))
 
 
-_REDONE = "prompts resampled, selection redone in every draw"
+_REDONE = "jackknife over prompts, the cut made again without each"
+
+
+_NULL = (
+    _float("expected", "correlation of a scorer that loses nothing, at equal human means", -1, 1),
+    _float("null_lower", "lower 95 % edge of the range-restriction null, pointwise", -1, 1),
+    _float("null_upper", "upper 95 % edge of the range-restriction null, pointwise", -1, 1),
+    _float("line", "what range restriction does to a rank-linear scorer, where the mean decides who is in", -1, 1),
+)
 
 
 _FAILURE = (
@@ -851,13 +859,7 @@ TABLES = {
                 _float("pearson", "Pearson correlation", -1, 1),
                 _float("within", "Spearman correlation within prompts, mean", -1, 1),
                 *_bounds(prefix="within_"),
-                _float("expected", "what range restriction alone predicts: mean of an equally good scorer", -1, 1),
-                _float("null_lower", "2.5 % quantile of equally good scorers", -1, 1),
-                _float("null_upper", "97.5 % quantile of equally good scorers", -1, 1),
-                _float("permuted", "mean after shuffling among items of equal human mean", -1, 1),
-                _float("permutation_p", "share of such shuffles with a correlation as low", 0, 1),
-                _float("random_lower", "2.5 % quantile of random subsets of that size", -1, 1),
-                _float("random_upper", "97.5 % quantile of random subsets of that size", -1, 1),
+                *_NULL,
             ),
         ),
         Table(
@@ -874,9 +876,9 @@ TABLES = {
                 _float("rho", "mean of their Spearman correlations", -1, 1),
                 *_bounds(_REDONE),
                 _float("within", "mean of their correlations within prompts", -1, 1),
-                _float("expected", "what range restriction alone predicts", -1, 1),
-                _float("null_lower", "mean of the scorers' lower null bounds", -1, 1),
-                _float("null_upper", "mean of the scorers' upper null bounds", -1, 1),
+                _float("se", "jackknife standard error of rho", 0),
+                Column("n_prompts", "int", "prompts of its items", low=0),
+                *_NULL,
                 _float("crossed", "items chosen by one half of the annotators, compared with the other", -1, 1),
                 _float("half_panel", "items chosen by and compared with the same half", -1, 1),
                 _float("people", "the other half's mean as if it were a scorer: the human ceiling", -1, 1),
@@ -892,21 +894,34 @@ TABLES = {
                 Column("level", "str", "one scorer, or the mean over a kind", allowed=("kind", "scorer")),
                 _SCORER,
                 _SCORER_KIND,
-                Column("n", "int", "contested items", low=0),
-                _float("rho_full", "correlation over all items", -1, 1),
-                _float("rho_contested", "correlation on the contested third", -1, 1),
-                _float("expected", "what range restriction alone predicts there", -1, 1),
-                _float("difference", "primary contrast: slope on contested items - slope on the rest"),
-                *_bounds("jackknife over prompts"),
-                _float("p_value", "one-sided p-value of the contrast", 0, 1),
-                _float("p_holm", "the same, Holm-adjusted within its family", 0, 1),
-                _float("acquittal_lower", "lower 95 % bound of rho_contested - expected / 2"),
+                Column("n", "int", "most contested items it scored", low=0),
+                Column("share", "float", "share of the items that are most contested", low=0, high=1),
+                Column("effective_size", "float", "effective number of items at equal human means", low=0),
+                Column("n_prompts", "int", "prompts of its items", low=0),
+                _float("rho_full", "Spearman correlation over all items; pairs in both orders", -1, 1),
+                _float("rho_contested", "the same on the most contested items", -1, 1),
+                _float("r", "correlation on the most contested items, at equal human means", -1, 1),
+                _float("e", "correlation on the rest, at equal human means", -1, 1),
+                _float("kept", "share of the correlation that is kept: r / e"),
+                *_bounds("Fieller, jackknife over prompts; empty where unbounded"),
+                _float("p_degrades", "that it keeps less than 90 %: one-sided p-value, Holm-adjusted", 0, 1),
+                _float("p_holds_up", "that it keeps more than half: one-sided p-value, Holm-adjusted", 0, 1),
+                _float("expected", "rho_contested of a scorer that loses nothing", -1, 1),
+                _float("null_lower", "lower edge of the range-restriction null; below it: degrades", -1, 1),
+                _float("null_upper", "upper edge of the range-restriction null", -1, 1),
                 Column(
                     "verdict",
                     "str",
-                    "three-way verdict",
-                    allowed=("convicted", "acquitted", "undecided", "not testable"),
+                    "whether it loses touch where people differ",
+                    allowed=(
+                        "degrades",
+                        "degrades, keeps more than half",
+                        "holds up",
+                        "inconclusive",
+                        "not testable",
+                    ),
                 ),
+                Column("reason", "str", "why it is not testable; empty where it is"),
             ),
         ),
         Table(
@@ -925,12 +940,12 @@ TABLES = {
         ),
         Table(
             "09_pluralism",
-            "a scorer's taste for the typical answer",
+            "how much a scorer prefers typical responses at equal human means",
             ("scorer",),
             (
                 _SCORER,
                 _SCORER_KIND,
-                _float("coefficient", "score on typicality beside human mean and length, standard deviations"),
+                _float("coefficient", "score on typicality at equal human mean and length, standard deviations"),
                 *_bounds("jackknife over prompts"),
                 Column("n", "int", "items", low=0),
             ),
