@@ -8,7 +8,7 @@ of the encoder whose similarity is reported: they are far apart because they wer
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import labeling
+from hivemind_utils.llm import gguf_models, labeling
 from hivemind_utils.metrics import clustering, resample, similarity
 from hivemind_utils.tables import ids as table_ids
 
@@ -98,14 +98,22 @@ def judge(
     labelled : pandas.DataFrame
         As `read_given`, origin ``judge``.
     counts : dict
-        n_asked, n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts_without_list.
+        n_asked, n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts_without_list, and
+        ``why``: what went wrong, in a sentence, or None.
     """
     import pydantic
 
     Idea = pydantic.constr(strip_whitespace=True, min_length=1, max_length=80)
     listing = pydantic.create_model("Ideas", ideas=(list[Idea], pydantic.Field(min_length=1, max_length=n_ideas)))
-    options = {"progress": False, "seed": seed} | options
-    sampled, shown = [], []
+    with gguf_models.running([model]):  # from the first list to the last answer
+        return _judge(answers, prompts, model, propose, assign, listing, n_judged, n_shown,
+                      {"progress": False, "seed": seed, "store_path": store_path} | options)  # fmt: skip
+
+
+def _judge(answers, prompts, model, propose, assign, listing, n_judged, n_shown, options):
+    import pydantic
+
+    seed, sampled, shown = options["seed"], [], []
     for prompt_id, at in answers.sort_values("response_id").groupby("prompt_id"):
         rng = table_ids.generator("judged", seed, prompt_id)
         chosen = at.iloc[np.sort(rng.permutation(len(at))[:n_judged])]
@@ -114,10 +122,11 @@ def judge(
         shown.append((prompt_id, prompts["text"][prompt_id], "\n".join(f"- {_one_line(t)}" for t in distinct)))
     sampled = pd.concat(sampled)
     items = pd.DataFrame(shown, columns=["item_id", "prompt", "answers"])
-    lists = labeling.label(items, propose, listing, model, store_path=store_path, **options).table
+    listed = labeling.label(items, propose, listing, model, **options)
+    lists = listed.table
     lists = {row.item_id: list(dict.fromkeys(row.value["ideas"])) for row in lists.itertuples()}
     counts = {"n_asked": 0, "n_labelled": 0, "n_other": 0, "n_failed": 0, "n_missing": 0}
-    labelled = []
+    labelled, problems = [], _problems("lists of ideas", listed)
     for prompt_id, ideas in lists.items():
         at = sampled[sampled["prompt_id"] == prompt_id]
         texts = at["text"].drop_duplicates()
@@ -126,7 +135,7 @@ def judge(
         )
         items["ideas"] = "\n".join(f"{k}. {idea}" for k, idea in enumerate(ideas, 1))
         number = pydantic.create_model("Number", idea=(int, pydantic.Field(ge=0, le=len(ideas))))
-        labels = labeling.label(items, assign, number, model, store_path=store_path, **options)
+        labels = labeling.label(items, assign, number, model, **options)
         found = {texts[int(row.item_id)]: row.value["idea"] for row in labels.table.itertuples()}
         value = at["text"].map(found).dropna().astype(int)
         named = [
@@ -141,10 +150,20 @@ def judge(
         counts["n_other"] += int((value == 0).sum())
         counts["n_failed"] += len(labels.failures)
         counts["n_missing"] += len(labels.missing)
+        problems += _problems("ideas of answers", labels)
     counts["n_prompts_without_list"] = len(shown) - len(lists)
+    counts["why"] = "; ".join(dict.fromkeys(problems)) or None
     empty = pd.DataFrame(columns=["response_id", "idea", "scope"], dtype=object)
     labelled = pd.concat([empty, *labelled], ignore_index=True).assign(origin="judge")
     return labelled[["response_id", "idea", "origin", "scope"]], counts
+
+
+def _problems(what, labels):
+    """Why labels are missing: the commonest reason, and how many."""
+    reasons = pd.concat([labels.failures["reason"], labels.missing["reason"]])
+    return (
+        [] if reasons.empty else [f"{what}: {len(reasons)} missing, mostly because {reasons.mode().iat[0].rstrip('.')}"]
+    )
 
 
 def agreement(labels, reference, answers, vectors=None):
