@@ -97,6 +97,12 @@ def _environment_addresses():
     return found
 
 
+def missing_keys(model):
+    """Variables of the environment with keys that a model's provider needs and that are not set."""
+    found = litellm().validate_environment(model=model)["missing_keys"]
+    return [name for name in found if not name.endswith("_API_BASE") and not os.environ.get(name)]
+
+
 def lacks_address(model, api_base):
     """Say that a model runs on a server whose address nobody gave; None where it has one, or needs none."""
     name = provider_name(model)

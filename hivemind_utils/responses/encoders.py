@@ -99,6 +99,8 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
 
     def encode(texts):
         texts = response_encoder.encodable(texts)
+        if not (api_base or "api_key" in options) and (lacking := providers.missing_keys(model)):
+            raise RuntimeError(f"{name} needs {' and '.join(lacking)} in the environment: set it and run again.")
         batches = [encode_batch(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
         if batches:
             encoder.n_dims = batches[0].shape[1]

@@ -8,7 +8,7 @@ modes of the encoder whose similarity is reported: they are far apart because th
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import labeling
+from hivemind_utils.llm import gguf_models, labeling
 from hivemind_utils.metrics import clustering, intervals, similarity
 from hivemind_utils.tables import files
 from hivemind_utils.tables import ids as table_ids
@@ -128,14 +128,22 @@ def judge(
     labelled : pandas.DataFrame
         Rows of ``07_ideas`` with origin ``judge``.
     counts : dict
-        n_asked, n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts_without_list.
+        n_asked, n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts_without_list, and
+        ``why``: what went wrong, in a sentence, or None.
     """
     import pydantic
 
     Idea = pydantic.constr(strip_whitespace=True, min_length=1, max_length=80)
     listing = pydantic.create_model("Ideas", ideas=(list[Idea], pydantic.Field(min_length=1, max_length=n_ideas)))
-    options = {"progress": False, "seed": seed} | options
-    sampled, shown = [], []
+    with gguf_models.running([model]):  # from the first list to the last response
+        return _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown,
+                      {"progress": False, "seed": seed, "store_path": store_path} | options)  # fmt: skip
+
+
+def _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown, options):
+    import pydantic
+
+    seed, sampled, shown = options["seed"], [], []
     for prompt_id, responses in table.sort_values("response_id").groupby("prompt_id"):
         rng = table_ids.generator("judged", seed, prompt_id)
         chosen = responses.iloc[np.sort(rng.permutation(len(responses))[:n_judged])]
@@ -144,10 +152,11 @@ def judge(
         shown.append((prompt_id, prompts["text"][prompt_id], "\n".join(f"- {_one_line(t)}" for t in distinct)))
     sampled = pd.concat(sampled)
     items = pd.DataFrame(shown, columns=["item_id", "prompt", "answers"])
-    lists = labeling.label(items, propose, listing, model, store_path=store_path, **options).table
+    listed = labeling.label(items, propose, listing, model, **options)
+    lists = listed.table
     lists = {row.item_id: list(dict.fromkeys(row.value["ideas"])) for row in lists.itertuples()}
     counts = {"n_asked": 0, "n_labelled": 0, "n_other": 0, "n_failed": 0, "n_missing": 0}
-    labelled = []
+    labelled, problems = [], _problems("lists of ideas", listed)
     for prompt_id, ideas in lists.items():
         own = sampled[sampled["prompt_id"] == prompt_id]
         texts = own["text"].drop_duplicates()
@@ -156,7 +165,7 @@ def judge(
         )
         items["ideas"] = "\n".join(f"{k}. {idea}" for k, idea in enumerate(ideas, 1))
         number = pydantic.create_model("Number", idea=(int, pydantic.Field(ge=0, le=len(ideas))))
-        labels = labeling.label(items, assign, number, model, store_path=store_path, **options)
+        labels = labeling.label(items, assign, number, model, **options)
         found = {texts[int(row.item_id)]: row.value["idea"] for row in labels.table.itertuples()}
         value = own["text"].map(found).dropna().astype(int)
         named = [
@@ -171,10 +180,20 @@ def judge(
         counts["n_other"] += int((value == 0).sum())
         counts["n_failed"] += len(labels.failures)
         counts["n_missing"] += len(labels.missing)
+        problems += _problems("ideas of answers", labels)
     counts["n_prompts_without_list"] = len(shown) - len(lists)
+    counts["why"] = "; ".join(dict.fromkeys(problems)) or None
     empty = pd.DataFrame(columns=["response_id", "idea", "scope"], dtype=object)
     labelled = pd.concat([empty, *labelled], ignore_index=True).assign(origin="judge")
     return labelled[["response_id", "idea", "origin", "scope"]], counts
+
+
+def _problems(what, labels):
+    """Say why labels are missing: the commonest reason, and how many."""
+    reasons = pd.concat([labels.failures["reason"], labels.missing["reason"]])
+    return (
+        [] if reasons.empty else [f"{what}: {len(reasons)} missing, mostly because {reasons.mode().iat[0].rstrip('.')}"]
+    )
 
 
 def agreement(responses, points, labels):
