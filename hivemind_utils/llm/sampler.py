@@ -181,6 +181,9 @@ class _Run:
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
                 self.failures[model] = f"not asked: {lacking}"
+            elif providers.provider_name(model) == "openai" and not jobs[0].request.api_base:
+                if lacking := providers.missing_keys(model):  # litellm would call it an error of the server
+                    self.failures.setdefault(model, f"not asked: {' and '.join(lacking)} is not set")
 
     def _missing(self, requests, held, refused):
         """Jobs by model for what the store lacks, each answer once."""
