@@ -20,8 +20,8 @@ def dictionary():
         "",
         "In `data/reference/`, besides what the study published:",
         "",
-        "- `time_metaphors_smollm2.parquet`: 1,024 answers of a real model to one prompt, sampled by this project; the",
-        "  model's file and its hash, quantisation, decoding asked and honoured, and the days are in the file's metadata",
+        "- `time_metaphors_smollm2.parquet`: 1,024 answers of a real model to one prompt, sampled by this project; its",
+        "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
         "  (`benchmarks/time_metaphors.py` samples it again)",
         "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom",
     ]
