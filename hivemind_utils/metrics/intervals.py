@@ -4,7 +4,7 @@ The prompt is the unit. Intervals are jackknife intervals with Student's t at an
 bootstrap over few prompts is far too narrow. Coverage by number of prompts: ``benchmarks/interval_coverage.csv``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -42,6 +42,16 @@ class Interval:
         few = np.asarray(self.n_prompts) < 2
         words = np.where(few, "an interval needs at least two prompts", "")
         return np.where(~few & np.isnan(self.lower), "there is no estimate without each of the prompts", words)[()]
+
+    def within(self, low, high):
+        """Cut the bounds to the range of what is estimated; coverage stays as it is.
+
+        Examples
+        --------
+        >>> mean_interval([0.9, 0.2]).within(-1, 1).upper
+        np.float64(1.0)
+        """
+        return replace(self, lower=np.clip(self.lower, low, high), upper=np.clip(self.upper, low, high))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import math
 
 from hivemind_utils.tables import files as table_files
+from hivemind_utils.tables import paper
 
 PAPER_ENCODER = "text-embedding-3-small"
 
@@ -22,26 +23,6 @@ SIMULATED = "simulated data, no test"
 
 
 PAPER_SCORERS = {"lm": 56, "reward": 6, "judge": 4}
-
-
-def read():
-    """Read the claims: one row a number of the paper.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result``, the
-        place of this run's value, ``NN:key/key`` (see `find`), or several joined by ``|`` of which the first that is
-        there counts; ``minus``, the place of what is taken from it; ``scale``, by which it is multiplied to have the
-        paper's ``unit``; ``interval``, names of the bounds beside the value; ``low`` and ``high``, the band that
-        replicates, in the paper's unit; ``bound``: "encoder" where the number belongs to the paper's encoder,
-        "main25" where also to its 25 models, "released" where to its data; ``note``.
-    """
-    import pandas as pd
-
-    text = ["claim_id", "topic", "claim", "where", "paper", "result", "minus", "unit", "interval", "bound", "note"]
-    frame = pd.read_csv(table_files.root() / "data" / "reference" / "claims.csv", dtype=dict.fromkeys(text, str))
-    return frame.fillna(dict.fromkeys(text, "")).assign(scale=frame["scale"].fillna(1.0))
 
 
 def find(results, place):
@@ -126,7 +107,7 @@ def evaluate(profile):
     """
     import pandas as pd
 
-    frame = read()
+    frame = paper.claims()
     folder = table_files.root() / "results" / profile
     files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[0-9][0-9].json"))}
     found = [_evaluate(row, files) for row in frame.itertuples()]

@@ -86,20 +86,70 @@ def inspect(name):
             raise UserError(f"{path.name}: the default of `{node.target.id}` must be a literal.") from error
         parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default)
     trees = [ast.parse(_python_only(c["source"])) for c in cells]
-    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    named = [c for c in calls if dotted(c.func) in ("parquet.read", "parquet.stamp")]
-    if not all(c.args and isinstance(c.args[0], ast.Constant) for c in named):
-        raise UserError(f"{path.name}: write the table's name out in parquet.read(...), so that make can see it.")
-    reads = {c.args[0].value for c in named}
+    reads, uses = _tables(trees, path.name)
     number = path.stem[:2]
     return Notebook(
         path=path,
         parameters=parameters,
         reads=tuple(sorted(r for r in reads if not r.startswith(number))),
         modules=_modules(trees),
-        reads_embeddings=any(dotted(c.func) == "embeddings.read" for c in calls) and number != "04",
-        writes_embeddings=any(dotted(c.func) == "embeddings.embed" for c in calls),
+        reads_embeddings="embeddings.read" in uses and number != "04",
+        writes_embeddings="embeddings.embed" in uses,
     )
+
+
+def _tables(trees, name):
+    """Tables that these trees read, and the functions of `embeddings` that they call.
+
+    ``study.read("...")`` names a table; a function of the package that is handed `study` is looked into.
+    """
+    reads, uses, seen = set(), set(), set()
+    notebook = ast.Module([node for tree in trees for node in tree.body], [])
+    queue = [(notebook, _bound(notebook))]
+    while queue:
+        tree, bound = queue.pop()
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            called = dotted(call.func)
+            if called in ("embeddings.read", "embeddings.embed"):
+                uses.add(called)
+            if called in ("study.read", "parquet.read", "parquet.stamp"):
+                if not (call.args and isinstance(call.args[0], ast.Constant)):
+                    raise UserError(f"{name}: write the table's name out in {called}(...), so that make can see it.")
+                reads.add(call.args[0].value)
+            handed = (*call.args, *(keyword.value for keyword in call.keywords))
+            if any(isinstance(value, ast.Name) and value.id == "study" for value in handed):
+                found = _definition(ast.unparse(call.func), bound)
+                if found is not None and ast.dump(found[0]) not in seen:
+                    seen.add(ast.dump(found[0]))
+                    queue.append(found)
+    return reads, uses
+
+
+def _bound(tree):
+    """What the names of a module stand for: dotted names of the package, or functions defined there."""
+    bound = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hivemind_utils":
+            bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            bound[node.name] = node
+    return bound
+
+
+def _definition(function, bound):
+    """Definition of a function of the package, by its name in a module, and what that module's names stand for."""
+    first, *rest = function.split(".")
+    target = bound.get(first)
+    if isinstance(target, ast.FunctionDef):
+        return (target, bound) if not rest else None
+    if target is None:
+        return None
+    *module, name = ".".join([target, *rest]).split(".")
+    for file in reversed(list(_files_of(".".join(module)))):
+        there = _bound(ast.parse(file.read_text(encoding="utf-8")))
+        if name in there:
+            return _definition(name, there)
+    return None
 
 
 def _python_only(source):

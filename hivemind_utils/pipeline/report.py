@@ -116,12 +116,14 @@ def notebook_html(notebook, links):
     from nbconvert import HTMLExporter
 
     notebook.metadata.pop("widgets", None)
+    injected = "injected-parameters"
+    notebook.cells = [cell for cell in notebook.cells if injected not in cell.metadata.get("tags", [])]
     heading = "the notebook"
     for cell in notebook.cells:
         found = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
         heading = found[-1] if found else heading
         outputs = cell.get("outputs", [])
-        cell.outputs = [o for o in outputs if "application/vnd.jupyter.widget-view+json" not in o.get("data", {})]
+        cell.outputs = [output for output in outputs if not _is_progress(output)]
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 output.metadata["image/png"] = {"alt": f"Drawn by the cell above; {heading}"}
@@ -129,6 +131,12 @@ def notebook_html(notebook, links):
             del cell["outputs"]
     exporter = HTMLExporter(template_name="basic", filters={"markdown2html": lambda text: markdown(text, links)})
     return exporter.from_notebook_node(notebook)[0]
+
+
+def _is_progress(output):
+    """Whether an output is a progress bar, which stands still on a page."""
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return widget or (output.get("name") == "stderr" and re.search(r"\d+%\|", output.get("text", "")) is not None)
 
 
 def markdown(text, links):
@@ -201,6 +209,8 @@ def _notebook(name, profile):
         "failed": (folder / f"{number}.running.ipynb").exists(),
         "manifest": manifest,
         "source": results.get("source"),
+        "answer": markdown(results["answer"], {}) if results.get("answer") else "",
+        "value": results.get("number"),
         "results": bool(results),
         "figures": _figures(profile.name, manifest, recorded) if manifest else [],
     }
@@ -222,7 +232,7 @@ def _figures(profile, manifest, recorded):
             | entry(slug, entries)[1]
             | {
                 "slug": slug,
-                "size": _size(picture) if picture.exists() else None,
+                "size": _size(picture, printed.get("title_share", 0)) if picture.exists() else None,
                 "page": (folder / f"{slug}.html").exists(),
                 "redrawn": drawn.stat().st_mtime > recorded.stat().st_mtime + 1,
             }
@@ -230,11 +240,20 @@ def _figures(profile, manifest, recorded):
     return found
 
 
-def _size(picture):
+def _size(picture, title_share=0):
+    """Width and height of a picture in pixels, without its title, which the page prints as text."""
     from PIL import Image
 
     with Image.open(picture) as image:
-        return image.size
+        return image.width, image.height - round(title_share * image.height)
+
+
+def _copy_untitled(picture, target, size):
+    """Copy the lower part of a picture, `size` pixels of width and height."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        image.crop((0, image.height - size[1], *image.size)).save(target)
 
 
 def _stray_figures(profile, ran):
@@ -252,6 +271,9 @@ def _copy(profile, ran, folder):
             for file in (files.root() / "figures" / profile).glob(f"{figure['slug']}.*"):
                 if file.suffix in (".png", ".pdf", ".csv", ".html"):
                     shutil.copyfile(file, folder / "figures" / file.name)
+            if figure["size"]:
+                picture = files.root() / "figures" / profile / f"{figure['slug']}.png"
+                _copy_untitled(picture, folder / "figures" / f"{figure['slug']}.untitled.png", figure["size"])
         number = notebook["number"]
         executed = files.root() / "executed" / profile / f"{number}.manifest.json"
         shutil.copyfile(executed, folder / "manifests" / f"{number}.json")

@@ -40,7 +40,7 @@ def execute(name, spec, strict=False):
     results = table_files.root() / "results" / profile.name / f"{notebook.number}.json"
     results.unlink(missing_ok=True)
     rules.write_parameters(folder, notebook, values)
-    drawn = folder / f"{notebook.number}.figures.txt"  # `style.save` notes here what it draws
+    drawn = folder / f"{notebook.number}.figures.txt"  # `figure_files.save` notes here what it draws
     drawn.write_text("", encoding="utf-8")
     os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()

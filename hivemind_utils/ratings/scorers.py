@@ -7,21 +7,22 @@ from string import Template
 
 import pandas as pd
 
-from hivemind_utils.llm import completions, local_models
+from hivemind_utils.llm import completions, gguf_models, gguf_scores, local_models
 from hivemind_utils.ratings import judges as rating_judges
 from hivemind_utils.ratings import scores
 from hivemind_utils.tables import files, ids
 
+WHOLE = " (whole conversation)"
 LM_KINDS = {"mean_logprob": "lm", "minus_perplexity": "lm perplexity"}  # headline; as published
 
 
 def language_models(names, responses, folder, *, device="cpu"):
-    """Log-probabilities under models of extra `local`, each loaded only if something is missing.
+    """Log-probabilities under models on this machine, each loaded only if something is missing.
 
     Parameters
     ----------
     names : list of str
-        Hub ids or folders.
+        Hub ids or folders (extra `local`), or ``gguf:...`` for a file (see `gguf_models`).
     responses : pandas.DataFrame
         From `scores.responses`.
     folder : Path
@@ -33,12 +34,46 @@ def language_models(names, responses, folder, *, device="cpu"):
     pandas.DataFrame
         For `scores.match`; two scorers a model, see `LM_KINDS`.
     """
+    why = {}
 
     def scorer_of(name):
+        if gguf_models.is_gguf(name):
+            return _with_reasons(lambda prompts, texts: gguf_scores.scores(name, prompts, texts), name, why)
         model = _once(lambda: local_models.load_language_model(name, device=device))
         return lambda prompts, texts: local_models.language_model_scores(*model(), prompts, texts)
 
-    return _long([(name, _remembered(name, "lm", responses, folder, scorer_of(name))) for name in names], LM_KINDS)
+    with gguf_models.running(names):
+        found = [
+            (_shown(name), _remembered(_kept_as(name), "lm", responses, folder, scorer_of(name))) for name in names
+        ]
+    return _because(_long(found, LM_KINDS), {_shown(name): reasons for name, reasons in why.items()})
+
+
+def _shown(name):
+    return gguf_models.display_name(name) if gguf_models.is_gguf(name) else name
+
+
+def _kept_as(name):
+    return gguf_models.identity(name) if gguf_models.is_gguf(name) else name
+
+
+def _with_reasons(score, name, why):
+    """A scorer that notes why a response has no score: `why` by name, then by the response's text."""
+
+    def noted(prompts, texts):
+        values, problems = score(prompts, texts)
+        why.setdefault(name, {}).update({(prompts[row], texts[row]): reason for row, reason in problems.items()})
+        return values
+
+    return noted
+
+
+def _because(frame, why):
+    """The frame with the reason why a score is missing, in `why`."""
+    if frame.empty:
+        return frame
+    rows = zip(frame["scorer"].str.removesuffix(WHOLE), frame["prompt"], frame["response"], strict=True)
+    return frame.assign(why=[why.get(name, {}).get((prompt, text)) for name, prompt, text in rows])
 
 
 def reward_models(names, responses, folder, *, device="cpu"):
@@ -73,17 +108,18 @@ def completion_endpoints(models, responses, folder, *, template):
     before, found, after = template.partition("$response")
     if not found or "$prompt" not in before:
         raise ValueError("The template must hold $prompt, and $response after it.")
-    frames, problems = [], []
+    frames, why = [], {}
     for model, api_base in models.items():
 
         def ask(prompts, texts, model=model, api_base=api_base):
             prefixes = [Template(before).substitute(prompt=prompt) for prompt in prompts]
-            values, failed = completions.echo_scores(model, api_base, prefixes, texts, suffix=after)
-            problems.extend((model, texts[row][:60], reason) for row, reason in failed.items())
-            return values
+            return completions.echo_scores(model, api_base, prefixes, texts, suffix=after)
 
+        ask = _with_reasons(ask, model, why)
         frames.append((model, _remembered(f"{model} {api_base} {template}", "completions", responses, folder, ask)))
-    return _long(frames, LM_KINDS), pd.DataFrame(problems, columns=["scorer", "item_id", "reason"]).drop_duplicates()
+    problems = [(model, text[:60], reason) for model, at in why.items() for (_, text), reason in at.items()]
+    problems = pd.DataFrame(problems, columns=["scorer", "item_id", "reason"]).drop_duplicates()
+    return _because(_long(frames, LM_KINDS), why), problems
 
 
 def judges(models, rubrics, responses, instructions, *, votes=1, probabilities=False, **options):
@@ -106,12 +142,13 @@ def judges(models, rubrics, responses, instructions, *, votes=1, probabilities=F
     excluded : pandas.DataFrame
         scorer, item_id, reason.
     """
+    for rubric in rubrics:  # before anybody is asked
+        if rubric.removeprefix("prometheus:") not in rating_judges.RUBRICS:
+            raise ValueError(f"A rubric must be one of {sorted(rating_judges.RUBRICS)}, but {rubric!r} was passed.")
     frames, excluded = [], []
     for model in models:
         for rubric in rubrics:
             name = rubric.removeprefix("prometheus:")
-            if name not in rating_judges.RUBRICS:
-                raise ValueError(f"A rubric must be one of {sorted(rating_judges.RUBRICS)}, but {rubric!r} was passed.")
             if name != rubric:
                 text = instructions["prometheus"]
                 known = {k: v for k, v in options.items() if k != "progress"}
@@ -141,17 +178,17 @@ def _remembered(name, kind, responses, folder, score):
         return score([prompts[row] for row in rows], [texts[row] for row in rows])
 
     found = scores.remember(path, responses["response_id"].tolist(), compute)
-    return responses[["prompt_id", "response"]].join(found.reset_index(drop=True))
+    return responses[["prompt_id", "prompt", "response"]].reset_index(drop=True).join(found.reset_index(drop=True))
 
 
 def _long(found, kinds):
     frames = []
     for name, table in found:
         for column, kind in kinds.items():
-            scorer = name if column in ("mean_logprob", "reward") else f"{name} (whole conversation)"
-            part = table[["prompt_id", "response"]].assign(scorer=scorer, kind=kind, score=table[column])
+            scorer = name if column in ("mean_logprob", "reward") else f"{name}{WHOLE}"
+            part = table[["prompt_id", "prompt", "response"]].assign(scorer=scorer, kind=kind, score=table[column])
             frames.append(part.assign(raw=part["score"].astype(str)))
-    return _concat(frames, ["prompt_id", "response", "scorer", "kind", "score", "raw"])
+    return _concat(frames, ["prompt_id", "prompt", "response", "scorer", "kind", "score", "raw"])
 
 
 def _concat(frames, columns):

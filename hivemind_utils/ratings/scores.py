@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.ratings import labels
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 from hivemind_utils.tables import ids as table_ids
 
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
@@ -19,7 +19,7 @@ _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response
 COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
 
 
-def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
     """Read scores that somebody computed.
 
     Parameters
@@ -45,7 +45,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
         Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
-    frame = pd.concat([labels.read_any(path, encoding) for path in paths], ignore_index=True)
+    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
     return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
 
 
@@ -93,7 +93,7 @@ def match(long, items, door):
     Parameters
     ----------
     long : pandas.DataFrame
-        From `read`; may carry ``distribution``.
+        From `read`; may carry ``distribution``, and ``why`` a score is missing.
     items : pandas.DataFrame
         Table ``08_items``.
     door : str
@@ -109,19 +109,22 @@ def match(long, items, door):
     Raises
     ------
     ValueError
-        If no score matches any item.
+        If there are scores, and none matches any item.
     """
     long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
     long["scorer"] = long["scorer"].astype(str)
     name = _names(long)
     bad = long["score"].isna()
     again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
-    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "")
+    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "").astype(object)
+    if "why" in long:
+        told = bad & long["why"].notna()
+        reason[told] = "no score: " + long.loc[told, "why"].astype(str)
     good = long.assign(key=name)[reason == ""]
     left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
     found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
     found = found.drop_duplicates(["item_id", "scorer"])
-    if found.empty:
+    if found.empty and len(good):
         raise ValueError(
             f"No score matches an item. Items have ids such as {items['item_id'].iloc[0]!r}; scores were given for "
             f"{name.iloc[0] if len(name) else 'nothing'!r}: name item_id, or prompt and response, with `columns`."

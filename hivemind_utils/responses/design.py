@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import cost, store
+from hivemind_utils.llm import cost, gguf_models, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import conditions, files, schema
@@ -31,8 +31,9 @@ def choose_models(registry, names=None):
     registry : DataFrame
         ``data/reference/models.csv`` or a file like it, with at least model and litellm_id.
     names : list of str, or str, optional
-        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does; or a
-        condition on the registry's columns, such as ``main25`` or ``open_weights and size_b < 10``. Default: all.
+        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does, or as
+        ``gguf:...`` for a file on this machine (see `gguf_models`); or a condition on the registry's columns, such as
+        ``main25`` or ``open_weights and size_b < 10``. Default: all.
 
     Returns
     -------
@@ -46,14 +47,15 @@ def choose_models(registry, names=None):
         return chosen.reset_index(drop=True)
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
-        if name not in known and "/" not in name:
+        if name not in known and "/" not in name and not gguf_models.is_gguf(name):
             close = difflib.get_close_matches(name, [str(other) for other in known], n=1, cutoff=0.4)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"The registry has no model {name!r}; others are written provider/model.{hint}")
     rows = []
     for name in names:
         found = registry[(registry["model"] == name) | (registry["litellm_id"] == name)].head(1)
-        rows.append(pd.DataFrame({"model": [name], "litellm_id": [name]}) if found.empty else found)
+        shown = gguf_models.display_name(name) if gguf_models.is_gguf(name) else name
+        rows.append(pd.DataFrame({"model": [shown], "litellm_id": [name]}) if found.empty else found)
     return pd.concat(rows, ignore_index=True).reindex(columns=registry.columns)
 
 
@@ -68,9 +70,9 @@ def no_cells():
     return pd.DataFrame(columns=CELL_COLUMNS)
 
 
-def read_registry(path):
-    """Read the registry of models; what is unknown is missing."""
-    registry = pd.read_csv(path)
+def read_registry(path=None):
+    """Read the registry of models, by default the project's; what is unknown is missing."""
+    registry = pd.read_csv(files.root() / "data" / "reference" / "models.csv" if path is None else path)
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")
@@ -91,7 +93,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     prompts : DataFrame
         From `read_prompts`.
     models : DataFrame
-        From `choose_models`.
+        From `choose_models`; its column ``decodings``, where it has one, names those that a model is asked under,
+        separated by spaces (empty: all).
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
@@ -109,9 +112,15 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     rows, bases = [], api_bases or {}
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))
+        named = getattr(model, "decodings", None)
+        own = named.split() if isinstance(named, str) and named.strip() else list(decodings)
+        if unknown := set(own) - set(decodings):
+            raise ValueError(
+                f"{model.model} is to be asked under {sorted(unknown)}, but the decodings are {list(decodings)}."
+            )
         for prompt in prompts[response_prompts.PROMPT_COLUMNS].itertuples(index=False):
             n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
-            for name in list(decodings)[: None if prompt.kind == "original" else 1]:
+            for name in own[: None if prompt.kind == "original" else 1]:
                 asked = request_llm.requests(
                     model.litellm_id, prompt.prompt, decodings[name], n, per_call=per_call, api_base=base
                 )

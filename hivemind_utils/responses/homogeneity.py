@@ -3,97 +3,68 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, overlap, resample, similarity
+from hivemind_utils.metrics import diversity, intervals, overlap, resample, similarity
 from hivemind_utils.metrics import words as words_metrics
 
 
-def choose_decoding(answers, people, wanted=None):
-    """Pick the decoding to compare models under: the one asked for, else top_p, else the commonest.
-
-    Raises
-    ------
-    ValueError
-        If the one asked for does not occur.
-    """
-    counts = answers.loc[~answers["model"].isin(people), "decoding"].value_counts()
-    if wanted is not None:
-        if wanted not in counts.index:
-            raise ValueError(
-                f"The value for `decoding` must be one of {sorted(counts.index)}, but {wanted!r} was passed."
-            )
-        return wanted
-    if counts.empty:
-        return "none"
-    return "top_p" if "top_p" in counts.index else sorted(counts[counts == counts.max()].index)[0]
-
-
-def arm_sums(answers, vectors, arms, prompt_order):
-    """Sum of unit vectors and number of answers for every (prompt, arm).
+def arm_sums(responses, arms=None, prompt_order=None):
+    """Sum of unit vectors and number of responses for every (prompt, arm).
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        With prompt_id and arm; row i belongs to ``vectors[i]``.
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    arms, prompt_order : sequence of str
-        Every arm and prompt of the answers, and possibly more.
+    responses : Responses
+    arms, prompt_order : sequence of str, optional
+        Every arm and prompt of the responses, and possibly more.
 
     Returns
     -------
     sums : ndarray of float, shape (n_prompts, n_arms, n_dims)
     counts : ndarray of int, shape (n_prompts, n_arms)
     """
-    prompt = pd.Index(prompt_order).get_indexer(answers["prompt_id"])
-    arm = pd.Index(arms).get_indexer(answers["arm"])
+    arms = responses.arms if arms is None else arms
+    prompt_order = responses.prompt_order if prompt_order is None else prompt_order
+    prompt = pd.Index(prompt_order).get_indexer(responses.table["prompt_id"])
+    arm = pd.Index(arms).get_indexer(responses.table["arm"])
     for name, codes in (("arm", arm), ("prompt_id", prompt)):
         if (codes < 0).any():
-            unknown = answers[name][codes < 0].iloc[0]
-            raise ValueError(f"Every {name} of the answers must be listed, but {unknown!r} is not.")
+            unknown = responses.table[name][codes < 0].iloc[0]
+            raise ValueError(f"Every {name} of the responses must be listed, but {unknown!r} is not.")
     shape = len(prompt_order), len(arms)
-    sums, counts = similarity.cell_sums(vectors, prompt * shape[1] + arm, shape[0] * shape[1])
+    sums, counts = similarity.cell_sums(responses.vectors, prompt * shape[1] + arm, shape[0] * shape[1])
     return sums.reshape(*shape, -1), counts.reshape(shape)
 
 
-def model_pairs(answers, vectors, lexical, families, arms, prompt_order, weights):
-    """Mean similarity of every pair of arms, pooled over prompts, joined by prompt id.
+def model_pairs(responses):
+    """Mean similarity of every pair of arms, pooled over the prompts that both answered.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers with the column arm.
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    lexical : sparse matrix, shape (n_answers, n_terms)
-        TF-IDF rows of the same answers.
-    families : dict of str to str
-        Family of every arm.
-    arms, prompt_order : sequence of str
-    weights : ndarray of float, shape (n_boot, n_prompts)
+    responses : Responses
 
     Returns
     -------
     pandas.DataFrame
-        Table ``06_model_pairs``: the lower triangle with the diagonal.
+        Table ``06_model_pairs``: the lower triangle with the diagonal; intervals over prompts.
     """
-    sums, counts = arm_sums(answers, vectors, arms, prompt_order)
+    arms, family = responses.arms, responses.family_of
+    sums, counts = arm_sums(responses)
     totals, pairs = similarity.homogeneity(sums, counts)
     published = similarity.pooled_mean(*similarity.homogeneity(sums, counts, self_pairs=True))
-    mean = similarity.pooled_mean(totals, pairs)
-    lower, upper = resample.interval(resample.weighted_ratios(totals, pairs, weights))
-    words = similarity.pooled_mean(*_lexical_homogeneity(answers, lexical, arms, prompt_order))
-    enough = (pairs > 0).sum(0)
+    pooled = intervals.ratio_interval(totals, np.where(pairs > 0, pairs, np.nan)).within(-1, 1)
+    words = similarity.pooled_mean(*_lexical_homogeneity(responses))
     rows = [
         {
             "arm_a": arms[a],
             "arm_b": arms[b],
-            "family_a": families[arms[a]],
-            "family_b": families[arms[b]],
-            "n_prompts": int(enough[a, b]),
+            "family_a": family[arms[a]],
+            "family_b": family[arms[b]],
+            "n_prompts": int((pairs[:, a, b] > 0).sum()),
             "n_pairs": int(pairs[:, a, b].sum() / (2 if a == b else 1)),
-            "mean_cosine": mean[a, b],
+            "mean_cosine": pooled.estimate[a, b],
             "mean_cosine_published": published[a, b],
             "mean_tfidf": words[a, b],
-            "lower": lower[a, b] if enough[a, b] > 1 else np.nan,
-            "upper": upper[a, b] if enough[a, b] > 1 else np.nan,
+            "lower": pooled.lower[a, b],
+            "upper": pooled.upper[a, b],
         }
         for a in range(len(arms))
         for b in range(a, len(arms))
@@ -101,21 +72,56 @@ def model_pairs(answers, vectors, lexical, families, arms, prompt_order, weights
     return pd.DataFrame(rows)
 
 
-def blocks(answers, vectors, arms, prompt_order, groups, weights):
+def blocks(responses):
     """Mean similarity between groups of arms, pairs of arms weighing equally, with intervals over prompts.
 
     Parameters
     ----------
+    responses : Responses
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by block, such as "different models"; mean, lower, upper, n_arm_pairs; NaN without a pair.
+    """
+    model, family = responses.model_of, responses.family_of
+    human = {arm: model[arm] in responses.people for arm in responses.arms}
+
+    def machines(a, b):
+        return not (human[a] or human[b])
+
+    groups = {
+        "same model": lambda a, b: a == b and machines(a, b),
+        "different models": lambda a, b: model[a] != model[b] and machines(a, b),
+        "different models, same family": lambda a, b: (
+            model[a] != model[b] and family[a] == family[b] and machines(a, b)
+        ),
+        "different families": lambda a, b: family[a] != family[b] and machines(a, b),
+        "same model, different conditions": lambda a, b: a != b and model[a] == model[b] and machines(a, b),
+        "people": lambda a, b: human[a] and human[b],
+        "people and models": lambda a, b: human[a] != human[b],
+    }
+    found = group_means(responses, groups).set_index("block").reindex(list(groups))
+    return found.fillna({"n_arm_pairs": 0}).astype({"n_arm_pairs": int})
+
+
+def group_means(responses, groups):
+    """Mean similarity of groups of pairs of arms, pairs of arms weighing equally, with intervals over prompts.
+
+    Parameters
+    ----------
+    responses : Responses
     groups : dict of str to callable
-        Name of a block to a function of (arm_a, arm_b) that says whether the pair belongs; pairs of different arms, and
-        an arm with itself under the name it is asked with.
+        Name of a group to a function of (arm_a, arm_b) that says whether the pair belongs; a pair may be an arm with
+        itself.
 
     Returns
     -------
     pandas.DataFrame
         Columns block, mean, lower, upper, n_arm_pairs.
     """
-    totals, pairs = similarity.homogeneity(*arm_sums(answers, vectors, arms, prompt_order))
+    arms = responses.arms
+    totals, pairs = similarity.homogeneity(*arm_sums(responses))
     means = np.divide(totals, pairs, out=np.full(totals.shape, np.nan), where=pairs > 0)
     rows = []
     for name, belongs in groups.items():
@@ -125,39 +131,50 @@ def blocks(answers, vectors, arms, prompt_order, groups, weights):
         values = means[:, [a for a, _ in chosen], [b for _, b in chosen]]
         known = ~np.isnan(values)
         per_prompt = np.where(known.any(1), np.nansum(values, 1) / np.maximum(known.sum(1), 1), np.nan)
-        mean, lower, upper = resample.mean_interval(per_prompt, weights)
-        rows.append((name, float(mean), float(lower), float(upper), int(known.any(0).sum())))
+        found = intervals.mean_interval(per_prompt).within(-1, 1)
+        rows.append((name, float(found.estimate), float(found.lower), float(found.upper), int(known.any(0).sum())))
     return pd.DataFrame(rows, columns=["block", "mean", "lower", "upper", "n_arm_pairs"])
 
 
-def family_blocks(answers, vectors, arms, prompt_order, family, model_of, people, weights):
+def family_blocks(responses):
     """Mean similarity of different models of every pair of families, people left out; intervals over prompts.
 
     Parameters
     ----------
-    family, model_of : mapping of str to str
-        Family and model of every arm.
-    people : set of str
-        Other parameters as for `blocks`.
+    responses : Responses
 
     Returns
     -------
     pandas.DataFrame
         Columns arm_a, arm_b (families, in order), mean, lower, upper, n_arm_pairs; no diagonal for a family of one.
     """
-    names = sorted({family[arm] for arm in arms if model_of[arm] not in people})
-    pairs = [(a, b) for k, a in enumerate(names) for b in names[k:]]
+    family, model, people = responses.family_of, responses.model_of, responses.people
+    names = sorted({family[arm] for arm in responses.arms if model[arm] not in people})
 
     def of(one, other):
         def belongs(a, b):
-            machines = model_of[a] not in people and model_of[b] not in people
-            return machines and model_of[a] != model_of[b] and {family[a], family[b]} == {one, other}
+            machines = model[a] not in people and model[b] not in people
+            return machines and model[a] != model[b] and {family[a], family[b]} == {one, other}
 
         return belongs
 
-    table = blocks(answers, vectors, arms, prompt_order, {pair: of(*pair) for pair in pairs}, weights)
+    pairs = [(a, b) for k, a in enumerate(names) for b in names[k:]]
+    table = group_means(responses, {pair: of(*pair) for pair in pairs})
     split = pd.DataFrame(table["block"].tolist(), columns=["arm_a", "arm_b"], index=table.index)
     return pd.concat([split, table.drop(columns="block")], axis=1)
+
+
+def people_pairs(pairs, responses):
+    """Whether each row of ``06_model_pairs`` holds people."""
+    human = {arm for arm, model in responses.model_of.items() if model in responses.people}
+    return pairs["arm_a"].isin(human) | pairs["arm_b"].isin(human)
+
+
+def different_models(pairs, responses):
+    """Rows of ``06_model_pairs`` of two different models."""
+    model = responses.model_of
+    differ = pairs["arm_a"].map(model) != pairs["arm_b"].map(model)
+    return pairs[differ & ~people_pairs(pairs, responses)]
 
 
 def family_order(pairs):
@@ -188,16 +205,19 @@ def square(pairs, arms, column="mean_cosine"):
     return one.where(one.notna(), one.T)
 
 
-def neighbours(answers, vectors, families, n_nearest, progress=None):
-    """Sources of the N nearest answers, per prompt, by model and by family, with floor and expectation.
+def family_square(families):
+    """Symmetric matrix of the means of `family_blocks`."""
+    names = sorted(set(families["arm_a"]) | set(families["arm_b"]))
+    return square(families, names, "mean")
+
+
+def neighbours(responses, n_nearest, progress=None):
+    """Sources of the N nearest responses, per prompt, by model and by family, with floor and expectation.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers; row i belongs to ``vectors[i]``. Ties in similarity are broken by response_id, a hash.
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    families : dict of str to str
-        Family of every model.
+    responses : Responses
+        Ties in similarity are broken by response_id, a hash.
     n_nearest : int
     progress : callable, optional
 
@@ -206,10 +226,10 @@ def neighbours(answers, vectors, families, n_nearest, progress=None):
     pandas.DataFrame
         Table ``06_neighbours``; prompts with answers of one source only are left out.
     """
-    rows = []
-    groups = answers.sort_values("response_id").groupby("prompt_id")
+    rows, vectors = [], responses.vectors
+    groups = responses.table.sort_values("response_id").groupby("prompt_id")
     for prompt_id, at in progress(groups, total=groups.ngroups, unit="prompt") if progress else groups:
-        for by, source in (("model", at["model"]), ("family", at["model"].map(families))):
+        for by, source in (("model", at["model"]), ("family", at["model"].map(responses.models["family"]))):
             codes, names = pd.factorize(source, sort=True)
             if len(names) < 2:
                 continue
@@ -238,7 +258,7 @@ def telling_row(curve, by="model"):
     return telling.loc[telling["n_nearest"].idxmax()]
 
 
-def neighbour_curve(table, n_boot, rng):
+def neighbour_curve(table):
     """Mean over prompts of the source-model curve with its interval, per grouping and N, beside its references.
 
     The curve ends at the largest N that half of the prompts reach; prompts with fewer answers are left out, so that
@@ -248,27 +268,26 @@ def neighbour_curve(table, n_boot, rng):
     for by, at in table.groupby("by"):
         last = int(at.groupby("prompt_id")["n_nearest"].max().quantile(0.5, interpolation="lower"))
         wide = at.pivot(index="prompt_id", columns="n_nearest", values="n_sources").loc[:, :last].dropna()
-        mean, lower, upper = resample.mean_interval(wide.to_numpy(), resample.bootstrap_weights(len(wide), n_boot, rng))
+        mean = intervals.mean_interval(wide.to_numpy())
         same = at[at["prompt_id"].isin(wide.index)].groupby("n_nearest")
         other = same[["separated", "expected", "n_available"]].mean().loc[wide.columns]
         spread = wide.quantile([0.25, 0.75]).to_numpy()
         rows.append(
             pd.DataFrame(
-                {"by": by, "n_nearest": wide.columns, "n_sources": mean, "lower": lower, "upper": upper,
+                {"by": by, "n_nearest": wide.columns,
+                 "n_sources": mean.estimate, "lower": mean.lower, "upper": mean.upper,
                  "quartile_1": spread[0], "quartile_3": spread[1], "n_prompts": len(wide)}
             ).assign(**{name: other[name].to_numpy() for name in other})
         )  # fmt: skip
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def overlaps(answers, vectors, min_span_words, n_spans_kept, n_nearest_pairs, progress=None):
-    """Answers of different models with words in common: same text, long shared spans, and the nearest pairs.
+def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=None):
+    """Responses of different models with words in common: same text, long shared spans, and the nearest pairs.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers; row i belongs to ``vectors[i]``.
-    vectors : ndarray of float, shape (n_answers, n_dims)
+    responses : Responses
     min_span_words : int
         Shortest shared run that counts as a span.
     n_spans_kept : int
@@ -285,8 +304,8 @@ def overlaps(answers, vectors, min_span_words, n_spans_kept, n_nearest_pairs, pr
         Columns prompt_id, exact and span (share of the prompt's answers whose text, or text or a long run of it,
         another model gives too), n_answers, n_span_pairs (pairs of distinct texts with a long run, kept or not).
     """
-    rows, shares = [], []
-    groups = answers.sort_values("response_id").groupby("prompt_id")
+    rows, shares, vectors = [], [], responses.vectors
+    groups = responses.table.sort_values("response_id").groupby("prompt_id")
     for prompt_id, at in progress(groups, total=groups.ngroups, unit="prompt") if progress else groups:
         if at["model"].nunique() < 2:
             continue
@@ -332,17 +351,14 @@ def overlaps(answers, vectors, min_span_words, n_spans_kept, n_nearest_pairs, pr
     return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_answers", "n_span_pairs"])
 
 
-def page_records(table, answers, prompt_texts, n):
+def page_records(table, responses, n):
     """Pairs for `overlap.overlap_html`: the longest shared spans first, one pair per span and prompt.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table ``06_overlaps``.
-    answers : pandas.DataFrame
-        With response_id and text.
-    prompt_texts : pandas.Series
-        Text by prompt_id.
+    responses : Responses
     n : int
         Pairs wanted: a quarter each of the same text and the nearest, the rest spans, filled up from the others.
 
@@ -350,7 +366,7 @@ def page_records(table, answers, prompt_texts, n):
     -------
     list of dict
     """
-    text = answers.set_index("response_id")["text"]
+    text = responses.table.set_index("response_id")["text"]
     ranked = table.sort_values(
         ["longest_span_words", "cosine", "response_a"], ascending=[False, False, True], kind="stable"
     ).drop_duplicates(["prompt_id", "span"])
@@ -366,7 +382,7 @@ def page_records(table, answers, prompt_texts, n):
         spans = overlap.shared_characters(text_a, text_b, shortest)
         records.append(
             {
-                "prompt": prompt_texts[row.prompt_id],
+                "prompt": responses.prompts["text"][row.prompt_id],
                 "model_a": row.model_a,
                 "text_a": text_a,
                 "spans_a": spans[0],
@@ -386,20 +402,16 @@ def pair_agreement(pairs):
     return resample.rank_agreement(known["mean_cosine"], known["mean_tfidf"])
 
 
-def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
+def pools(responses, sizes, n_draws, rng, progress=None):
     """Effective number of answers among k, drawn from one model, from k models, or from people.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers with the column arm; row i belongs to ``vectors[i]``.
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    people : set of str
+    responses : Responses
     sizes : sequence of int
         The k to look at.
     n_draws : int
         Draws per prompt, pool and k; for one model each draw picks the model anew.
-    n_boot : int
     rng : numpy.random.Generator
         Spawned per prompt, so that results do not depend on the order of prompts or answers.
     progress : callable, optional
@@ -410,10 +422,10 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
         Table ``06_pools``. For one model, arms with fewer answers than the prompt's median arm stay out; a curve ends
         at the largest k that half of the prompts allow, and averages the same prompts throughout.
     """
-    names = ("one model, k answers", "k models, one answer each", "people")
+    names = ("one model, k responses", "k models, one response each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
-    unit = similarity.unit_rows(vectors)
-    groups = answers.sort_values("response_id").groupby("prompt_id")
+    unit, people = similarity.unit_rows(responses.vectors), responses.people
+    groups = responses.table.sort_values("response_id").groupby("prompt_id")
     values = np.full((len(names), groups.ngroups, len(sizes)), np.nan)
     wrapped = progress(groups, total=groups.ngroups, unit="prompt") if progress else groups
     for p, ((_, at), generator) in enumerate(zip(wrapped, rng.spawn(groups.ngroups), strict=True)):
@@ -429,7 +441,6 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
                 if k <= most[pool]:
                     scores = [diversity.vendi_score(unit[draw(k, generator)]) for _ in range(n_draws)]
                     values[pool, p, s] = np.mean(scores)
-    weights = resample.bootstrap_weights(groups.ngroups, n_boot, rng)
     rows = []
     for pool, name in enumerate(names):
         reach = (~np.isnan(values[pool])).sum(1)  # how many of the sizes each prompt allows
@@ -437,8 +448,9 @@ def pools(answers, vectors, people, sizes, n_draws, n_boot, rng, progress=None):
             continue
         last = int(np.quantile(reach[reach > 0], 0.5, method="lower"))
         kept = reach >= last
-        summary = resample.mean_interval(values[pool][kept, :last], weights[:, kept])
-        rows += [(name, k, *numbers, int(kept.sum())) for k, *numbers in zip(sizes[:last], *summary, strict=True)]
+        mean = intervals.mean_interval(values[pool][kept, :last])
+        summary = zip(sizes[:last], mean.estimate, mean.lower, mean.upper, strict=True)
+        rows += [(name, *numbers, int(kept.sum())) for numbers in summary]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
 
 
@@ -451,7 +463,7 @@ def _many_models(members):
 
 
 def models_needed(table):
-    """Smallest k of the table at which k models, one answer each, are as diverse as one model's largest k.
+    """Smallest k of the table at which k models, one response each, are as diverse as one model's largest k.
 
     Returns
     -------
@@ -459,8 +471,8 @@ def models_needed(table):
         ``k``, the answers of one model; ``models``, None where even ``most`` models do not reach it. None where there
         are too few answers or models to compare.
     """
-    one = table[table["pool"] == "one model, k answers"]
-    many = table[table["pool"] == "k models, one answer each"]
+    one = table[table["pool"] == "one model, k responses"]
+    many = table[table["pool"] == "k models, one response each"]
     if one.empty or many.empty:
         return None
     target = one.loc[one["k"].idxmax()]
@@ -471,12 +483,13 @@ def models_needed(table):
     return {"k": int(target["k"]), "models": models, "most": int(many["k"].max())}
 
 
-def _lexical_homogeneity(answers, lexical, arms, prompt_order):
+def _lexical_homogeneity(responses):
     """Totals and pairs as `similarity.homogeneity`, from sparse rows of length 1 or 0."""
     from scipy import sparse
 
-    prompt = pd.Index(prompt_order).get_indexer(answers["prompt_id"])
-    arm = pd.Index(arms).get_indexer(answers["arm"])
+    arms, prompt_order, lexical = responses.arms, responses.prompt_order, responses.lexical
+    prompt = pd.Index(prompt_order).get_indexer(responses.table["prompt_id"])
+    arm = pd.Index(arms).get_indexer(responses.table["arm"])
     lengths = np.asarray(lexical.multiply(lexical).sum(1)).ravel()
     totals = np.zeros((len(prompt_order), len(arms), len(arms)))
     pairs = np.zeros_like(totals)

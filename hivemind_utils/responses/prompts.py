@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.tables import files, ids
+from hivemind_utils.tables import files, ids, reading
 
 PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
 
@@ -29,7 +29,7 @@ def read_prompts(paths, columns=None):
     """
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        frame = pd.read_parquet(path) if "://" in str(path) else files.read_file(path)
+        frame = reading.read_any(path)
         frame = frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items() if theirs in frame})
         text = [name for name in ("text", "prompt", "query") if name in frame]
         if not text:

@@ -15,6 +15,7 @@ from hivemind_utils.figures import responses, style
 from hivemind_utils.metrics import resample
 from hivemind_utils.responses import homogeneity
 from hivemind_utils.responses import repetition as response_repetition
+from hivemind_utils.tables import figure_files
 
 PEOPLE = "writers"
 MEASURES = list(responses.MEASURE_NAMES)
@@ -28,6 +29,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
     with matplotlib.rc_context():
+        style.use.cache_clear()  # it sets the look once a process, which the context takes back
         style.use()
         plt.rcParams.update({"savefig.dpi": 72, "pdf.fonttype": 3})  # quick: the layout is judged, not the print
         yield tmp_path
@@ -112,9 +114,9 @@ def by_prompt_table(n, texts=(), known=True, interval=True, categories=4):
     )
 
 
-def heatmap_of(pairs, family, colours, column="mean_cosine"):
+def heatmap_of(pairs, family, models, column="mean_cosine"):
     order, tree = homogeneity.family_order(pairs)
-    return responses.model_pair_heatmap(homogeneity.square(pairs, order, column), tree, family, colours)
+    return responses.model_pair_heatmap(homogeneity.square(pairs, order, column), tree, family, models)
 
 
 def pairs_of(arms, interval=True, seed=0):
@@ -149,7 +151,7 @@ def prompt_texts(n, texts=()):
     return pd.Series([*texts, *long[len(texts) :]], index=[f"p{i:02}" for i in range(n)])
 
 
-def pools_table(pools=("one model, k answers", "k models, one answer each", "people"), interval=True):
+def pools_table(pools=("one model, k responses", "k models, one response each", "people"), interval=True):
     rows = [(pool, k, k**0.5) for pool in pools for k in (1, 2, 3, 5, 8)]
     table = pd.DataFrame(rows, columns=["pool", "k", "vendi_1"])
     half = 0.1 if interval else np.nan
@@ -202,10 +204,10 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
             1,
             lambda: responses.overlap_shares(shares_table(n_prompts), prompt_texts(n_prompts, texts), 8),
         ),
-        "pools": (1, lambda: responses.pools(pools_table(interval=interval))),
+        "pooled_diversity": (1, lambda: responses.pooled_diversity(pools_table(interval=interval))),
         "model_pair_heatmap": (
             3 if len(shown) < 3 else 4,
-            lambda: heatmap_of(pairs_of(shown, interval), family, colours),
+            lambda: heatmap_of(pairs_of(shown, interval), family, models),
         ),
     }
     if len(names) < 3:
@@ -214,7 +216,8 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
         del makers["model_pair_heatmap"]
     for name, (n_axes, make) in makers.items():
         if only is None or name in only:
-            yield name, make(), n_axes
+            drawn = make()
+            yield name, getattr(drawn, "figure", drawn), n_axes
 
 
 def bins_of(repetition):
@@ -244,7 +247,9 @@ def texts_of(ax, which):
 
 def assert_on_the_page(fig, name):
     """Title a figure as the notebooks do; fails where an axis or a legend leaves the page or covers another."""
-    style.title(fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some")
+    figure_files.title(
+        fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some"
+    )
     fig.draw_without_rendering()
     renderer = fig.canvas.get_renderer()
     page = fig.bbox
@@ -282,7 +287,8 @@ def assert_no_overlap(fig, name):
 
 
 NAMES = {"coverage", "intra_heatmap", "references", "arm_panels", "rarefaction", "second_opinion", "paraphrases",
-         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pools", "model_pair_heatmap"}  # fmt: skip
+         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity",
+         "model_pair_heatmap"}  # fmt: skip
 
 
 def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(project):
@@ -291,7 +297,9 @@ def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(pro
         assert isinstance(fig, plt.Figure) and len(fig.axes) == n_axes, name
         assert_on_the_page(fig, name)
         table = pd.DataFrame({"x": [1]})
-        style.save(fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9)
+        figure_files.save(
+            fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9
+        )
         assert_no_overlap(fig, name)
         assert (project / "figures" / "mine" / f"{name}.png").stat().st_size > 5000
         plt.close(fig)
@@ -492,7 +500,7 @@ def test_the_middle_of_many_prompts_is_left_out():
 def test_long_prompts_are_cut_and_dollars_stay_dollars():
     texts = ["word " * 200, "unbroken" * 60, DOLLARS]
     for ax in (responses.by_prompt(by_prompt_table(3, texts)).axes[0],
-               responses.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8).axes[0]):  # fmt: skip
+               responses.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8)):  # fmt: skip
         ax.figure.draw_without_rendering()
         labels = texts_of(ax, "y")
         assert DOLLARS in labels and not any(label.get_parse_math() for label in tick_labels(ax, "y"))
@@ -532,9 +540,9 @@ def test_a_fact_that_never_varies_has_no_correlation():
 def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
     arms = ["gpt-1", "llama-2", "qwen-3"]
     family = {arm: arm.split("-")[0] for arm in arms}
-    pairs, colours = pairs_of(arms), style.family_colours(models_of(arms))
+    pairs = pairs_of(arms)
     pairs.loc[1, "mean_cosine"] = np.nan
-    fig = heatmap_of(pairs, family, colours, column)
+    fig = heatmap_of(pairs, family, models_of(arms), column)
     ax, strip = fig.axes[:2]
     assert texts_of(ax, "x") == texts_of(strip, "y") and sorted(texts_of(ax, "x")) == arms
     printed = [t.get_text() for t in ax.texts]
@@ -546,28 +554,24 @@ def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
 def test_nearest_sources_have_a_panel_for_each_grouping():
     fig = responses.nearest_sources(curve_table())
     assert [ax.get_ylabel() for ax in fig.axes] == ["distinct models among them", "distinct families among them"]
-    assert {ax.get_xlabel() for ax in fig.axes} == {"N nearest answers"}
+    assert {ax.get_xlabel() for ax in fig.axes} == {"N nearest responses"}
     assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["found", "random labels", "full separation"]
     assert len(responses.nearest_sources(curve_table(["model"])).axes) == 1
 
 
 def test_overlap_shares_show_the_prompts_with_most_first():
-    (ax,) = responses.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5).axes
+    ax = responses.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5)
     assert [label.split(",")[0][-2:] for label in texts_of(ax, "y")] == ["39", "38", "37", "36", "35"]
-    assert ax.get_xlabel() == "share of answers that another model gives too"
-    assert responses.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8).axes[
-        0
-    ].get_xlim() == (
-        0,
-        0.05,
-    )
+    assert ax.get_xlabel() == "share of responses that another model gives too"
+    none = responses.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8)
+    assert none.get_xlim() == (0, 0.05)
 
 
-@pytest.mark.parametrize("pools", [["one model, k answers"], ["k models, one answer each", "people"]])
+@pytest.mark.parametrize("pools", [["one model, k responses"], ["k models, one response each", "people"]])
 def test_pools_have_a_line_each(pools):
-    (ax,) = responses.pools(pools_table(pools, interval=False)).axes
+    ax = responses.pooled_diversity(pools_table(pools, interval=False))
     assert [t.get_text() for t in ax.get_legend().get_texts()] == pools
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("answers k", "effective number of answers")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("responses k", "effective number of responses")
     assert 8**0.5 < ax.get_ylim()[1] < 8
 
 
@@ -580,7 +584,7 @@ def test_figures_do_not_depend_on_the_order_of_rows():
     for draw_one, table in (
         (lambda t: responses.intra_heatmap(t, models, colours), shares),
         (lambda t: responses.arm_panels(t, MEASURES[:2], models, colours), arms),
-        (lambda t: heatmap_of(t, family, colours), pairs),
+        (lambda t: heatmap_of(t, family, models), pairs),
         (responses.references, references_table()),
     ):
         one, two = (draw_one(t) for t in (table, table.sample(frac=1, random_state=0)))

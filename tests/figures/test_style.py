@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from hivemind_utils.figures import style
+from hivemind_utils.tables import figure_files
 from hivemind_utils.tables import files as table_files
 
 SIMULATED = {"source": "simulated"}
@@ -47,8 +48,8 @@ def some_models(families, people=()):
 
 def test_save_writes_picture_numbers_and_what_is_printed_around_them(project):
     fig, table = a_figure()
-    style.title(fig, "A finding that is so long that it must be wrapped to the width of one column of a paper")
-    style.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": "b lacks 1"}, caption="n = 2")
+    figure_files.title(fig, "A finding that is so long that it must be wrapped to the width of one column of a paper")
+    figure_files.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": "b lacks 1"}, caption="n = 2")
     files = {path.suffix: path for path in (project / "figures" / "mine").iterdir()}
     assert sorted(path.name for path in files.values()) == ["lines.csv", "lines.json", "lines.pdf", "lines.png"]
     assert files[".pdf"].read_bytes().startswith(b"%PDF")
@@ -65,7 +66,7 @@ def test_save_writes_picture_numbers_and_what_is_printed_around_them(project):
 def test_equal_figures_are_equal_files(project):
     for profile in ("one", "two"):
         fig, table = a_figure()
-        style.save(fig, "lines", table, profile=profile, stamp=SIMULATED)
+        figure_files.save(fig, "lines", table, profile=profile, stamp=SIMULATED)
     for suffix in ("pdf", "png", "csv", "json"):
         one, two = ((project / "figures" / profile / f"lines.{suffix}").read_bytes() for profile in ("one", "two"))
         assert one == two, suffix
@@ -73,7 +74,7 @@ def test_equal_figures_are_equal_files(project):
 
 def test_simulated_data_say_so_on_the_figure():
     fig, table = a_figure()
-    style.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption="n = 2 prompts")
+    figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption="n = 2 prompts")
     (text,) = fig.texts
     assert text.get_text().startswith("n = 2 prompts\nSIMULATED DATA")
     assert text.get_color() == "#A03000"
@@ -81,7 +82,7 @@ def test_simulated_data_say_so_on_the_figure():
 
 def test_other_data_name_their_source_and_no_simulation():
     fig, table = a_figure()
-    style.save(fig, "lines", table, profile="mine", stamp=IMPORTED)
+    figure_files.save(fig, "lines", table, profile="mine", stamp=IMPORTED)
     assert printed(fig) == ["source: imported · NoveltyBench · encoder minilm"]
 
 
@@ -95,22 +96,22 @@ def test_other_data_name_their_source_and_no_simulation():
     ],
 )
 def test_source_lines(stamp, line):
-    assert style.source_line(stamp) == line
+    assert figure_files.source_line(stamp) == line
 
 
 def test_a_partial_result_wears_a_banner():
     fig, table = a_figure()
-    style.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": "2 of 9 cells are missing"})
+    figure_files.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": "2 of 9 cells are missing"})
     assert "PARTIAL: 2 of 9 cells are missing" in printed(fig)
     fig, table = a_figure()
-    style.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": None})
+    figure_files.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": None})
     assert not any("PARTIAL" in text for text in printed(fig))
 
 
 def test_long_captions_wrap_and_lose_no_word():
     fig, table = a_figure()
     caption = " ".join(f"word{i}" for i in range(60))
-    style.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption=caption)
+    figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption=caption)
     lines = printed(fig)[0].split("\n")
     assert max(map(len, lines)) <= 3.5 * 19
     assert " ".join(lines).startswith(caption + " SIMULATED DATA")
@@ -119,12 +120,12 @@ def test_long_captions_wrap_and_lose_no_word():
 def test_dollars_in_a_caption_are_dollars(project):
     fig, table = a_figure()
     stamp = IMPORTED | {"origin": "cost_$5_and_x^$", "partial": "a $ and a $^"}
-    style.save(fig, "lines", table, profile="mine", stamp=stamp, caption="between $5 and $6_")
+    figure_files.save(fig, "lines", table, profile="mine", stamp=stamp, caption="between $5 and $6_")
     assert (project / "figures" / "mine" / "lines.png").exists()
 
 
 def test_html_is_written_beside_the_figures(project):
-    style.save_html("<p>caf\N{LATIN SMALL LETTER E WITH ACUTE}</p>", "map", profile="mine")
+    figure_files.save_html("<p>caf\N{LATIN SMALL LETTER E WITH ACUTE}</p>", "map", profile="mine")
     written = (project / "figures" / "mine" / "map.html").read_text(encoding="utf-8")
     assert written == "<p>caf\N{LATIN SMALL LETTER E WITH ACUTE}</p>"
 
@@ -181,7 +182,7 @@ def test_only_installed_fonts_stand_in_for_missing_characters(monkeypatch):
 
 def test_a_title_stands_at_the_left_and_wraps():
     fig, _ = a_figure()
-    style.title(fig, "Models from different laboratories answer alike, and more so than people do")
+    figure_files.title(fig, "Models from different laboratories answer alike, and more so than people do")
     assert fig.get_suptitle().count("\n") == 1
     assert fig._suptitle.get_ha() == "left"
 

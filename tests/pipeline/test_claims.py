@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hivemind_utils.pipeline import claims
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, paper
 
 NAN = np.nan
 COLUMNS = pd.read_csv(files.root() / "data" / "reference" / "claims.csv", nrows=0).columns
@@ -35,21 +35,21 @@ def one_claim(project, results, **columns):
 
 
 def test_every_claim_has_an_id_a_place_in_the_paper_and_a_number():
-    table = claims.read()
+    table = paper.claims()
     assert table["claim_id"].is_unique and len(table) > 250
     for column in ("topic", "claim", "where", "paper"):
         assert (table[column] != "").all(), column
 
 
 def test_every_claim_says_where_this_runs_value_is_or_why_there_is_none():
-    table = claims.read()
+    table = paper.claims()
     assert ((table["result"] != "") | (table["note"] != "")).all()
     assert table.loc[table["result"] != "", "result"].str.fullmatch(r"0[1-9]:\S.*").all()
     assert set(table["bound"]) <= {"", "encoder", "main25", "released"}
 
 
 def test_bands_are_bands_and_only_claims_with_a_value_have_one():
-    table = claims.read()
+    table = paper.claims()
     both = table.dropna(subset=["low", "high"])
     assert (both["low"] <= both["high"]).all()
     assert table.loc[table["result"] == "", ["low", "high"]].isna().all().all()
@@ -66,12 +66,12 @@ def test_bands_are_bands_and_only_claims_with_a_value_have_one():
     ],
 )
 def test_the_papers_own_value_replicates_the_paper(claim, value):
-    row = claims.read().set_index("claim_id").loc[claim]
+    row = paper.claims().set_index("claim_id").loc[claim]
     assert claims.verdict(value, row["low"], row["high"]) == (claims.REPLICATES, "")
 
 
 def test_averages_of_scorers_are_those_of_the_published_tables():
-    table = claims.read().set_index("claim_id")
+    table = paper.claims().set_index("claim_id")
     scorers = pd.read_csv(files.root() / "data" / "reference" / "tables23_26_rm_and_judges.csv")
     means = scorers.groupby("type").mean(numeric_only=True)
     for kind, name in (("RM", "reward"), ("judge", "judge")):

@@ -125,6 +125,21 @@ class TestCells:
         with pytest.raises(ValueError, match="share their answers"):
             design.cells(prompts, models.head(1), TOP_P | {"other": TOP_P["top_p"]}, 2)
 
+    def test_a_model_is_asked_under_its_own_decodings_where_it_names_some(self, prompts):
+        models = pd.DataFrame({"model": ["a", "b"], "litellm_id": ["simulated/a", "simulated/b"]})
+        own = models.assign(decodings=[None, "min_p"])
+        frame = design.cells(prompts, own, TOP_P | MIN_P, 1)
+        asked = frame.groupby(["model", "kind"])["decoding"].unique().map(set).to_dict()
+        assert asked["a", "original"] == {"top_p", "min_p"} and asked["a", "closed"] == {"top_p"}
+        assert asked["b", "original"] == asked["b", "closed"] == {"min_p"}
+        with pytest.raises(ValueError, match=r"b is to be asked under \['greedy'\]"):
+            design.cells(prompts, models.assign(decodings=["", "greedy"]), TOP_P, 1)
+
+    def test_a_gguf_file_is_named_after_itself(self):
+        registry = design.read_registry()
+        (row,) = design.choose_models(registry, ["gguf:/models/tiny.Q4_0.gguf#twin"]).to_dict("records")
+        assert (row["model"], row["litellm_id"]) == ("tiny.Q4_0 (twin)", "gguf:/models/tiny.Q4_0.gguf#twin")
+
 
 @pytest.fixture(scope="module")
 def population():
@@ -244,6 +259,12 @@ class TestPlanCommand:
     def test_of_the_quick_run_is_a_few_cents(self):
         text = plan.report("quick")
         assert "100 answers of 2 models" in text and "$0." in text.split("cost: ")[1][:4]
+
+    @pytest.mark.local_model
+    def test_of_the_local_run_needs_no_budget_and_says_how_long_it_takes(self):
+        text = plan.report("local")
+        assert "1,080 answers of 2 models" in text and "$0.00 expected" in text
+        assert "for models in GGUF files on" in text and "missing before it can run" not in text
 
     def test_of_the_demo_costs_nothing(self, capsys):
         assert plan.main(["--profile", "demo"]) == 0 and "cost: $0.00 expected" in capsys.readouterr().out

@@ -1,0 +1,179 @@
+"""Titles of the figures of notebooks 04 to 07: the finding in a sentence, one function per figure, by its name."""
+
+import numpy as np
+
+from hivemind_utils.responses import homogeneity
+from hivemind_utils.tables.wording import counted, estimate, number, percent
+
+
+def inter_heatmap(blocks):
+    """Say how alike different models are, from `homogeneity.blocks`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> inter_heatmap(pd.DataFrame({"mean": [0.8, 0.7]}, index=["same model", "different models"]))
+    'Mean similarity: 0.70 between different models, 0.80 within one model'
+    """
+    between, within = blocks["mean"].reindex(["different models", "same model"])
+    if np.isnan(between):
+        return "One model: there is nothing to compare it with; its repetition is in notebook 05"
+    return f"Mean similarity: {number(between)} between different models, {number(within)} within one model"
+
+
+def family_blocks(blocks):
+    """Say whether models of one family are more alike, from `homogeneity.blocks`."""
+    within, across = blocks["mean"].reindex(["different models, same family", "different families"])
+    if np.isnan(across):
+        return "All models are of one family: families cannot be compared"
+    if np.isnan(within):
+        return f"Models of different families: mean similarity {number(across)}"
+    return f"Mean similarity of different models: {number(within)} in one family, {number(across)} across families"
+
+
+def nearest_source_models(curve):
+    """Say how many models share the nearest responses, from `homogeneity.neighbour_curve`."""
+    if curve.empty:
+        return "No prompt has responses of two models: nearest responses cannot be counted by model"
+    row = homogeneity.telling_row(curve)
+    return (
+        f"The {row['n_nearest']:.0f} nearest responses come from {row['n_sources']:.1f} models; "
+        f"random labels would give {row['expected']:.1f}"
+    )
+
+
+def verbatim_overlaps(shares):
+    """Say how many responses another model gives too, from the shares of `homogeneity.overlaps`."""
+    if shares.empty:
+        return "One model: no overlaps between models"
+    return f"{percent(shares['exact'].mean())} of responses are given word for word by another model"
+
+
+def pooled_diversity(pools):
+    """Say how many models equal one model's largest sample, from `homogeneity.pools`."""
+    needed = homogeneity.models_needed(pools)
+    if needed is None:
+        return "Too few responses or models to compare one model with many"
+    one = f"{counted(needed['k'], 'response')} of one model"
+    if needed["models"] is None:
+        return f"{one} are more diverse than one response from each of {needed['most']} models"
+    return f"One response from each of {counted(needed['models'], 'model')} is as diverse as {one}"
+
+
+def stable_modes(mean):
+    """Answer how many ideas there are, from `modes.mean_stable`."""
+    return f"Stable modes of a prompt's responses, mean over prompts: **{_interval(mean, 1)}**"
+
+
+def time_metaphor_map(row, modes):
+    """Say how many modes of one prompt are stable and what the largest takes, from ``07_prompts`` and ``07_modes``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> modes = pd.DataFrame({"keyphrases": ["river · flow"], "share": [0.4]})
+    >>> time_metaphor_map({"n_answers": 50, "n_modes": 3, "n_supported": 2}, modes)
+    '2 of 3 modes are stable; the largest, “river · flow”, has 40 % of 50 responses'
+    """
+    if modes.empty:
+        return f"{counted(row['n_answers'], 'response')}, no modes"
+    return (
+        f"{row['n_supported']:.0f} of {counted(int(row['n_modes']), 'mode')} {_are(row['n_modes'])} stable; the "
+        f"largest, “{modes['keyphrases'].iloc[0]}”, has {percent(modes['share'].iloc[0])} of "
+        f"{counted(row['n_answers'], 'response')}"
+    )
+
+
+def mode_ledger(modes):
+    """Say which mode belongs to one family most of all, from the rows of ``07_modes`` of one prompt."""
+    if modes.empty:
+        return "No modes, so no family owns one"
+    times = modes["owner_share"] / modes["owner_expected"]
+    own = modes.loc[times.idxmax()]
+    return (
+        f"“{own['keyphrases']}” is {times.max():.1f} times as frequent among responses of {own['owner']} as among all"
+    )
+
+
+def modes_overview(prompts):
+    """Say how much the largest mode takes and how many modes are stable, from ``07_prompts``."""
+    stable, found = int(prompts["n_supported"].sum()), int(prompts["n_modes"].sum())
+    if not found:
+        return f"No modes in the responses to {counted(len(prompts), 'prompt')}"
+    largest = percent(prompts["dominant_share"].median())
+    return (
+        f"The largest mode has {largest} of a prompt's responses (median); "
+        f"{stable} of {counted(found, 'mode')} {_are(found)} stable"
+    )
+
+
+def mode_stability(prompts):
+    """Say how many prompts have no stable mode, and where structureless data has as many, from ``07_prompts``."""
+    without = int((prompts["n_supported"] == 0).sum())
+    as_many = int((prompts["n_modes"] <= prompts["null_modes_max"]).sum())
+    return (
+        f"{without} of {counted(len(prompts), 'prompt')} without a stable mode; "
+        f"for {as_many}, the pipeline finds as many modes in structureless data"
+    )
+
+
+def dominant_ideas(dominance, difference):
+    """Compare the share of the commonest idea of models and people, from `modes.dominance` and its difference."""
+    if dominance.empty:
+        return "Too few responses to compare shares of the commonest idea at equal numbers"
+    best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
+    means = best.groupby("kind")["dominant_share"].mean()
+    subject = "model" if "model" in means else "people"
+    said = (
+        f"{percent(means[subject])} of {best['n'].iloc[0]} responses of {'a model' if subject == 'model' else subject} "
+        "share the commonest idea"
+    )
+    if difference is None:
+        return said
+    points = [f"{100 * value:+.0f}" for value in (difference.estimate, difference.lower, difference.upper)]
+    bounds = f" (95 % interval {points[1]} to {points[2]})" if np.isfinite(difference.lower) else ""
+    return f"{said}, {percent(means['people'])} of people's: difference {points[0]}{bounds} percentage points"
+
+
+def similarity_floors(floors, excess, threshold):
+    """Set same-prompt pairs against the demanding null, from `ideas.shown` and `ideas.excess`."""
+    share = floors.set_index("kind")["share_above"]
+    where = f"reach a similarity of {threshold:g}"
+    null = "same prompt, different idea"
+    if excess is None or null not in share:
+        kind = "same prompt" if "same prompt" in share else "people"
+        if kind not in share:
+            return "No prompt has two responses to compare"
+        whose = {"same prompt": "same-prompt pairs", "people": "pairs of people"}[kind]
+        return f"{percent(share[kind])} of {whose} {where}; there are no idea labels to compare with"
+    same = share[null] + excess["difference"]["value"]
+    return (
+        f"{percent(share[null])} of pairs with different ideas {where}, "
+        f"{percent(same)} of all pairs whose ideas compare"
+    )
+
+
+def time_prompt(row, paper):
+    """Say how many modes the paper's prompt about time has, from its row of ``07_prompts``; empty without it."""
+    if row is None:
+        return ""
+    return (
+        f"The prompt about time has {counted(int(row['n_supported']), 'stable mode')} {paper('two_clusters')}; "
+        f"the largest mode has {percent(row['dominant_share'])} of its responses {paper('dominant')}"
+    )
+
+
+def floor_ratio(excess, paper):
+    """Say how many times as many same-prompt pairs are alike as pairs with different ideas, from `ideas.excess`."""
+    if excess is None:
+        return ""
+    ratio = estimate(*(excess["ratio"][name] for name in ("value", "lower", "upper")))
+    return f"Same-prompt pairs above the threshold, relative to those with different ideas: {ratio} {paper('excess')}"
+
+
+def _are(n):
+    return "is" if n == 1 else "are"
+
+
+def _interval(found, digits=2):
+    return estimate(float(found.estimate), float(found.lower), float(found.upper), digits)

@@ -1,0 +1,112 @@
+"""Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
+
+from hivemind_utils.responses import homogeneity, ideas
+
+
+def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
+    """Numbers of notebook 06.
+
+    Parameters
+    ----------
+    responses : Responses
+    pairs, blocks, families, curve, overlaps, shares, pools : pandas.DataFrame
+        As the functions of `homogeneity` return them.
+
+    Returns
+    -------
+    dict
+    """
+    between = homogeneity.different_models(pairs, responses)
+    own = pairs[(pairs["arm_a"] == pairs["arm_b"]) & ~homogeneity.people_pairs(pairs, responses)]
+    by_model = curve[curve["by"] == "model"].set_index("n_nearest") if len(curve) else curve
+    columns = ["n_sources", "lower", "upper", "separated", "expected"]
+    return {
+        "models": sorted(set(responses.table["model"]) - responses.people),
+        "decoding": responses.decoding,
+        "n_arms": len(responses.arms),
+        "n_prompts": len(responses.prompt_order),
+        "blocks": blocks.dropna(subset=["mean"]).reset_index().to_dict("records"),
+        "pairs": {f"{row.arm_a} × {row.arm_b}": row.mean_cosine for row in between.itertuples()},
+        "lowest_pair": next(iter(between.nsmallest(1, "mean_cosine").to_dict("records")), None),
+        "highest_pair": next(iter(between.nlargest(1, "mean_cosine").to_dict("records")), None),
+        "published_diagonal": own["mean_cosine_published"].mean(),
+        "rank_agreement_with_words": homogeneity.pair_agreement(pairs),
+        "nearest_sources": by_model[columns].to_dict("index") if len(by_model) else {},
+        "family_blocks": families.to_dict("records"),
+        "overlaps": overlaps["kind"].value_counts().to_dict(),
+        "n_span_pairs": int(shares["n_span_pairs"].sum()),
+        "share_exact": float(shares["exact"].mean()) if len(shares) else None,
+        "share_span": float(shares["span"].mean()) if len(shares) else None,
+        "models_needed": homogeneity.models_needed(pools),
+    }
+
+
+def clusters(responses, left_out, prompts, shown, stable):
+    """Numbers of notebook 07 about modes.
+
+    Parameters
+    ----------
+    responses : Responses
+        Those analysed.
+    left_out : pandas.Series
+        Prompts with too few responses.
+    prompts : pandas.DataFrame
+        Table ``07_prompts``.
+    shown : OnePrompt
+        From `modes.one_prompt`.
+    stable : Interval
+        From `modes.mean_stable`.
+
+    Returns
+    -------
+    dict
+    """
+    medians = ["n_modes", "n_supported", "dominant_share", "effective_modes", "noise_share", "null_modes_mean"]
+    with_text = prompts.assign(text=prompts["prompt_id"].map(responses.prompts["text"]))
+    of_time = with_text["text"].str.lower().str.contains(r"\bmetaphor\b.*\btime\b")  # the paper's prompt
+    return {
+        "decoding": responses.decoding,
+        "n_prompts": len(prompts),
+        "n_responses": len(responses),
+        "prompts_left_out": len(left_out),
+        "shown": shown.row.to_dict() | {"text": shown.text},
+        "time": next(iter(with_text[of_time].to_dict("records")), None),
+        "modes": prompts[medians].median().to_dict(),
+        "stable_modes": {"mean": stable.estimate, "lower": stable.lower, "upper": stable.upper},
+        "n_prompts_without_support": int((prompts["n_supported"] == 0).sum()),
+    }
+
+
+def idea_labels(judged, agreement, dominance, difference, floors, excess, source, threshold):
+    """Numbers of notebook 07 that rest on idea labels.
+
+    Parameters
+    ----------
+    judged : dict or None
+        Counts of `ideas.judge`.
+    agreement, dominance : pandas.DataFrame
+        Tables ``07_agreement`` and ``07_dominance``.
+    difference : Interval or None
+        From `modes.dominance_difference`.
+    floors : pandas.DataFrame
+        From `ideas.shown`.
+    excess : dict or None
+        From `ideas.excess`.
+    source : str or None
+        Of the ideas in `floors`.
+    threshold : float
+
+    Returns
+    -------
+    dict
+    """
+    quoted = ideas.quoted(floors, excess)
+    bounds = ("estimate", "lower", "upper")
+    return {
+        "judge": judged,
+        "agreement": agreement.to_dict("records"),
+        "dominance": dominance.to_dict("records"),
+        "dominance_difference": difference and {name: getattr(difference, name) for name in bounds},
+        "floors": quoted | {"ideas": source, "threshold": threshold},
+        "floors_at_0.8": quoted if threshold == 0.8 and source in ("given", "judge") else None,
+    }

@@ -1,0 +1,104 @@
+"""Figures on disk: PNG, PDF, the plotted numbers, and what is printed around them, with the source of the data."""
+
+import json
+import os
+import textwrap
+
+from hivemind_utils.tables import files
+
+_PADDING = 0.06  # inches around a saved picture
+
+
+def title(fig, text):
+    """Give a figure its finding as title: bold, at the left, wrapped to the width."""
+    width = fig.get_size_inches()[0]
+    wrapped = "\n".join(textwrap.wrap(text, int(width * 14)))
+    fig.suptitle(wrapped, x=0.01, ha="left", fontsize=9, fontweight="bold", parse_math=False)
+
+
+def save(fig, slug, table, *, profile, stamp, caption=""):
+    """Write ``figures/<profile>/<slug>`` as PDF, PNG and CSV of the plotted numbers, the source printed on it.
+
+    What is printed around the picture (title, caption, source) goes to ``<slug>.json``, which the report reads.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        The figure.
+    slug : str
+        Name of the files.
+    table : pandas.DataFrame
+        The plotted numbers, tidy.
+    profile : str
+        Names the folder.
+    stamp : dict
+        Where the data come from, as `parquet.stamp` returns it.
+    caption : str, optional
+        n, the interval and the unit resampled; printed below the figure.
+    """
+    fig.canvas.draw()  # lets the layout settle; what is added from here on stands outside of it
+    fig.set_layout_engine("none")
+    renderer = fig.canvas.get_renderer()
+    for legend in fig.legends:  # one that stands outside the axes would follow the growing page
+        corner = fig.transFigure.inverted().transform(legend.get_window_extent(renderer).p0)
+        legend.borderaxespad = 0
+        legend.set_loc("lower left")
+        legend.set_bbox_to_anchor(corner, transform=fig.transFigure)
+    width, height = fig.get_size_inches()
+    box = fig.get_tightbbox(renderer)  # inches, from the lower left corner
+    below, above = (box.y0 - 0.1) / height, (box.y1 + 0.05) / height
+    wrapped = textwrap.wrap(caption, int(width * 19)) + textwrap.wrap(source_line(stamp), int(width * 19))
+    colour = "#A03000" if stamp["source"] == "simulated" else "#444444"
+    plain = {"parse_math": False}  # a dollar is a dollar
+    fig.text(box.x0 / width, below, "\n".join(wrapped), fontsize=6, color=colour, va="top", linespacing=1.25, **plain)
+    if stamp.get("partial"):
+        banner = f"PARTIAL: {stamp['partial']}"
+        fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
+    title_share = _title_share(fig, renderer)
+    folder = files.root() / "figures" / profile
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
+        with files.atomic(folder / f"{slug}.{suffix}") as temporary:
+            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=_PADDING, metadata=metadata)
+    with files.atomic(folder / f"{slug}.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    printed = {
+        "title": " ".join(fig.get_suptitle().split()),
+        "caption": caption,
+        "source": source_line(stamp),
+        "partial": stamp.get("partial"),
+        "title_share": title_share,
+    }
+    with files.atomic(folder / f"{slug}.json") as temporary:
+        temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _note(slug)
+
+
+def _title_share(fig, renderer):
+    """Share of the saved picture's height, from the top, that the title takes."""
+    if not fig.get_suptitle():
+        return 0.0
+    whole = fig.get_tightbbox(renderer)  # inches, from the lower left corner
+    bottom = fig._suptitle.get_window_extent(renderer).y0 / fig.dpi
+    return round((whole.y1 + _PADDING - bottom) / (whole.height + 2 * _PADDING), 4)
+
+
+def save_html(html, slug, *, profile):
+    """Write ``figures/<profile>/<slug>.html``."""
+    with files.atomic(files.root() / "figures" / profile / f"{slug}.html") as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    _note(slug)
+
+
+def _note(name):
+    """Tell the runner, where there is one, what was drawn."""
+    if "HIVEMIND_DRAWN" in os.environ:
+        with open(os.environ["HIVEMIND_DRAWN"], "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+
+
+def source_line(stamp):
+    """One line that says where the data come from; simulated data say so in capitals."""
+    if stamp["source"] == "simulated":
+        return "SIMULATED DATA: invented models and people, planted behaviour. Not a finding."
+    parts = [f"source: {stamp['source']}", stamp.get("origin"), stamp.get("encoder") and f"encoder {stamp['encoder']}"]
+    return " · ".join(filter(None, parts))

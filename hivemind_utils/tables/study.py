@@ -1,0 +1,153 @@
+"""What every notebook carries: its generator, its tables, its figures, and the sentences it ends with."""
+
+import numpy as np
+
+from hivemind_utils.tables import figure_files, files, parquet
+from hivemind_utils.tables.paper import Paper
+
+PENDING = "*The answer appears here as soon as the notebook has run.*"
+
+
+class Study:
+    """One notebook of one profile.
+
+    Parameters
+    ----------
+    number : str
+        The notebook's two digits, such as "06".
+    profile : str
+        Tables are read from and written to ``data/<profile>``, figures go to ``figures/<profile>``.
+    seed : int
+        Start of the notebook's one generator.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+        The notebook's one generator.
+    folder : pathlib.Path
+        ``data/<profile>``.
+    stamp : dict
+        Where the data come from: that of the first table read, or what `comes_from` said.
+    paper : Paper
+        What the paper states, by claim.
+    """
+
+    def __init__(self, number, profile, seed=0):
+        self.number, self.profile, self.seed = number, profile, seed
+        self.rng = np.random.default_rng(seed)
+        self.folder = files.folder(profile)
+        self.stamp = {}
+        self.paper = Paper()
+        _display(PENDING, f"answer-{number}")
+
+    def progress(self, iterable, **options):
+        """Show the progress of a long loop; see tqdm."""
+        from tqdm.auto import tqdm
+
+        return tqdm(iterable, leave=False, **options)
+
+    def comes_from(self, source, origin, **facts):
+        """Say where the data come from: one of `schema.SOURCES`, and the files or services in words."""
+        self.stamp = {"source": source, "origin": origin} | facts | self._partial_of(self.stamp)
+
+    def read(self, name):
+        """Read a table of this profile; the source of the first is the source of the notebook.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the table is missing; the message names the notebook that writes it.
+        """
+        frame = parquet.read(name, self.profile)
+        found = parquet.stamp(name, self.profile)
+        if "source" not in self.stamp:
+            self.stamp = found | self._partial_of(self.stamp)
+        if found.get("partial"):
+            self._add_partial(found["partial"])
+        return frame
+
+    def write(self, name, frame):
+        """Validate a table, write it with its source, and return it."""
+        parquet.write(frame, name, self.profile, self.stamp)
+        return frame
+
+    def partial(self, sentence):
+        """Say what this run lacks: a warning here, and a banner on every figure from here on."""
+        if sentence:
+            self._add_partial(sentence)
+            print(f"WARNING: this run is partial: {sentence}")
+
+    def figure(self, slug, drawn, table, title, caption=""):
+        """Title a figure with its finding, write it with the plotted numbers, and show it.
+
+        Parameters
+        ----------
+        slug : str
+            Name of the files.
+        drawn : matplotlib.figure.Figure, matplotlib.axes.Axes or None
+            None where there is nothing to draw: the title is shown as a sentence, and no file is written.
+        table : pandas.DataFrame
+            The plotted numbers.
+        title : str
+            The finding.
+        caption : str
+            Number of responses, interval, unit; printed below the figure.
+        """
+        if drawn is None:
+            _display(f"*No figure: {title}*")
+            return
+        fig = getattr(drawn, "figure", drawn)
+        figure_files.title(fig, title)
+        figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
+
+    def page(self, slug, html):
+        """Write ``figures/<profile>/<slug>.html``."""
+        figure_files.save_html(html, slug, profile=self.profile)
+        print(f"figures/{self.profile}/{slug}.html")
+
+    @property
+    def source_line(self):
+        """One line that says where the data come from."""
+        return figure_files.source_line(self.stamp)
+
+    def takeaways(self, answer, bullets=(), results=None, number=None):
+        """Write the notebook's numbers, show its takeaways, and put the answer below its title.
+
+        Parameters
+        ----------
+        answer : str
+            The answer to the notebook's question, one sentence of Markdown.
+        bullets : sequence of str
+            Takeaways, Markdown; empty ones are left out.
+        results : dict
+            Numbers that the claims and the report quote; written to ``results/<profile>/NN.json``, not printed.
+        number : tuple of (str, float, float, float), optional
+            The one number of the notebook: what it is, its value, and the bounds of its interval (NaN: none).
+        """
+        bullets = [line for line in bullets if line]
+        known = {"source": self.stamp.get("source"), "partial": self.stamp.get("partial"), "answer": answer}
+        known |= {"takeaways": bullets}
+        if number is not None:
+            known["number"] = dict(zip(("label", "value", "lower", "upper"), number, strict=True))
+        parquet.write_results(known | (results or {}), self.number, self.profile)
+        simulated = "**Simulated data, not a finding.** " if self.stamp.get("source") == "simulated" else ""
+        lines = "\n".join(f"- {line}" for line in (answer, *bullets))
+        _display(lines)
+        _display(f"> {simulated}{answer}", f"answer-{self.number}", update=True)
+
+    def _add_partial(self, sentences):
+        known = (self.stamp.get("partial") or "").split("; ")
+        self.stamp["partial"] = "; ".join(dict.fromkeys(filter(None, known + sentences.split("; "))))
+
+    @staticmethod
+    def _partial_of(stamp):
+        return {"partial": stamp["partial"]} if stamp.get("partial") else {}
+
+
+def _display(text, display_id=None, *, update=False):
+    """Show Markdown in the notebook; outside of one, nothing."""
+    from IPython import get_ipython
+    from IPython.display import Markdown, display
+
+    if get_ipython() is not None:
+        display(Markdown(text), display_id=display_id, update=update)

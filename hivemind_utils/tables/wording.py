@@ -1,0 +1,74 @@
+"""Numbers in sentences: one way to write percentages, estimates with their intervals, and lists."""
+
+import math
+
+
+def percent(share, digits=0):
+    """Write a share of 1 as a percentage.
+
+    Examples
+    --------
+    >>> percent(0.962)
+    '96 %'
+    """
+    return "unknown" if _missing(share) else f"{100 * share:.{digits}f} %"
+
+
+def number(value, digits=2):
+    """Write a number, or "unknown".
+
+    Examples
+    --------
+    >>> number(0.4567), number(float("nan"))
+    ('0.46', 'unknown')
+    """
+    return "unknown" if _missing(value) else f"{value:.{digits}f}"
+
+
+def estimate(value, lower, upper, digits=2, *, as_percent=False):
+    """Write an estimate with its 95 % interval.
+
+    Examples
+    --------
+    >>> estimate(0.62, 0.6, 0.645)
+    '0.62 (95 % interval 0.60 to 0.65)'
+    >>> estimate(0.62, 0.6, 0.645, as_percent=True, digits=0)
+    '62 % (95 % interval 60 % to 64 %)'
+    >>> estimate(0.62, None, None)
+    '0.62 (no interval)'
+    """
+    write = percent if as_percent else number
+    if _missing(value):
+        return "unknown"
+    if _missing(lower) or _missing(upper):
+        return f"{write(value, digits)} (no interval)"
+    return f"{write(value, digits)} (95 % interval {write(lower, digits)} to {write(upper, digits)})"
+
+
+def listed(names, most=3):
+    """Write a list, shortened after `most`.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    names = list(map(str, names))
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def counted(n, singular, plural=None):
+    """Write a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "model"), counted(1200, "response")
+    ('1 model', '1,200 responses')
+    """
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def _missing(value):
+    return value is None or math.isnan(value)
