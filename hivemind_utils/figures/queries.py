@@ -12,8 +12,8 @@ OUTCOME_COLOURS = {"open": "#0072B2", "closed": "#E69F00", "dropped": style.MUTE
 
 
 BOUND_NAMES = {
-    "min_chars": "fewest characters", "max_chars": "most characters", "max_user_turns": "most user turns",
-    "near_duplicate_threshold": "near-duplicates from this Jaccard index", "languages": "languages",
+    "min_chars": "minimum characters", "max_chars": "maximum characters", "max_user_turns": "maximum user turns",
+    "near_duplicate_threshold": "near-duplicate threshold", "languages": "languages",
     "model_prefixes": "model names begin with", "rule left out": "one rule left out",
 }  # fmt: skip
 
@@ -33,7 +33,7 @@ def waterfall(table, rule_names, ax=None):
         return None
     why_idle = {"not recorded": " (not recorded)", "no cap": " (none)"}
     idle = [why_idle.get(note.split(" in ")[0], "") for note in table["note"]]
-    names = ["rows", *(rule_names.get(rule, rule) + more for rule, more in zip(table["rule"], idle, strict=True))]
+    names = ["all rows", *(rule_names.get(rule, rule) + more for rule, more in zip(table["rule"], idle, strict=True))]
     left = [table["rows_in"].iloc[0], *table["rows_out"]]
     lost = [0, *(table["rows_in"] - table["rows_out"])]
     y, total = np.arange(len(left)), max(1, left[0])

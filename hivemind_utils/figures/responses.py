@@ -5,6 +5,7 @@ import pandas as pd
 import textwrap
 
 from hivemind_utils.figures import style
+from hivemind_utils.figures.pages import overlap_html as overlap_html
 from hivemind_utils.metrics.resample import rank_agreement
 
 MEASURE_NAMES = {

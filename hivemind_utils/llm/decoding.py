@@ -110,6 +110,22 @@ def honoured(base_url, model, decoding, *, api_key=None, timeout=120):
     return {"source": "calls at extreme settings", "fields": fields, "added": _added(asked, server.defaults())}
 
 
+def complaint(report):
+    """What a report says against a server, in a sentence; None where there is nothing.
+
+    Examples
+    --------
+    >>> complaint({"fields": {"min_p": "ignored", "top_p": "honoured"}, "added": {"top_k": 40}})
+    'the server ignores min_p and adds top_k 40'
+    >>> complaint({"fields": {"min_p": "unknown"}, "added": {}}) is None
+    True
+    """
+    ignored = [name for name, verdict in report["fields"].items() if verdict == IGNORED]
+    added = [f"{name} {value}" for name, value in report["added"].items()]
+    said = [f"ignores {', '.join(ignored)}"] * bool(ignored) + [f"adds {', '.join(added)}"] * bool(added)
+    return f"the server {' and '.join(said)}" if said else None
+
+
 class _Server:
     """A chat endpoint, and what a llama.cpp server tells beside it."""
 

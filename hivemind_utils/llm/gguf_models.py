@@ -153,8 +153,8 @@ def caption(models):
         if is_gguf(model):
             found = facts(model)
             files[found["sha256"]] = (
-                f"{found['name']}: {found['n_parameters'] / 1e6:,.0f} million parameters, {found['quantisation']}, "
-                f"sha256 {found['sha256'][:12]}"
+                f"{found['file'].removesuffix('.gguf')} ({found['n_parameters'] / 1e6:,.0f} million parameters, "
+                f"{found['quantisation']}, sha256 {found['sha256'][:12]})"
             )
     return f"Models on this machine: {'; '.join(files.values())}. Findings are about these files." if files else ""
 

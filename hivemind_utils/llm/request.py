@@ -119,6 +119,12 @@ def not_honoured(request):
     return None
 
 
+def decoding_of(request):
+    """Parameters of a request that decide how tokens are drawn, and the most there may be."""
+    wanted = (*DECODING, "presence_penalty", "max_tokens")
+    return {name: value for name, value in request.parameters.items() if name in wanted}
+
+
 def call_seed(seed, key, first_sample):
     """Seed of a call, which depends on the run's seed, the request and its first answer."""
     digest = hashlib.sha256(f"{seed}\x1f{key}\x1f{first_sample}".encode()).digest()

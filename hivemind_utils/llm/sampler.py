@@ -12,11 +12,11 @@ import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hivemind_utils.llm import cost as cost_llm
-from hivemind_utils.llm import gguf_models, http_json, outcomes, providers, replies, store
+from hivemind_utils.llm import gguf_models, http_json, outcomes, probes, providers, replies, store
 from hivemind_utils.llm import progress as progress_llm
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import ids
@@ -53,12 +53,20 @@ class Outcome:
         Model to the reason why answers of it are missing, with what to do.
     unsupported : dict of str to str
         Model to what its provider said about the decoding it refused.
+    honoured : dict of (str, str) to dict
+        Model and decoding (JSON) to what its server makes of it, where that was probed; see `decoding.honoured`.
     """
 
     counts: object
     cost_usd: float
     failures: dict
     unsupported: dict
+    honoured: dict = field(default_factory=dict)
+
+    @property
+    def dishonoured(self):
+        """What servers ignore or add, in a sentence; None where nothing is known against them."""
+        return probes.complaints(self.honoured)
 
     @property
     def partial(self):
@@ -75,7 +83,7 @@ class Outcome:
         )
 
 
-def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True):
+def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True, probe=False):
     """Ask for the answers that the store lacks; every one is stored as it arrives.
 
     Servers of models in GGUF files run as long as such models are asked, and end with the run, however it ends.
@@ -99,6 +107,9 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
         Model to US dollars per million tokens, (input, output); they override litellm's.
     progress : bool
         Show a bar per model, and a total with the cost so far.
+    probe : bool
+        Ask every server on this machine, once per decoding, whether it honours what it is asked for (at most seven
+        short calls; see `decoding.honoured`). Servers of models in GGUF files are always asked.
 
     Returns
     -------
@@ -113,6 +124,7 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     """
     with store.Store(store_path) as opened:
         runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices or {})
+        runner.probe = probe
         with gguf_models.running(model for model in runner.jobs if model not in runner.failures) as served:
             runner.use(served)
             future = asyncio.run_coroutine_threadsafe(runner.main(), providers.event_loop())
@@ -172,6 +184,7 @@ class _Run:
         self.spent, self.reserved, self.cost = store.spent(opened.path), 0.0, 0.0
         self.waiting, self.in_flight, self.released = set(), set(), asyncio.Event()
         self.finished = threading.Event()  # after it nothing is written
+        self.probe, self.honoured = False, {}
         self.stopping, self.lost, self.last_error, self.counts = False, {}, {}, {}
         self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
         self.price = {m: cost_llm.price(m, prices, jobs[0].request.api_base) for m, jobs in self.jobs.items()}
@@ -180,6 +193,9 @@ class _Run:
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
                 self.failures[model] = f"not asked: {lacking}"
+            elif providers.provider_name(model) == "openai" and not jobs[0].request.api_base:
+                if lacking := providers.missing_keys(model):  # litellm would call it an error of the server
+                    self.failures.setdefault(model, f"not asked: {' and '.join(lacking)} is not set")
 
     def _missing(self, requests, held, refused):
         """Jobs by model for what the store lacks, each answer once."""
@@ -226,6 +242,8 @@ class _Run:
                     server = id(self.pools[model]) if model in self.pools else job.request.api_base
                     pools.setdefault((name, server), {}).setdefault(model, []).append(job)
         tasks = []
+        asked = [jobs for by_model in pools.values() for jobs in by_model.values()]
+        self.honoured = await asyncio.to_thread(probes.probe, asked, self.pools, self.store, everyone=self.probe)
         for (name, server), by_model in pools.items():
             gate = _Gate(await self._limits(name, server, by_model))
             turns = itertools.zip_longest(*by_model.values())  # models take turns
@@ -526,7 +544,7 @@ class _Run:
                 model, f"{self.lost[model]}; run again" if model in self.lost else "interrupted; run again"
             )
         refused = {model: message for (model, _, _), message in self.unsupported.items()}
-        return Outcome(counts, self.cost, failures, refused)
+        return Outcome(counts, self.cost, failures, refused, self.honoured)
 
 
 def _wait(future, runner, progress):

@@ -78,11 +78,11 @@ def weighted_share(values, weights, level=LEVEL):
         raise ValueError("Values must lie within 0 and 1, and weights above 0.")
     if not n:
         return Interval(np.nan, np.nan, np.nan, np.nan, 0)
-    share = values @ weights / weights.sum()
+    share = min(1.0, (values * weights).sum() / weights.sum())
     se, n_effective = np.nan, weights.sum() ** 2 / (weights @ weights)
     if n > 1:
         left_out = left_out_weights(np.arange(n)) * weights
-        se = jackknife_interval(left_out @ values / left_out.sum(1)).se
+        se = jackknife_interval((left_out * values).sum(1) / left_out.sum(1)).se
         if se > 0:
             n_effective = min(n, share * (1 - share) / se**2 * n / (n - 1))
     elif 0 < share < 1:

@@ -159,7 +159,7 @@ def category_trends(trends):
         return "Neither times nor models are known for these queries"
     swing = trends.groupby(["by", "category"])["share"].agg(lambda share: share.max() - share.min())
     by, category = swing.idxmax()
-    return f"{category} varies most: by {100 * swing.max():.0f} percentage points by {by}"
+    return f"{category} varies most: by {100 * swing.max():.0f} percentage points across {by}s"
 
 
 def novel_categories(groups):

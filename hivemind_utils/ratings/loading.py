@@ -136,9 +136,7 @@ class AnnotatedItems:
         keep = np.asarray(keep)
         persons = None if self.persons is None else self.persons[keep]
         table = self.table[keep].reset_index(drop=True)
-        return AnnotatedItems(
-            self.item_type, table, self.values[keep], persons, self.names, self.scale, self.level
-        )
+        return AnnotatedItems(self.item_type, table, self.values[keep], persons, self.names, self.scale, self.level)
 
 
 @dataclass(frozen=True)
@@ -260,9 +258,7 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     labels, items, excluded = {}, [], []
     for source in sources:
         long = rating_labels.unroll(drawn[source.item_type]) if source.is_simulated else source.read()
-        made, found, left_out = rating_labels.tabulate(
-            long, source.item_type, source.scale, label_values=source.values
-        )
+        made, found, left_out = rating_labels.tabulate(long, source.item_type, source.scale, label_values=source.values)
         if len(made) + len(left_out) != len(long):
             raise AssertionError("Every label must be used or excluded with a reason.")
         values, _, _ = rating_labels.matrix(made, found)

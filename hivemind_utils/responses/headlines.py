@@ -6,6 +6,13 @@ from hivemind_utils.responses import homogeneity
 from hivemind_utils.tables.wording import counted, estimate, number, percent
 
 
+def different_models(blocks, paper):
+    """Answer of notebook 06: how alike responses of different models are, from `homogeneity.blocks`."""
+    between = blocks.loc["different models"]
+    interval = estimate(between["mean"], between["lower"], between["upper"])
+    return f"Mean similarity of responses of different models: **{interval}** {paper('inter_mean')}"
+
+
 def inter_heatmap(blocks):
     """Say how alike different models are, from `homogeneity.blocks`.
 

@@ -262,6 +262,12 @@ class TestErrors:
             ask([request_llm.Request("quux-9", "hi")], db)
 
 
+def test_a_provider_without_its_key_is_not_asked(db, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    outcome = ask([request_llm.Request("openai/gpt-4o", "Name a tree.", TOP_P)], db)
+    assert outcome.failures["openai/gpt-4o"] == "not asked: OPENAI_API_KEY is not set"
+
+
 class TestServersOfOnesOwn:
     def test_one_that_takes_fewer_answers_a_call_is_asked_for_one(self, server, db):
         message = "Field 'n': Value must be between 1 <= value <= 1, but got 5"  # llama.cpp's words

@@ -460,3 +460,11 @@ def test_a_paid_encoder_is_not_asked_without_leave(tmp_path):
     encoder = response_encoder.Encoder("litellm:openai/any", None, "litellm")
     with pytest.raises(ValueError, match="`budget_usd` is 0"):
         embeddings.embed(["a text"], encoder, tmp_path, may_pay=False, progress=False)
+
+
+def test_an_encoder_without_its_key_fails_once_with_what_to_do(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(encoders.time, "sleep", lambda s: pytest.fail("tried again"))
+    encoder = encoders.load_encoder("litellm:openai/text-embedding-3-small")
+    with pytest.raises(RuntimeError, match="needs OPENAI_API_KEY in the environment"):
+        encoder.encode(["a"])

@@ -80,6 +80,7 @@ class TestJudge:
             drawn, prompts, "openai/none", *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=5
         )
         assert found.empty and counts["n_prompts_without_list"] == 2
+        assert counts["why"].startswith("lists of ideas: 2 missing, mostly because not asked: `budget_usd` is 0")
         schema.validate(found, "07_ideas")
 
     def test_numbers_off_the_list_are_failures(self, drawn, prompts, tmp_path):
