@@ -4,6 +4,7 @@ Everything that asks a model (the sampler, the encoders, the endpoints that scor
 reaches the host it was made for and no other, and an error means the same wherever it comes up.
 """
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -12,6 +13,7 @@ import logging
 import os
 import random
 import re
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -48,6 +50,27 @@ def litellm():
     litellm.drop_params = False  # a parameter that a provider refuses is an outcome
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
+
+
+@functools.cache
+def event_loop():
+    """Start the process's event loop, in a thread of its own, so that a call works inside Jupyter's loop.
+
+    There is one, because litellm keeps connections and its worker by loop; its blocking calls would make loops of their
+    own in the main thread and close none.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-asking").start()
+    return loop
+
+
+def wait_for(coroutine):
+    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop())
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # where Ctrl-C came
 
 
 @functools.cache

@@ -7,7 +7,6 @@ waited for and tried again, what will not stops the model concerned and leaves t
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import random
 import threading
@@ -128,11 +127,11 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
         runner.probe = probe
         with gguf_models.running(model for model in runner.jobs if model not in runner.failures) as served:
             runner.use(served)
-            future = asyncio.run_coroutine_threadsafe(runner.main(), _loop())
+            future = asyncio.run_coroutine_threadsafe(runner.main(), providers.event_loop())
             try:
                 _wait(future, runner, progress)
             except KeyboardInterrupt:
-                _loop().call_soon_threadsafe(runner.stop)
+                providers.event_loop().call_soon_threadsafe(runner.stop)
                 _wait(future, runner, progress)
                 raise
             finally:
@@ -286,7 +285,7 @@ class _Run:
         self.stopping = True
         for task in self.waiting - self.in_flight:
             task.cancel()
-        asyncio.get_running_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
+        asyncio.get_runningproviders.event_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
 
     async def _flush(self):
         while True:
@@ -546,17 +545,6 @@ class _Run:
             )
         refused = {model: message for (model, _, _), message in self.unsupported.items()}
         return Outcome(counts, self.cost, failures, refused, self.honoured)
-
-
-@functools.cache
-def _loop():
-    """Start the process's event loop, in a thread of its own, so that a run works inside Jupyter's loop.
-
-    There is one, because litellm keeps connections by loop.
-    """
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-sampling").start()
-    return loop
 
 
 def _wait(future, runner, progress):
