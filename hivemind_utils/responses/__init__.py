@@ -1,5 +1,5 @@
 """Notebooks 04 to 07, 10 and 11: what models respond."""
 
-from hivemind_utils.responses.loading import Responses, load
+from hivemind_utils.responses.loading import Responses, load, truncated_vectors
 
-__all__ = ["Responses", "load"]
+__all__ = ["Responses", "load", "truncated_vectors"]
