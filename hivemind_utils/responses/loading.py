@@ -70,9 +70,19 @@ class Responses:
         return {arm: self.models["family"][self.model_of[arm]] for arm in self.arms}
 
     @cached_property
+    def words(self):
+        """Normalised words of every row."""
+        return words.word_lists(self.table["text"])
+
+    @property
+    def n_wordless(self):
+        """Number of responses without a word."""
+        return int(words.wordless(self.words).sum())
+
+    @cached_property
     def lexical(self):
         """TF-IDF vectors of the rows: a measure of form, not of meaning."""
-        return diversity.lexical_vectors(words.word_lists(self.table["text"]))
+        return diversity.lexical_vectors(self.words)
 
     @property
     def n_models(self):
@@ -139,7 +149,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         left_out = sorted(set(table["model"]) - set(table.loc[here, "model"]))
         table = table[here]
         if left_out:
-            study.partial(f"no responses under {decoding} from {wording.listed(left_out)}, which is not compared")
+            study.partial(f"no responses under {decoding} from {wording.listed(left_out)} (not compared)")
     if conditions is not None:
         unknown = sorted(set(conditions) - set(table["condition"]))
         if unknown:
