@@ -136,9 +136,7 @@ class AnnotatedItems:
         keep = np.asarray(keep)
         persons = None if self.persons is None else self.persons[keep]
         table = self.table[keep].reset_index(drop=True)
-        return AnnotatedItems(
-            self.item_type, table, self.values[keep], persons, self.names, self.scale, self.level
-        )
+        return AnnotatedItems(self.item_type, table, self.values[keep], persons, self.names, self.scale, self.level)
 
 
 @dataclass(frozen=True)
@@ -260,9 +258,7 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     labels, items, excluded = {}, [], []
     for source in sources:
         long = rating_labels.unroll(drawn[source.item_type]) if source.is_simulated else source.read()
-        made, found, left_out = rating_labels.tabulate(
-            long, source.item_type, source.scale, label_values=source.values
-        )
+        made, found, left_out = rating_labels.tabulate(long, source.item_type, source.scale, label_values=source.values)
         if len(made) + len(left_out) != len(long):
             raise AssertionError("Every label must be used or excluded with a reason.")
         values, _, _ = rating_labels.matrix(made, found)
@@ -279,12 +275,14 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     return Annotations(labels, items, excluded, scales, levels, read_pool(pool_path, drawn))
 
 
-def read(study):
+def read(study, *, pool_path=None, simulate=None):
     """Read the annotations that notebook 08 wrote.
 
     Parameters
     ----------
     study : Study
+    pool_path, simulate
+        See `load`.
 
     Returns
     -------
@@ -298,12 +296,12 @@ def read(study):
     items = study.read("08_items")
     labels = {"absolute": study.read("08_ratings"), "pairs": study.read("08_pairs")}
     scales, levels = study.stamp["scales"], study.stamp["levels"]
-    found = Annotations(labels, items, empty("08_excluded"), scales, levels)
-    if not found.ordered:
+    ordered = [item_type for item_type, level in levels.items() if level != "nominal"]
+    items = items[items["items"].isin(ordered)].reset_index(drop=True)
+    if items.empty:
         raise ValueError("Labels are categories without an order: there is no human mean a score could follow.")
-    return Annotations(
-        labels, items[items["items"].isin(found.ordered)].reset_index(drop=True), found.excluded, scales, levels
-    )
+    pool = read_pool(pool_path, simulated(study, [pool_path], simulate) if is_simulated(pool_path) else None)
+    return Annotations(labels, items, empty("08_excluded"), scales, levels, pool)
 
 
 def read_pool(path, drawn=None, encoding="utf-8-sig"):
@@ -322,7 +320,7 @@ def read_pool(path, drawn=None, encoding="utf-8-sig"):
 
 
 def simulated(study, paths, simulate):
-    """The planted study among some paths, drawn with the notebook's seed; empty where none is one."""
+    """The planted study among some paths, drawn with the notebook's seed; an empty dict where none is one."""
     planted = [p for path in paths for p in as_list(path) if is_simulated(p)]
     if not planted:
         return {}

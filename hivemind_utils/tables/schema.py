@@ -907,7 +907,7 @@ TABLES = {
                 _float("p_degrades", "that it keeps less than 90 %: one-sided p-value, Holm-adjusted", 0, 1),
                 _float("p_holds_up", "that it keeps more than half: one-sided p-value, Holm-adjusted", 0, 1),
                 _float("expected", "rho_contested of a scorer that loses nothing", -1, 1),
-                _float("null_lower", "lower edge of the range-restriction null: below it exactly if it degrades", -1, 1),
+                _float("null_lower", "lower edge of the range-restriction null; below it: degrades", -1, 1),
                 _float("null_upper", "upper edge of the range-restriction null", -1, 1),
                 Column(
                     "verdict",
