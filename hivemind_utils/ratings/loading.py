@@ -217,6 +217,18 @@ class Annotations:
             }  # fmt: skip
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    @property
+    def contested(self):
+        """Per type of item: the most contested items, and whether a verdict can rest on them; a frame to look at."""
+        rows = {}
+        for item_type, items in self.ordered.items():
+            found = items.contested
+            rows[ITEM_NAMES[item_type]] = {
+                "items": len(items), "most contested": int(found.mask.sum()), "share": round(found.share, 3),
+                "entropy of at least (bits)": round(found.threshold, 3), "no verdict because": found.reason or "–",
+            }  # fmt: skip
+        return pd.DataFrame.from_dict(rows, orient="index")
+
     def describe(self):
         """Say in a sentence what is here."""
         parts = [
