@@ -41,7 +41,7 @@ def report(spec):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
     frame, prices, missing = _simulated(first, values) if first else _asked(values)
-    plan = design.plan(frame, store_path, limits=values["limits"], prices=prices)
+    plan = design.cost_plan(frame, store_path, limits=values["limits"], prices=prices)
     missing += [] if first else _lacking(frame, plan, values)
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values), *_missing(missing)])
 
