@@ -8,43 +8,42 @@ import pandas as pd
 from hivemind_utils.figures import style
 
 
-def coverage_table(coverage):
-    """Per arm: usable answers a prompt, and shares of its answers by what went wrong."""
-    arm = ["model", "condition", "decoding"]
-    what = ["empty", "truncated", "refused", "filtered", "repeated"]
-    sums = coverage.groupby(arm)[["n_answers", *(f"n_{name}" for name in what)]].sum()
-    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
-    usable = coverage.groupby(arm)["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
-    shares.columns = what
-    return usable.join(shares).reset_index()
-
-
-
 def coverage(table):
-    """Dots of usable answers a prompt and bars of what went wrong, one row an arm; see `coverage_table`."""
-    plt = _pyplot()
-    labels = _arm_labels(table)
+    """Dots of usable responses per prompt and bars of what went wrong, one row an arm.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `table.outcome_shares`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for an empty table.
+    """
+    if table.empty:
+        return None
+    plt = style.pyplot()
     y = np.arange(len(table))
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(7.2, max(1.6, 0.8 + 0.135 * len(table))), sharey=True, width_ratios=[1, 1.3]
-    )
+    size = 7.2, max(1.6, 0.8 + 0.135 * len(table))
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1, 1.3])
     left.hlines(y, table["usable_min"], table["usable_max"], color=style.MUTED, lw=1.5)
     left.plot(table["usable_mean"], y, "o", ms=3, color=style.ACCENT)
-    left.set(xlabel="usable answers a prompt", ylim=(len(table) - 0.4, -0.6))
-    left.set_yticks(y, labels, parse_math=False)
+    left.set(xlabel="usable responses per prompt", ylim=(len(table) - 0.4, -0.6))
+    left.set_yticks(y, _arm_labels(table), parse_math=False)
     left.set_xlim(left=0)
     start = np.zeros(len(table))
-    colours = {
-        "empty": "#D55E00",
-        "truncated": "#E69F00",
-        "refused": "#CC79A7",
-        "filtered": "#0072B2",
-        "repeated": "#56B4E9",
+    bars = {
+        "empty": ("empty", "#D55E00"),
+        "truncated": ("cut off", "#E69F00"),
+        "refused": ("refused", "#CC79A7"),
+        "filtered": ("filtered", "#0072B2"),
+        "repeated": ("repeated word for word", "#56B4E9"),
     }
-    for name, colour in colours.items():
-        right.barh(y, table[name], left=start, color=colour, label=name, height=0.75)
+    for name, (label, colour) in bars.items():
+        right.barh(y, table[name], left=start, color=colour, label=label, height=0.75)
         start += table[name].to_numpy()
-    right.set(xlabel="share of answers", xlim=(0, max(1e-3, start.max()) * 1.02))
+    right.set(xlabel="share of responses", xlim=(0, max(1e-3, start.max()) * 1.02))
     fig.legend(loc="outside lower right", ncols=5)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)

@@ -269,6 +269,39 @@ def floor_ratio(excess, paper):
     return f"Same-prompt pairs above the threshold, relative to those with different ideas: {ratio} {paper('excess')}"
 
 
+def responses_there(tables, usable):
+    """Say how many responses there are, of whom, and how many are usable, from the tables of notebook 04."""
+    kinds = tables["04_models"]["kind"].value_counts()
+    people = " and people" if kinds.get("human", 0) else ""
+    share = estimate(float(usable.estimate), float(usable.lower), float(usable.upper), 1, as_percent=True)
+    return (
+        f"**{counted(len(tables['04_responses']), 'response')}** of {counted(int(kinds.get('model', 0)), 'model')}"
+        f"{people} to {counted(len(tables['04_prompts']), 'prompt')}; usable: **{share}**"
+    )
+
+
+def coverage(shares):
+    """Say what share of an arm's responses went wrong, from `table.outcome_shares`."""
+    if shares.empty:
+        return "No responses"
+    mean = {name: percent(shares[name].mean(), 1) for name in ("empty", "truncated", "refused", "repeated")}
+    return (
+        f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {mean['refused']} refused and "
+        f"{mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
+    )
+
+
+def not_asked(tables):
+    """Say what was wanted and is not there, from ``04_plan``; empty where nobody was asked."""
+    wanted, missing, unsupported = (int(tables["04_plan"][name].sum()) for name in ("wanted", "missing", "unsupported"))
+    if not wanted:
+        return ""
+    return (
+        f"{counted(wanted, 'response')} asked of models: {missing:,} are missing, {unsupported:,} are not to be had "
+        "because a provider refuses the decoding"
+    )
+
+
 def _are(n):
     return "is" if n == 1 else "are"
 

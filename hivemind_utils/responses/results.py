@@ -157,3 +157,36 @@ def idea_labels(judged, agreement, dominance, difference, floors, excess, source
         "floors": quoted | {"ideas": source, "threshold": threshold},
         "floors_at_0.8": quoted if threshold == 0.8 and source in ("given", "judge") else None,
     }
+
+
+def generated(tables, usable):
+    """Numbers of notebook 04.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        From `design.tables`.
+    usable : Interval
+        From `table.usable_share`.
+
+    Returns
+    -------
+    dict
+    """
+    coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
+    n = len(tables["04_responses"])
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    return {
+        "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
+        "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
+        "n_responses": n,
+        "n_usable": int(tables["04_responses"]["usable"].sum()),
+        "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},
+        "n_excluded": len(tables["04_excluded"]),
+        **{f"share_{name}": coverage[f"n_{name}"].sum() / n for name in outcomes},
+        "n_asked": int(plan["wanted"].sum()),
+        "n_unsupported": int(plan["unsupported"].sum()),
+        "n_missing": int(plan["missing"].sum()),
+        "cost_usd": float(tables["04_provenance"]["cost_usd"].sum()),
+        "n_paraphrases": {"written": len(written), "accepted": int(written["same_meaning"].fillna(False).sum())},
+    }
