@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
+from hivemind_utils.figures.pages import overlap_html as overlap_html
 
 
 def coverage(table):
