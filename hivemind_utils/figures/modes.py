@@ -4,7 +4,7 @@ import numpy as np
 import textwrap
 
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
+from hivemind_utils.tables.wording import short
 
 NOISE_COLOUR = "#C9CDD3"
 
