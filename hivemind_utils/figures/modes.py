@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
+from hivemind_utils.tables.wording import short
 
 NOISE_COLOUR = "#C9CDD3"
 

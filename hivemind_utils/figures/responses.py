@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
+from hivemind_utils.tables.wording import short
 
 
 def coverage(table):
@@ -484,12 +485,6 @@ def _arm_labels(table):
         if len(set(table[name]) - {"none"}) > 1:  # people have no decoding
             parts.append(table[name].mask(table[name].isin(["default", "none"]), ""))
     return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
-
-
-def short(text, length=40):
-    """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _plain(legend):
