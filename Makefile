@@ -20,7 +20,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab bench gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -62,6 +62,12 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
 	$(PYTHON) benchmarks/calibration.py
+	$(PYTHON) benchmarks/verdicts.py
+
+bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour
+	$(PYTHON) benchmarks/verdict_worlds.py
+	$(PYTHON) benchmarks/interval_coverage.py
+	$(PYTHON) benchmarks/typicality_worlds.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.pipeline.gallery

@@ -4,6 +4,8 @@ One annotator sees a response as quality + taste of his or her group + severity 
 values. What is planted is known, so that tests can say whether a verdict is right.
 """
 
+import functools
+
 import numpy as np
 
 from hivemind_utils.demo import provider
@@ -148,6 +150,11 @@ def simulate(path, seed):
     dict of str to pandas.DataFrame
         See `draw_study`.
     """
+    return _simulated(str(path), seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _simulated(path, seed):
     world = load_world(path)
     drawn = draw_study(world, seed)
     serve_judges(world, seed, drawn["truth"])

@@ -120,6 +120,7 @@ def additive_model(similarity):
     (array([-2., -1.,  0.,  3.]), 1.0)
     """
     y = _matrix(similarity)
+    np.fill_diagonal(y, 0)  # not used
     m = len(y)
     if m < 4:
         raise ValueError(f"At least four models are needed to tell their effects from the rest, but {m} were passed.")
@@ -127,7 +128,7 @@ def additive_model(similarity):
         raise ValueError("Every pair of models needs a similarity: leave models without common prompts out.")
     values, n = y[_pairs(m)], m * (m - 1) // 2
     mean = values.mean()
-    effects = (_row_sums(y) - (m - 1) * mean) / (m - 2)
+    effects = (y.sum(1) - (m - 1) * mean) / (m - 2)
     rest = y - mean - effects[:, None] - effects
     np.fill_diagonal(rest, 0)
     ssr, sst = (rest[_pairs(m)] ** 2).sum(), ((values - mean) ** 2).sum()
@@ -501,10 +502,6 @@ def _labels(labels):
 
 def _pairs(m):
     return np.triu_indices(m, 1)
-
-
-def _row_sums(y):
-    return y.sum(1) - np.diag(y)
 
 
 def _complete(similarity, columns):

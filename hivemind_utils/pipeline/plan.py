@@ -43,7 +43,7 @@ def report(spec):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
     frame, prices, missing = _simulated(first, values) if first else _asked(values)
-    plan = design.plan(frame, store_path, limits=values["limits"], prices=prices)
+    plan = design.cost_plan(frame, store_path, limits=values["limits"], prices=prices)
     missing += [] if first else _lacking(frame, plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])

@@ -217,6 +217,18 @@ class Annotations:
             }  # fmt: skip
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    @property
+    def contested(self):
+        """Per type of item: the most contested items, and whether a verdict can rest on them; a frame to look at."""
+        rows = {}
+        for item_type, items in self.ordered.items():
+            found = items.contested
+            rows[ITEM_NAMES[item_type]] = {
+                "items": len(items), "most contested": int(found.mask.sum()), "share": round(found.share, 3),
+                "entropy of at least (bits)": round(found.threshold, 3), "no verdict because": found.reason or "–",
+            }  # fmt: skip
+        return pd.DataFrame.from_dict(rows, orient="index")
+
     def describe(self):
         """Say in a sentence what is here."""
         parts = [
@@ -275,12 +287,14 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     return Annotations(labels, items, excluded, scales, levels, read_pool(pool_path, drawn))
 
 
-def read(study):
+def read(study, *, pool_path=None, simulate=None):
     """Read the annotations that notebook 08 wrote.
 
     Parameters
     ----------
     study : Study
+    pool_path, simulate
+        See `load`.
 
     Returns
     -------
@@ -294,12 +308,12 @@ def read(study):
     items = study.read("08_items")
     labels = {"absolute": study.read("08_ratings"), "pairs": study.read("08_pairs")}
     scales, levels = study.stamp["scales"], study.stamp["levels"]
-    found = Annotations(labels, items, empty("08_excluded"), scales, levels)
-    if not found.ordered:
+    ordered = [item_type for item_type, level in levels.items() if level != "nominal"]
+    items = items[items["items"].isin(ordered)].reset_index(drop=True)
+    if items.empty:
         raise ValueError("Labels are categories without an order: there is no human mean a score could follow.")
-    return Annotations(
-        labels, items[items["items"].isin(found.ordered)].reset_index(drop=True), found.excluded, scales, levels
-    )
+    pool = read_pool(pool_path, simulated(study, [pool_path], simulate) if is_simulated(pool_path) else None)
+    return Annotations(labels, items, empty("08_excluded"), scales, levels, pool)
 
 
 def read_pool(path, drawn=None, encoding=None):
@@ -318,7 +332,7 @@ def read_pool(path, drawn=None, encoding=None):
 
 
 def simulated(study, paths, simulate):
-    """The planted study among some paths, drawn with the notebook's seed; empty where none is one."""
+    """The planted study among some paths, drawn with the notebook's seed; an empty dict where none is one."""
     planted = [p for path in paths for p in as_list(path) if is_simulated(p)]
     if not planted:
         return {}

@@ -1,6 +1,6 @@
 """Notebooks 04 to 07, 10 and 11: what models respond."""
 
-from hivemind_utils.responses import ideas, modes
-from hivemind_utils.responses.loading import Responses, load
+from hivemind_utils.responses import design, ideas, modes, table
+from hivemind_utils.responses.loading import Responses, embed, load, truncated_vectors
 
-__all__ = ["Responses", "ideas", "load", "modes"]
+__all__ = ["Responses", "design", "embed", "ideas", "load", "modes", "table", "truncated_vectors"]

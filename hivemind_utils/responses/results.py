@@ -1,6 +1,53 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
-from hivemind_utils.responses import homogeneity, ideas
+from hivemind_utils.responses import homogeneity, ideas, repetition
+
+
+def intra_model(
+    responses, cells, arms, at_least, shares, references, readings, agreement, curves, means, prompts, facts
+):
+    """Numbers of notebook 05.
+
+    Parameters
+    ----------
+    responses : Responses
+    cells : pandas.DataFrame
+        From `repetition.cell_means`.
+    arms, shares, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
+        As `arm_means`, `bin_shares`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
+        `paraphrase_means`, `by_prompt` and `with_facts` of `repetition` return them.
+    at_least : dict of float to pandas.DataFrame
+        From `repetition.share_at_least`, by threshold.
+
+    Returns
+    -------
+    dict
+    """
+    headline = arms[arms["measure"].isin(["mean_cosine", "mean_cosine_equal_n", "vendi_1_equal_n"])]
+    average = shares[shares["arm"] == "Average"].groupby("decoding")
+    openness = repetition.openness_correlation(prompts)
+    drop = means.loc["drop"]
+    return {
+        "models": sorted(set(responses.table["model"]) - responses.people),
+        "n_cells": int((cells["n"] >= 2).sum()),
+        "n_cells_single_response": int((cells["n"] < 2).sum()),
+        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
+        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
+        "average_bins": {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average},
+        "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
+        "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
+        "arms": headline.to_dict("records"),
+        "rank_agreement": agreement.to_dict(),
+        "shares_both_readings": readings.to_dict("index"),
+        "rarefaction": curves.groupby("group").last().to_dict("index"),
+        "by_category": repetition.by_category(prompts).to_dict("index"),
+        "open_endedness_rank_correlation": float(openness.estimate),
+        "open_endedness_rank_correlation_lower": float(openness.lower),
+        "open_endedness_rank_correlation_upper": float(openness.upper),
+        "model_facts_rank_correlation": repetition.fact_correlations(facts),
+        "paraphrases": means["mean"].dropna().to_dict()
+        | ({} if means["mean"].isna().all() else {"drop_lower": drop["lower"], "drop_upper": drop["upper"]}),
+    }
 
 
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
@@ -109,4 +156,37 @@ def idea_labels(judged, agreement, dominance, difference, floors, excess, source
         "dominance_difference": difference and {name: getattr(difference, name) for name in bounds},
         "floors": quoted | {"ideas": source, "threshold": threshold},
         "floors_at_0.8": quoted if threshold == 0.8 and source in ("given", "judge") else None,
+    }
+
+
+def generated(tables, usable):
+    """Numbers of notebook 04.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        From `design.tables`.
+    usable : Interval
+        From `table.usable_share`.
+
+    Returns
+    -------
+    dict
+    """
+    coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
+    n = len(tables["04_responses"])
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    return {
+        "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
+        "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
+        "n_responses": n,
+        "n_usable": int(tables["04_responses"]["usable"].sum()),
+        "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},
+        "n_excluded": len(tables["04_excluded"]),
+        **{f"share_{name}": coverage[f"n_{name}"].sum() / n for name in outcomes},
+        "n_asked": int(plan["wanted"].sum()),
+        "n_unsupported": int(plan["unsupported"].sum()),
+        "n_missing": int(plan["missing"].sum()),
+        "cost_usd": float(tables["04_provenance"]["cost_usd"].sum()),
+        "n_paraphrases": {"written": len(written), "accepted": int(written["same_meaning"].fillna(False).sum())},
     }

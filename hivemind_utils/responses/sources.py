@@ -60,7 +60,8 @@ def published_pairs():
     """
     folder = files.root() / "data" / "reference"
     table = pd.read_csv(folder / "table7_11_inter_model_main.csv", index_col="model") / 100
-    facts = pd.read_csv(folder / "models.csv").set_index("model").reindex(table.index)
+    facts = pd.read_csv(folder / "models.csv").dropna(subset=["table7_name"]).drop(columns="model")
+    facts = facts.set_index("table7_name").reindex(table.index).rename_axis("model")
     values = table.reindex(columns=table.index).to_numpy(float)
     return ModelPairs(PUBLISHED, (values + values.T) / 2, facts[FACTS].reset_index())
 

@@ -1,9 +1,10 @@
-"""Read answers that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
+"""Read responses that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
 
-Nothing is dropped silently: a row either becomes an answer or stands in ``04_excluded`` with its reason. Empty,
+Nothing is dropped silently: a row either becomes a response or stands in ``04_excluded`` with its reason. Empty,
 truncated and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.llm import outcomes
+from hivemind_utils.metrics import intervals
 from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
@@ -109,7 +111,7 @@ def select(answers, *, prompts=None, models=None, n_samples=None):
             absent = [name for name in wanted if str(name) not in set(names)]
             if absent:
                 held = sorted(set(names[answers[column].notna()]))
-                raise ValueError(f"The answers hold no {column} {absent}; they hold {held[:20]}.")
+                raise ValueError(f"The responses hold no {column} {absent}; they hold {held[:20]}.")
             answers = answers[names.isin([str(name) for name in wanted])]
     if n_samples is not None:
         cell = [name for name in (key, "model", "condition", "decoding") if name in answers.columns]
@@ -145,13 +147,13 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
         If nothing usable is left, one prompt_id has two texts, or `human` names somebody who never answered.
     """
     if answers.empty:
-        raise ValueError("There are no answers: the input has no rows.")
+        raise ValueError("There are no responses: the input has no rows.")
     frame, excluded = _clean(answers)
     if frame.empty:
-        raise ValueError(f"None of {len(answers)} rows is an answer: {excluded['reason'].value_counts().to_dict()}.")
+        raise ValueError(f"None of {len(answers)} rows is a response: {excluded['reason'].value_counts().to_dict()}.")
     absent = sorted(set(human) - set(frame["model"]))
     if absent:
-        raise ValueError(f"`human` names {absent}, but the answers come from {sorted(frame['model'].unique())}.")
+        raise ValueError(f"`human` names {absent}, but the responses come from {sorted(frame['model'].unique())}.")
     frame["response_id"] = [ids.hash_values(row) for row in frame[[*CELL, "sample_idx"]].itertuples(index=False)]
     frame["text_id"] = frame["text"].map(ids.text_id)
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
@@ -226,6 +228,58 @@ def arm_names(frame):
     return frame["model"].where(frame["model"].map(several) == 1, frame["model"] + " · " + frame["condition"])
 
 
+def arms(coverage_table):
+    """Sum ``04_coverage`` by arm: prompts, prompts without a usable response, counts, and the range of usable ones."""
+    return coverage_table.groupby(CELL[1:]).agg(
+        prompts=("prompt_id", "size"),
+        missing=("n_usable", lambda n: (n == 0).sum()),
+        **{name: (name, "sum") for name in coverage_table.columns if name.startswith("n_")},
+        smallest=("n_usable", "min"),
+        largest=("n_usable", "max"),
+    )
+
+
+def outcome_shares(coverage_table):
+    """Usable responses per prompt, and shares of the responses by what went wrong, for every arm.
+
+    Parameters
+    ----------
+    coverage_table : pandas.DataFrame
+        Table ``04_coverage``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, condition, decoding; usable_min, usable_mean, usable_max; empty, truncated, refused, filtered,
+        repeated (a text that came before in its cell).
+    """
+    what = ["empty", "truncated", "refused", "filtered", "repeated"]
+    groups = coverage_table.groupby(CELL[1:])
+    sums = groups[["n_answers", *(f"n_{name}" for name in what)]].sum()
+    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
+    usable = groups["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
+    shares.columns = what
+    return usable.join(shares).reset_index()
+
+
+def usable_share(coverage_table):
+    """Share of responses that are usable, pooled over prompts, an `Interval` over prompts, from ``04_coverage``."""
+    sums = coverage_table.groupby("prompt_id")[["n_usable", "n_answers"]].sum()
+    found = intervals.ratio_interval(sums["n_usable"], sums["n_answers"].where(sums["n_answers"] > 0))
+    return dataclasses.replace(found, lower=np.maximum(found.lower, 0), upper=np.minimum(found.upper, 1))
+
+
+def excluded_by_reason(tables):
+    """Count the rows of ``04_excluded`` by reason."""
+    return tables["04_excluded"]["reason"].value_counts().rename("rows").to_frame()
+
+
+def write(study, tables):
+    """Write the tables of notebook 04, by name."""
+    for name, table in tables.items():
+        study.write(name, table)
+
+
 def missing_cells(coverage_table):
     """Say in one sentence which cells have no usable answer, or None where all do."""
     missing = coverage_table[coverage_table["n_usable"] == 0]
@@ -234,7 +288,7 @@ def missing_cells(coverage_table):
     worst = missing.groupby("model").size().sort_values(ascending=False, kind="stable")
     named = ", ".join(f"{model} lacks {n}" for model, n in worst.head(3).items())
     more = f" and {len(worst) - 3} more models" if len(worst) > 3 else ""
-    return f"{len(missing)} of {len(coverage_table)} cells have no usable answer ({named}{more})"
+    return f"{len(missing)} of {len(coverage_table)} cells have no usable response ({named}{more})"
 
 
 def _unroll(frame, name="the file"):

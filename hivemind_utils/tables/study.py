@@ -100,6 +100,22 @@ class Study:
         figure_files.title(fig, title)
         figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
 
+    def figures(self, slug, by, drawn, table, titles, caption=""):
+        """Show one figure for each value of a column, ``<slug>_<value>``; see `figure`.
+
+        Parameters
+        ----------
+        slug : str
+        by : str
+            Column of `table`.
+        drawn, titles : dict
+            Figure and finding by value of that column.
+        table : pandas.DataFrame
+        caption : str
+        """
+        for value, one in drawn.items():
+            self.figure(files.slug(slug, value), one, table[table[by] == value], titles[value], caption)
+
     def page(self, slug, html):
         """Write ``figures/<profile>/<slug>.html``."""
         figure_files.save_html(html, slug, profile=self.profile)

@@ -2,6 +2,22 @@
 
 import math
 
+SCORER_KINDS = {
+    "lm": "language models", "lm perplexity": "language models (perplexity)",
+    "reward": "reward models", "judge": "judges", "metric": "metrics", "text": "text length",
+}  # fmt: skip
+
+
+def scorer_kind(kind):
+    """Name of a kind of scorer in sentences and legends; a kind that an import made up stays as it is.
+
+    Examples
+    --------
+    >>> scorer_kind("reward"), scorer_kind("classifier")
+    ('reward models', 'classifier')
+    """
+    return SCORER_KINDS.get(kind, kind)
+
 
 def percent(share, digits=0):
     """Write a share of 1 as a percentage.

@@ -197,7 +197,7 @@ def test_tables_carry_where_every_answer_came_from(population, tmp_path):
     schema.validate(provenance, "04_provenance")
     assert set(provenance["response_id"]) == set(made["04_responses"]["response_id"]) and len(provenance) == 4
     assert json.loads(provenance.loc[0, "requested"])["top_p"] == 0.9 and (provenance["n_in_call"] == 4).all()
-    schema.validate(design.plan(cells, tmp_path / "s.sqlite"), "04_plan")
+    schema.validate(design.cost_plan(cells, tmp_path / "s.sqlite"), "04_plan")
     assert design.provenance(made["04_responses"], answers[["prompt_id"]]).empty
 
 
