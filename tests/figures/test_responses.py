@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils.tables import figure_files
 from hivemind_utils.figures import responses, style
 from hivemind_utils.metrics import resample
 from hivemind_utils.responses import homogeneity
 from hivemind_utils.responses import repetition as response_repetition
 from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import figure_files
 
 PEOPLE = "writers"
 MEASURES = list(responses.MEASURE_NAMES)
