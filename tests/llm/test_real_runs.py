@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from processes import ends, runs
 
-from hivemind_utils.llm import sampler, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.llm import sampler, store
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("Name a bird.", "What is silence? Answer in one sentence.")
-DECODING = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 24}
+DECODING = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12}
 pytestmark = pytest.mark.local_model
 
 
@@ -31,7 +31,7 @@ def requests(name, n):
 
 @pytest.mark.slow
 def test_killed_five_times_no_answer_is_lost_and_none_asked_twice_beyond_those_in_flight(tmp_path):
-    slots, n, n_kills = 4, 40, 5
+    slots, n, n_kills = 4, 30, 5
     asked, pids, db = tmp_path / "asked.txt", tmp_path / "pids.txt", tmp_path / "s.sqlite"
     code = f"""
         import contextlib
@@ -66,12 +66,12 @@ def test_killed_five_times_no_answer_is_lost_and_none_asked_twice_beyond_those_i
     wanted, stored, kept = requests(model(slots), n), 0, []
     for _ in range(n_kills):
         child, deadline = start(), time.monotonic() + 120
-        while len(store.read(db, wanted)) < stored + 6 and time.monotonic() < deadline:
+        while len(store.read(db, wanted)) < stored + 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         child.communicate(timeout=30)
         found = store.read(db, wanted).set_index(["key", "sample_idx"])["text"]
-        assert stored + 6 <= len(found) < len(wanted)  # in mid-run
+        assert stored + 3 <= len(found) < len(wanted)  # in mid-run
         kept.append(found)
         stored = len(found)
         assert all(ends(int(pid)) for pid in pids.read_text().split())
