@@ -62,6 +62,7 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
 	$(PYTHON) benchmarks/calibration.py
+	-$(PYTHON) benchmarks/local_model.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.pipeline.gallery
