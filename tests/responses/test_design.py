@@ -49,6 +49,11 @@ class TestPrompts:
         (tmp_path / "p.jsonl").write_text('{"text": "a"}\n{"text": " "}\n{"text": "a"}\n{"text": null}\n')
         assert response_prompts.read_prompts([tmp_path / "p.jsonl"])["prompt"].tolist() == ["a"]
 
+    def test_one_id_for_two_prompts_is_refused_before_anybody_is_asked(self, tmp_path):
+        (tmp_path / "p.csv").write_text("prompt_id,text\na,Why?\na,How?\n")
+        with pytest.raises(ValueError, match=r"'Why\?'.*'How\?'.*Rename one"):
+            response_prompts.read_prompts(tmp_path / "p.csv")
+
     def test_a_file_without_text_says_what_it_has(self, tmp_path):
         (tmp_path / "p.csv").write_text("question\nWhy?\n")
         with pytest.raises(ValueError, match="question"):
