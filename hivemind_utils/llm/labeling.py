@@ -6,13 +6,13 @@ does not fit the schema goes back to the model with the error, a few times; what
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
 import pandas as pd
 
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import sampler, store
+from hivemind_utils.tables import files
 
 REPAIR = "Your answer could not be used: $error\nAnswer again with one JSON object of the required form, nothing else."
 
@@ -45,7 +45,7 @@ class Labels:
 
 def read_instructions(path):
     """Read the text of a question; ``$name`` stands for the item's column of that name, ``$$`` for a dollar."""
-    return Path(path).read_text(encoding="utf-8")
+    return files.resolve(path).read_text(encoding="utf-8")
 
 
 def label(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from hivemind_utils.metrics.agreement import krippendorff_alpha
 from hivemind_utils.metrics.similarity import unit_rows
+from hivemind_utils.tables import files
 
 PUBLISHED_NOVEL = 314  # arXiv 2510.22954, section 3: new categories after cleaning
 
@@ -69,7 +70,7 @@ def load(path):
     ValueError
         If one spelling stands for two leaves.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(files.resolve(path), encoding="utf-8") as file:
         raw = yaml.safe_load(file)
     entries = [leaf | {"level": level["level"]} for level in raw["levels"] for leaf in level["leaves"]]
     entries += raw.get("also_offered") or []

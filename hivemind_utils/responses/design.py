@@ -70,7 +70,7 @@ def no_cells():
 
 def read_registry(path):
     """Read the registry of models; what is unknown is missing."""
-    registry = pd.read_csv(path)
+    registry = pd.read_csv(files.resolve(path))
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")

@@ -6,7 +6,6 @@ import textwrap
 
 from hivemind_utils.tables import files
 
-
 _PADDING = 0.06  # inches around a saved picture
 
 
