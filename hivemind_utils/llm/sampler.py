@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hivemind_utils.llm import checks, outcomes, providers, store
 from hivemind_utils.llm import cost as cost_llm
-from hivemind_utils.llm import outcomes, providers, store
 from hivemind_utils.llm import progress as progress_llm
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import ids
@@ -107,8 +107,10 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     KeyboardInterrupt
         After what was in flight has been stored.
     """
+    checks.budget(budget_usd)
+    prices = checks.prices(prices)
     with store.Store(store_path) as opened:
-        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices or {})
+        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices)
         future = asyncio.run_coroutine_threadsafe(runner.main(), _loop())
         try:
             _wait(future, runner, progress)

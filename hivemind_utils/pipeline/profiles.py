@@ -1,12 +1,17 @@
 """Profiles: YAML files of parameters, merged and checked before anything runs."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hivemind_utils.llm import checks, cost, request
 from hivemind_utils.pipeline import names, notebooks
 from hivemind_utils.tables import files as table_files
+
+JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base")
+PARAPHRASING = ("n", "n_prompts", "n_samples", "writer", "judge")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,43 @@ def resolve(profile, notebook):
         else:
             value = _check(parameter, parameter.default, notebook.path.name)
             values[name] = _absolute(value, table_files.root()) if parameter.is_path else value
+    try:
+        _check_requests(values)
+    except ValueError as error:
+        raise notebooks.UserError(f"{profile.path.name}, {notebook.name}: {error}") from None
     return values
+
+
+def _check_requests(values):
+    """Refuse numbers that compare false, and mappings whose names or values no request can have."""
+    for name, value in values.items():
+        _check_finite(name, value)
+    if "budget_usd" in values:
+        checks.budget(values["budget_usd"])
+    if "limits" in values:
+        cost.with_defaults(values["limits"])
+    if "prices" in values:
+        checks.prices(values["prices"])
+    for name, parameters in checks.mapping("decodings", values.get("decodings")).items():
+        checks.decoding(f"decodings: {name}", parameters, request.KNOWN)
+    options = checks.mapping("judge_options", values.get("judge_options"))
+    checks.names("judge_options", options, JUDGE_OPTIONS, of="options")
+    if "parameters" in options:
+        checks.decoding("judge_options: parameters", options["parameters"], request.KNOWN)
+    if "prices" in options:
+        checks.prices(options["prices"])
+    paraphrasing = checks.mapping("paraphrasing", values.get("paraphrasing"))
+    checks.names("paraphrasing", paraphrasing, PARAPHRASING, of="options")
+    for name in ("n", "n_prompts", "n_samples"):
+        if name in paraphrasing:
+            checks.number(f"paraphrasing: {name}", paraphrasing[name], 1, whole=True)
+
+
+def _check_finite(name, value):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number, but {value!r} was given.")
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        _check_finite(f"{name}: {key}", inner)
 
 
 def check_common(profile):

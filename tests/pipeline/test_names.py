@@ -294,3 +294,33 @@ def test_values_are_put_where_they_belong():
 
 def test_a_name_alone_is_enough_to_clean(project):
     assert names.name_of("params/tiny.yaml") == names.name_of("tiny") == names.name_of("x/tiny.yml") == "tiny"
+
+
+# --------------------------------------------------------------------------------------- numbers of a profile
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("budget_usd: .nan", "`budget_usd` must be a finite number, but nan was given"),
+        ("budget_usd: .inf", "`budget_usd` must be a finite number, but inf was given"),
+        ("budget_usd: -1.0", "`budget_usd` must be a number from 0, but -1.0 was given"),
+        ("prices: {m: [1.0, -2.0]}", "`prices: m: output` must be a number from 0, but -2.0 was given"),
+        ("prices: {m: [.nan, 2.0]}", "`prices: m: 0` must be a finite number, but nan was given"),
+        ("limits: {default: {concurrency: '4'}}", "`limits: default: concurrency` must be a whole number"),
+        ("limits: {default: {concurrency: 2.5}}", "`limits: default: concurrency` must be a whole number"),
+        ("limits: {default: {concurrency: }}", "but None was given"),
+        ("decodings: {d: {temperture: 0.2}}", "Did you mean 'temperature'?"),
+        ("decodings: {d: {max_tokens: '100'}}", "`decodings: d: max_tokens` must be a whole number"),
+        ("decodings: {d: {max_tokens: -5}}", "`decodings: d: max_tokens` must be a whole number"),
+        ("decodings: {d: {extra_body: {max_tokens: 100000}}}", "may not hold 'max_tokens'"),
+        ("paraphrasing: {wirter: x}", "`paraphrasing` names 'wirter', which is not known. Did you mean 'writer'?"),
+    ],
+)
+def test_numbers_and_names_are_refused_before_a_kernel_starts(monkeypatch, tmp_path, capsys, block, message):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "odd_numbers.yaml").write_text(f"04_generate: {{{block}}}\n")
+    profile = profiles.load_profile(tmp_path / "odd_numbers.yaml")
+    with pytest.raises(notebooks.UserError, match=re.escape(message)) as error:
+        profiles.resolve(profile, notebooks.inspect("04"))
+    assert str(error.value).startswith("odd_numbers.yaml, 04_generate: ")
