@@ -10,6 +10,8 @@ PYTHON := .venv/bin/python
 READY := .venv/installed
 READY_DEV := .venv/installed-dev
 READY_LLAMA := .venv/installed-llama
+else
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -44,9 +46,10 @@ lab: $(READY)  ## open JupyterLab on the notebooks
 test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, links and commands of the documents
+check: $(READY_DEV)  ## lint: style, docstrings, which folder imports which, notebooks without outputs, links and commands of the documents
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -c "from importlinter import cli; cli.lint_imports_command()"
 	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
 	$(PYTHON) -m pytest -m "not slow" tests/test_documents.py
 
@@ -124,4 +127,4 @@ clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes e
 	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "report/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
 
 clean-all:
-	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet
+	rm -rf executed results figures/*/ report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet
