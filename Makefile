@@ -65,6 +65,9 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
 	$(PYTHON) benchmarks/calibration.py
+	-$(PYTHON) benchmarks/local_model.py
+	$(PYTHON) benchmarks/interventions.py
+	$(PYTHON) benchmarks/sources.py
 	$(PYTHON) benchmarks/verdicts.py
 
 bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour

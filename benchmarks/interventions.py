@@ -138,12 +138,14 @@ def study(rng, n_open, n_closed, n=20):
     kept = statements.keeps_quality(raised, change, bad)
     rungs = [index[name] for name in RUNGS]
     gain = frontier.ladder_gain(q[opened], d[opened], rungs, left_out_weights(np.arange(n_open)))
-    beaten = statements.beats_hotter_sampling(interventions.replicate_contrast(gain), len(rungs))
+    others = [i for i in range(len(names)) if i not in rungs]
+    beaten = statements.beats_hotter_sampling(interventions.replicate_contrast(gain[:, others]), len(rungs))
     _, saving = interventions.log_cost_ratio(tokens[opened], ideas[opened], against_direct)
     cheaper = statements.costs_less(saving)
+    kinds = (raised, names), (kept, names), (beaten, [names[i] for i in others]), (cheaper, names)
     return {
-        words: {names[i] for i, statement in enumerate(found) if statement.decision == statements.HOLDS}
-        for words, found in zip(FALSE, (raised, kept, beaten, cheaper), strict=True)
+        words: {arm for arm, statement in zip(arms, found, strict=True) if statement.decision == statements.HOLDS}
+        for words, (found, arms) in zip(FALSE, kinds, strict=True)
     }
 
 

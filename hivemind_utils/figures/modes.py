@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
+from hivemind_utils.tables.wording import short
 
 NOISE_COLOUR = "#C9CDD3"
 
@@ -317,7 +317,8 @@ def floors(table, threshold):
 
 
 def _floor_label(row):
-    marked = {"none": "", "lexical": ", lexical: biased low"}.get(row.ideas, f", {row.ideas} ideas")
+    sources = {"given": ", given ideas", "judge": ", ideas of the judge", "lexical": ", lexical ideas: biased low"}
+    marked = sources.get(row.ideas, "")
     return f"{row.kind}\n(n = {row.n_pairs:,}{marked})"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
+from hivemind_utils.tables.wording import short
 
 
 def coverage(table):
@@ -48,7 +49,6 @@ def coverage(table):
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig
-
 
 
 def intra_heatmaps(shares, models):
@@ -396,7 +396,6 @@ def model_pair_heatmap(values, tree, family, models):
     return fig
 
 
-
 def nearest_sources(curve):
     """Distinct sources among the N nearest responses, with floor and random labels; None without any."""
     if curve.empty:
@@ -419,7 +418,6 @@ def nearest_sources(curve):
         ax.legend(loc="upper left")
         ax.set_ylim(0, at[["expected", "quartile_3"]].max().max() * 1.3)
     return fig
-
 
 
 def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
@@ -445,7 +443,6 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
     return ax
 
 
-
 def pooled_diversity(table, ax=None):
     """Effective number of responses among k, from one model, from k models, from people; returns the axes."""
     ax = style.axes(ax, (3.5, 2.8))
@@ -463,12 +460,10 @@ def pooled_diversity(table, ax=None):
     return ax
 
 
-
 def _pyplot():
     import matplotlib.pyplot as plt
 
     return plt
-
 
 
 def _dates():
@@ -477,12 +472,10 @@ def _dates():
     return matplotlib.dates
 
 
-
 def _rgb(colour):
     from matplotlib.colors import to_rgb
 
     return to_rgb(colour)
-
 
 
 def _arm_labels(table):
@@ -494,19 +487,10 @@ def _arm_labels(table):
     return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-
-def short(text, length=40):
-    """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-
 def _plain(legend):
     """Print a dollar in a legend as a dollar."""
     for text in legend.get_texts():
         text.set_parse_math(False)
-
 
 
 def _reference_label(row):
@@ -514,12 +498,10 @@ def _reference_label(row):
     return f"{row.kind}{where}  (n = {row.n_pairs:,})"
 
 
-
 def _error_dots(ax, x, y, lower, upper, colours, *, vertical=False, size=16):
     line = ax.vlines if vertical else ax.hlines
     line(x if vertical else y, lower, upper, color=colours, lw=1)
     ax.scatter(x, y, s=size, c=colours, zorder=3, lw=0)
-
 
 
 def _family_legend(fig, families, colours, columns=8):

@@ -59,7 +59,7 @@ class Display:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = (done - (self.before or 0)) / seconds
         left = f"about {_duration((wanted - done) / rate)} left" if rate > 0 and done < wanted else ""
-        ended = f"after {_duration(seconds)}" if not left else left
+        ended = left or f"after {_duration(seconds)}"
         return f"{done:,} of {wanted:,} answers, {rate:,.2f} a second, ${runner.cost:,.4f}, {ended}"
 
     def bars(self, runner):

@@ -233,8 +233,8 @@ def _connect(path):
         db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            version = VERSION
+            _create(db)
+            (version,) = db.execute("PRAGMA user_version").fetchone()
     except sqlite3.OperationalError:  # busy, or no permission: nothing is wrong with the file
         db.close()
         raise
@@ -250,6 +250,17 @@ def _connect(path):
             "Use the program that wrote it, or move the file aside."
         )
     return db
+
+
+def _create(db):
+    """Make the tables, unless another process makes them at this moment."""
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    except sqlite3.OperationalError as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if "already exists" not in str(error):
+            raise
 
 
 def _lock(path):

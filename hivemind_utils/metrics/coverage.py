@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hivemind_utils.metrics._cells import log_choose
 from hivemind_utils.metrics.diversity import Chao1, _counts, chao1, effective_number
-from hivemind_utils.metrics.quality import _log_choose
 
 PROFILE_ORDERS = (0, 0.5, 1, 1.5, 2, 3, np.inf)
 MIN_COVERAGE, MIN_RESPONSES = 0.5, 20  # below either, arms are not compared at equal coverage
@@ -70,7 +70,7 @@ def hill_at_size(counts, size, orders=(0, 1, 2)):
     values, times = np.unique(counts, return_counts=True)
     k = np.arange(1, size + 1)
     x = values[:, None]
-    chance = np.exp(_log_choose(x, k) + _log_choose(n - x, size - k) - _log_choose(n, size))
+    chance = np.exp(log_choose(x, k) + log_choose(n - x, size - k) - log_choose(n, size))
     expected, share = times @ chance, k / size
     found = []
     for order in orders:
@@ -81,6 +81,35 @@ def hill_at_size(counts, size, orders=(0, 1, 2)):
         else:
             found.append((share**order @ expected) ** (1 / (1 - order)))
     return np.array(found)
+
+
+def hill_at_common_size(first, second, orders=(0, 1)):
+    """Hill numbers of two arms on one prompt at the number of responses that both have.
+
+    Parameters
+    ----------
+    first, second : sequence of int
+        Responses per idea of either arm.
+    orders : sequence of float
+
+    Returns
+    -------
+    hill : ndarray of float, shape (2, n_orders)
+        NaN where an arm has none.
+    size : int
+        Responses compared: say how many there were of more.
+
+    Examples
+    --------
+    >>> hill, size = hill_at_common_size([2, 1, 1], [1, 1])
+    >>> hill.round(3), size
+    (array([[1.833, 1.782],
+           [2.   , 2.   ]]), 2)
+    """
+    size = int(min(np.sum(first), np.sum(second)))
+    if size < 1:
+        return np.full((2, len(orders)), np.nan), 0
+    return np.stack([hill_at_size(counts, size, orders) for counts in (first, second)]), size
 
 
 def distinct_at_size(counts, n_asked, size):
@@ -108,7 +137,7 @@ def distinct_at_size(counts, n_asked, size):
     if counts.sum() > n_asked:
         raise ValueError(f"{counts.sum()} valid responses cannot come from {n_asked} that were asked for.")
     _check_size(size, n_asked)
-    missed = np.exp(_log_choose(n_asked - counts, size) - _log_choose(n_asked, size))
+    missed = np.exp(log_choose(n_asked - counts, size) - log_choose(n_asked, size))
     return float((1 - missed).sum())
 
 
@@ -141,7 +170,7 @@ def coverage(counts, size=None):
     size = n if size is None else size
     _check_size(size, n)
     if size < n:
-        missed = np.exp(_log_choose(n - counts, size) - _log_choose(n - 1, size))
+        missed = np.exp(log_choose(n - counts, size) - log_choose(n - 1, size))
         return float(1 - (counts / n) @ missed)
     f1, f2 = int((counts == 1).sum()), int((counts == 2).sum())
     if not f1:

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from hivemind_utils.metrics import intervals
-from hivemind_utils.metrics.quality import _mask, _ratio, _square
+from hivemind_utils.metrics._cells import mask_of, ratio, square
+from hivemind_utils.metrics.quality import influence_of_prompts
 
 MIN_PAIRS = 5  # a prompt with fewer pairs of equal length is left out of the length-matched contrast
 TOLERANCE_LOG_WORDS = 0.2
@@ -78,7 +79,7 @@ def cell_cosines(vectors, present=None):
         raise ValueError(f"`vectors` must have shape (..., n, n_dims), but {vectors.shape} was passed.")
     vectors = vectors.astype(np.result_type(vectors.dtype, np.float32), copy=False)
     *cells, n, n_dims = vectors.shape
-    present = _mask(present, (*cells, n)).reshape(-1, n)
+    present = mask_of(present, (*cells, n)).reshape(-1, n)
     flat = vectors.reshape(-1, n, n_dims)
     found = np.empty((len(flat), n, n), vectors.dtype)
     for start in range(0, len(flat), _BLOCK):
@@ -118,12 +119,12 @@ def call_diversity(cosines, calls, asked=None):
     >>> call_diversity(np.array([[1, 0.8, 0, 0.2], [0.8, 1, 0.1, 0], [0, 0.1, 1, 0.6], [0.2, 0, 0.6, 1]]), [0, 0, 1, 1])
     (np.float64(0.3), np.float64(0.925))
     """
-    cosines, calls = _square(cosines), np.asarray(calls)
-    asked = _mask(asked, cosines.shape[:-1])
+    cosines, calls = square(cosines), np.asarray(calls)
+    asked = mask_of(asked, cosines.shape[:-1])
     pairs = asked[..., :, None] & asked[..., None, :] & ~np.eye(cosines.shape[-1], dtype=bool)
     same = calls[..., :, None] == calls[..., None, :]
     return tuple(
-        _ratio(np.where(pairs & kind, 1 - cosines, 0).sum((-1, -2), dtype=float), (pairs & kind).sum((-1, -2)))
+        ratio(np.where(pairs & kind, 1 - cosines, 0).sum((-1, -2), dtype=float), (pairs & kind).sum((-1, -2)))
         for kind in (same, ~same)
     )
 
@@ -153,8 +154,8 @@ def weighted_diversity(cosines, probabilities, asked=None):
     >>> float(d), float(total.round(3)), int(n_unknown)
     (1.0, 1.2, 1)
     """
-    cosines = _square(cosines)
-    asked = _mask(asked, cosines.shape[:-1])
+    cosines = square(cosines)
+    asked = mask_of(asked, cosines.shape[:-1])
     p = np.broadcast_to(np.asarray(probabilities, float), asked.shape)
     known = asked & np.isfinite(p) & (np.where(np.isnan(p), -1, p) >= 0)
     p = np.where(known, p, 0)
@@ -164,7 +165,7 @@ def weighted_diversity(cosines, probabilities, asked=None):
     )
     weight = p.sum(-1) ** 2 - squares
     weight = np.where(weight > _ROUNDING * p.sum(-1) ** 2, weight, 0)
-    return 1 - _ratio(inside, weight), p.sum(-1), (asked & ~known).sum(-1)
+    return 1 - ratio(inside, weight), p.sum(-1), (asked & ~known).sum(-1)
 
 
 def pool_diversity(within, between, n):
@@ -220,7 +221,7 @@ def best_on_others(values):
     values = np.asarray(values, float)
     known = ~np.isnan(values)
     others = np.where(known, values, 0).sum(0) - np.where(known, values, 0)
-    means = _ratio(others, known.sum(0) - known)
+    means = ratio(others, known.sum(0) - known)
     filled = np.where(np.isnan(means), -np.inf, means)
     chosen = np.where(np.isfinite(filled).any(1), filled.argmax(1), -1)
     return chosen, np.where(chosen < 0, np.nan, values[np.arange(len(values)), chosen])
@@ -294,7 +295,7 @@ def length_matched_difference(cosines_a, words_a, cosines_b, words_b, tolerance=
         if m >= MIN_PAIRS:
             sides = zip((cosines_a, cosines_b), rows, strict=True)
             d = [
-                1 - (_square(c[prompt])[np.ix_(at, at)].sum() - c[prompt][at, at].sum()) / (m * (m - 1))
+                1 - (square(c[prompt])[np.ix_(at, at)].sum() - c[prompt][at, at].sum()) / (m * (m - 1))
                 for c, at in sides
             ]
             difference[prompt] = d[0] - d[1]
@@ -384,6 +385,56 @@ def replicate_contrast(replicates, level=intervals.LEVEL):
     whole = ~np.isnan(replicates).any(0)
     found = intervals.jackknife_interval(np.where(whole, replicates, np.nan), level=level)
     return _contrast(found)
+
+
+def powered_contrast(predicted, labels, prompts, arms, comparators, level=intervals.LEVEL):
+    """Difference of mean quality of every arm from its comparator, where people labelled only some responses.
+
+    Parameters
+    ----------
+    predicted, labels : ndarray of float, shape (n,)
+        As for `quality.powered_mean`, of all responses of all arms.
+    prompts : ndarray, shape (n,)
+    arms : ndarray of int, shape (n,)
+        Arm of every response, from 0.
+    comparators : sequence of int, shape (n_arms,)
+        -1 where there is none.
+    level : float
+
+    Returns
+    -------
+    Contrast
+        Of shape (n_arms,). Prompts that both sides have are used; NaN where a side has fewer than two labels.
+
+    Notes
+    -----
+    A prompt's influence on the difference is that on the arm's mean less that on the comparator's, so pairing counts.
+
+    Examples
+    --------
+    >>> i = np.arange(40)
+    >>> found = powered_contrast(i % 4, np.where(i % 3 == 0, i % 4, np.nan), i // 8, i % 2, [-1, 0])
+    >>> found.estimate, found.n_prompts
+    (array([nan,  1.]), array([0, 5]))
+    """
+    f, y, arms = np.asarray(predicted, float), np.asarray(labels, float), np.asarray(arms, int)
+    codes = np.unique(np.asarray(prompts), return_inverse=True)[1]
+    found = []
+    for arm, other in enumerate(comparators):
+        common = np.intersect1d(codes[arms == arm], codes[arms == other])
+        sides = [np.flatnonzero((arms == side) & np.isin(codes, common)) for side in (arm, other)]
+        n = len(common) if other >= 0 else 0
+        if n == 0 or min((~np.isnan(y[rows])).sum() for rows in sides) < 2:
+            found.append(Contrast(*[np.float64("nan")] * 5, np.int64(n)))
+            continue
+        parts = [influence_of_prompts(f[rows], y[rows], np.searchsorted(common, codes[rows]), n) for rows in sides]
+        estimate, influence = parts[0][0] - parts[1][0], parts[0][1] - parts[1][1]
+        se = np.sqrt(n / (n - 1) * (influence @ influence)) if n > 1 else np.nan
+        half = -stdtrit(max(n - 1, 1), (1 - level) / 2) * se
+        p = _p_above(np.float64(estimate), np.float64(se), max(n - 1, 1))
+        found.append(Contrast(estimate, estimate - half, estimate + half, se, p, np.int64(n)))
+    fields = ("estimate", "lower", "upper", "se", "p", "n_prompts")
+    return Contrast(*(np.array([getattr(one, name) for one in found]) for name in fields))
 
 
 def open_minus_closed(open_differences, closed_differences, level=intervals.LEVEL):

@@ -8,7 +8,9 @@ was asked for and came back unusable stays in every denominator, so that an arm 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln, stdtrit
+from scipy.special import stdtrit
+
+from hivemind_utils.metrics._cells import log_choose, mask_of, ratio, square
 
 MIN_LABELS = 50  # below so many labels the predictions' weight is not estimated but 1
 PATIENCE = 0.8  # a reader looks at the next response with this probability
@@ -131,10 +133,10 @@ def diversity(cosines, valid=None):
     >>> float(diversity(np.array([[1, 0.5, 0], [0.5, 1, 0.4], [0, 0.4, 1]])).round(3))
     0.7
     """
-    cosines = _square(cosines)
-    valid = _mask(valid, cosines.shape[:-1])
+    cosines = square(cosines)
+    valid = mask_of(valid, cosines.shape[:-1])
     m = valid.sum(-1)
-    return _ratio(_pair_sums(cosines, valid), m * (m - 1))
+    return ratio(_pair_sums(cosines, valid), m * (m - 1))
 
 
 def effective_diversity(cosines, quality, thresholds, *, usable=None, asked=None):
@@ -167,10 +169,10 @@ def effective_diversity(cosines, quality, thresholds, *, usable=None, asked=None
     >>> effective_diversity(np.eye(3), [0.9, 0.5, 0.2], [0, 0.4, 0.8]).round(3)
     array([1.   , 0.333, 0.   ])
     """
-    cosines = _square(cosines)
+    cosines = square(cosines)
     shape = cosines.shape[:-1]
-    asked = _mask(asked, shape)
-    usable = _mask(usable, shape) & asked
+    asked = mask_of(asked, shape)
+    usable = mask_of(usable, shape) & asked
     quality = np.where(usable, _qualities(quality, shape, usable), -np.inf)
     order = np.argsort(-quality, axis=-1, kind="stable")
     by_quality = np.take_along_axis(cosines, order[..., None], -2)
@@ -180,7 +182,7 @@ def effective_diversity(cosines, quality, thresholds, *, usable=None, asked=None
     total = np.concatenate([np.zeros((*shape[:-1], 1)), 2 * np.cumsum(earlier, -1)], -1)
     m = (quality[..., None] >= np.asarray(thresholds, float)).sum(-2)
     n_asked = asked.sum(-1)[..., None]
-    return _ratio(np.take_along_axis(total, m, -1), n_asked * (n_asked - 1))
+    return ratio(np.take_along_axis(total, m, -1), n_asked * (n_asked - 1))
 
 
 def loss_parts(d_before, d_before_valid, d_after_valid, d_after):
@@ -278,7 +280,7 @@ def utility(ideas, quality, k, *, patience=PATIENCE, usable=None, in_order=False
         return (np.where(first, value, 0)[..., :k] @ weights) / weights.sum()
     m = (ideas[..., :, None] == ideas[..., None, :]).sum(-1)
     sizes, places = np.arange(1, n + 1)[:, None], np.arange(1, k + 1)
-    chance = np.exp(_log_choose(n - places, sizes - 1) - _log_choose(n - 1, sizes - 1)) / n
+    chance = np.exp(log_choose(n - places, sizes - 1) - log_choose(n - 1, sizes - 1)) / n
     return (value * (chance @ weights)[m - 1]).sum(-1) / weights.sum()
 
 
@@ -313,7 +315,7 @@ def yield_of_ideas(ideas, quality, size=None, *, usable=None):
     better = value[..., None, :] > value[..., :, None]
     equal = value[..., None, :] == value[..., :, None]
     above = (same & (better | (equal & np.tri(n, k=-1, dtype=bool)))).sum(-1)
-    chance = np.exp(_log_choose(n - 1 - above, size - 1) - _log_choose(n, size))
+    chance = np.exp(log_choose(n - 1 - above, size - 1) - log_choose(n, size))
     return (value * chance).sum(-1) / size
 
 
@@ -366,13 +368,45 @@ def powered_mean(predicted, labels, *, prompts=None, weight=None, level=0.95):
     else:
         codes = np.unique(np.asarray(prompts), return_inverse=True)[1]
         n_units = int(codes.max()) + 1
-        influence = np.bincount(codes, weight * (f - f.mean()) / n, n_units)
-        influence += np.bincount(codes[known], (error - error.mean()) / n_labelled, n_units)
+        _, influence = influence_of_prompts(f, y, codes, n_units, weight)
         variance = n_units / (n_units - 1) * (influence @ influence) if n_units > 1 else np.nan
     se = float(np.sqrt(variance))
     half = -stdtrit(max(n_units - 1, 1), (1 - level) / 2) * se
     n_prompts = 0 if prompts is None else n_units
     return PoweredMean(float(estimate), se, estimate - half, estimate + half, weight, n, n_labelled, n_prompts)
+
+
+def influence_of_prompts(f, y, codes, n_prompts, weight=None):
+    """Powered mean, and what every prompt adds to its deviation.
+
+    Parameters
+    ----------
+    f, y : ndarray of float, shape (n,)
+        Predictions, and labels with NaN where there is none; at least two labels.
+    codes : ndarray of int, shape (n,)
+        Prompt of every response, from 0.
+    n_prompts : int
+    weight : float, optional
+        As for `powered_mean`.
+
+    Returns
+    -------
+    estimate : float
+    influence : ndarray of float, shape (n_prompts,)
+        The variance is n_prompts / (n_prompts - 1) times the sum of their squares.
+
+    Examples
+    --------
+    >>> estimate, influence = influence_of_prompts(np.ones(4), np.array([1, 1, 0, 0.0]), np.array([0, 0, 1, 1]), 2)
+    >>> float(estimate), influence
+    (0.5, array([ 0.25, -0.25]))
+    """
+    known = ~np.isnan(y)
+    weight = _weight(f[known], y[known]) if weight is None else weight
+    error = y[known] - weight * f[known]
+    influence = np.bincount(codes, weight * (f - f.mean()) / len(f), n_prompts)
+    influence += np.bincount(codes[known], (error - error.mean()) / known.sum(), n_prompts)
+    return weight * f.mean() + error.mean(), influence
 
 
 def _weight(f, y):
@@ -387,7 +421,7 @@ def _ideas(ideas, quality, usable):
     ideas = np.asarray(ideas)
     if not np.issubdtype(ideas.dtype, np.integer) or ideas.ndim < 1:
         raise ValueError(f"`ideas` must be integers of shape (..., n), but {ideas.dtype} {ideas.shape} was passed.")
-    usable = _mask(usable, ideas.shape)
+    usable = mask_of(usable, ideas.shape)
     unknown = int((usable & (ideas < 0) & (np.asarray(quality, float) > 0)).sum())
     if unknown:
         raise ValueError(
@@ -417,17 +451,6 @@ def _qualities(quality, shape, usable):
     return quality
 
 
-def _square(cosines):
-    cosines = np.asarray(cosines)
-    if cosines.ndim < 2 or cosines.shape[-1] != cosines.shape[-2]:
-        raise ValueError(f"`cosines` must have shape (..., n, n), but {cosines.shape} was passed.")
-    return cosines
-
-
-def _mask(mask, shape):
-    return np.ones(shape, bool) if mask is None else np.broadcast_to(np.asarray(mask, bool), shape)
-
-
 def _pair_sums(cosines, valid):
     """Sum over ordered pairs of valid responses of one minus the cosine."""
     weights = valid.astype(cosines.dtype)
@@ -435,16 +458,3 @@ def _pair_sums(cosines, valid):
     total = np.einsum("...i,...i->...", (cosines @ weights[..., None])[..., 0], weights, dtype=float)
     own = np.einsum("...ii,...i->...", cosines, weights, dtype=float)
     return m * (m - 1) - (total - own)
-
-
-def _ratio(above, below):
-    below = np.broadcast_to(np.asarray(below, float), np.shape(above))
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)[()]
-
-
-def _log_choose(n, k):
-    """Log of the binomial coefficient; minus infinity where it is 0."""
-    n, k = np.broadcast_arrays(np.asarray(n, float), np.asarray(k, float))
-    inside = (k >= 0) & (k <= n)
-    n, k = np.where(inside, n, 0), np.where(inside, k, 0)
-    return np.where(inside, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)

@@ -144,7 +144,8 @@ def beats_hotter_sampling(gain, n_rungs):
     ----------
     gain : Contrast
         Of shape (n_arms,), from `interventions.replicate_contrast` of `frontier.ladder_gain` with all prompts and
-        without each. NaN where the arm is above the ladder's best quality, or is so without some prompt.
+        without each. NaN where the arm is above the ladder's best quality, or is so without some prompt. Leave the
+        rungs out: Holm's adjustment is over all arms passed.
     n_rungs : int
         Settings of the ladder; at least three are needed.
 

@@ -434,7 +434,7 @@ def annotator_agreement(annotations):
         return {}
     counts = annotations.groupby("query_id")["agree"].agg(["sum", "size"]).astype(float)
     found = ratio_interval(counts["sum"], counts["size"])
-    lower, upper = np.clip([found.lower, found.upper], 0, 1)
+    lower, upper = np.clip([found.lower, found.upper], 0, 1).tolist()
     alpha = krippendorff_alpha(sheets.matrix(annotations, ["query_id", "category"], "agree")[0])
     return {"share": float(found.estimate), "lower": lower, "upper": upper, "n": len(counts), "alpha": alpha}
 

@@ -210,7 +210,7 @@ def mode_stability(prompts):
     without = int((prompts["n_supported"] == 0).sum())
     as_many = int((prompts["n_modes"] <= prompts["null_modes_max"]).sum())
     return (
-        f"{without} of {counted(len(prompts), 'prompt')} without a stable mode; "
+        f"{without} of {counted(len(prompts), 'prompt')} {'has' if len(prompts) == 1 else 'have'} no stable mode; "
         f"for {as_many}, the pipeline finds as many modes in structureless data"
     )
 
@@ -221,16 +221,14 @@ def dominant_ideas(dominance, difference):
         return "Too few responses to compare shares of the commonest idea at equal numbers"
     best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
     means = best.groupby("kind")["dominant_share"].mean()
-    subject = "model" if "model" in means else "people"
-    said = (
-        f"{percent(means[subject])} of {best['n'].iloc[0]} responses of {'a model' if subject == 'model' else subject} "
-        "share the commonest idea"
-    )
+    n = best["n"].iloc[0]
     if difference is None:
-        return said
+        whose = "a model" if "model" in means else "people"
+        return f"Of {n} responses of {whose}, {percent(means.iloc[0])} share the commonest idea"
+    said = f"{percent(means['model'])} of {n} responses of a model share the commonest idea"
     points = [f"{100 * value:+.0f}" for value in (difference.estimate, difference.lower, difference.upper)]
     bounds = f" (95 % interval {points[1]} to {points[2]})" if np.isfinite(difference.lower) else ""
-    return f"{said}, {percent(means['people'])} of people's: difference {points[0]}{bounds} percentage points"
+    return f"{said}, {percent(means['people'])} of people's; difference: {points[0]}{bounds} percentage points"
 
 
 def similarity_floors(floors, excess, threshold):

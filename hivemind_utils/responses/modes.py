@@ -279,6 +279,8 @@ def verdict(row):
     if row["null_modes_min"] == row["null_modes_max"]:
         null = f"{row['null_modes_max']:.0f}"
     found = f"the pipeline finds {row['n_modes']:.0f} in the responses and {null} in structureless data"
+    if row["n_answers"] == 1:
+        return "There is one response only."
     if row["n_distinct"] == 1:
         return f"All {row['n_answers']} responses are one text."
     if row["n_modes"] == 0:

@@ -43,6 +43,9 @@ def read_prompts(paths, columns=None):
     prompts = prompts.dropna(subset="prompt").drop_duplicates("prompt", ignore_index=True)
     own = prompts["prompt"].map(ids.prompt_id)
     prompts["prompt_id"] = prompts["prompt_id"].where(prompts["prompt_id"].notna(), own).astype(str)
+    if (twice := prompts.duplicated("prompt_id", keep=False)).any():  # before anybody is asked
+        same = prompts.loc[twice, ["prompt_id", "prompt"]].head(2).to_dict("records")
+        raise ValueError(f"A prompt_id must stand for one prompt, but these have the same: {same}. Rename one.")
     by_parent = np.where(prompts["parent_id"].notna(), "paraphrase", "original")
     prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), by_parent)
     if unknown := sorted(set(prompts["kind"]) - set(KINDS)):

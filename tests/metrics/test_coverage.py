@@ -126,6 +126,20 @@ def test_arms_with_few_responses_or_little_coverage_are_not_compared(arms, reaso
     assert np.isnan(found.hill).all() and not np.isnan(found.coverage).any()
 
 
+@modest
+@given(some_counts, some_counts)
+def test_unequal_arms_meet_at_the_smaller_number(first, second):
+    hill, size = coverage.hill_at_common_size(first, second, (0, 1, 2))
+    assert size == min(sum(first), sum(second))
+    assert hill[0] == pytest.approx(coverage.hill_at_size(first, size))
+    assert hill[1] == pytest.approx(coverage.hill_at_size(second, size))
+
+
+def test_an_arm_without_ideas_has_no_hill_number():
+    hill, size = coverage.hill_at_common_size([0, 0], [3])
+    assert size == 0 and np.isnan(hill).all()
+
+
 def test_degenerate_counts():
     assert coverage.coverage([7]) == 1
     assert coverage.coverage([1]) == 0

@@ -243,3 +243,43 @@ def test_nothing_useful_costs_infinitely_much_and_is_not_compared():
     assert np.isnan(found.estimate[1]) and found.n_prompts.tolist() == [0, 3, 0]
     with pytest.raises(ValueError, match="costs and useful responses"):
         interventions.log_cost_ratio(np.ones((3, 2)), np.ones((3, 3)), [-1, 0])
+
+
+# ----------------------------------------------------------------------------------------------------- partly labelled
+
+
+def partly_labelled(rng, shift=0.1):
+    """Two arms on 30 prompts, ten responses each, a fifth of which people labelled; the scorer is biased."""
+    prompts, arms = np.repeat(np.arange(30), 20), np.tile(np.repeat([0, 1], 10), 30)
+    truth = rng.normal(size=30)[prompts] + 0.3 * rng.normal(size=(30, 2))[prompts, arms] + shift * arms
+    y = truth + 0.5 * rng.normal(size=600)
+    return 0.7 * y + 0.3 * arms + 0.4 * rng.normal(size=600), np.where(rng.random(600) < 0.2, y, np.nan), prompts, arms
+
+
+def test_powered_contrast_with_all_labels_is_the_paired_t_interval():
+    rng = np.random.default_rng(0)
+    f, _, prompts, arms = partly_labelled(rng)
+    y = rng.normal(size=600)
+    values = np.array([[y[(prompts == p) & (arms == a)].mean() for a in (0, 1)] for p in range(30)])
+    plain, found = (
+        interventions.contrasts(values, [-1, 0]),
+        interventions.powered_contrast(f, y, prompts, arms, [-1, 0]),
+    )
+    for name in ("estimate", "lower", "upper", "se", "p"):
+        assert getattr(found, name)[1] == pytest.approx(getattr(plain, name)[1])
+
+
+def test_powered_contrast_is_not_misled_by_the_scorers_bias_and_covers():
+    covered = []
+    for rng in np.random.default_rng(1).spawn(300):
+        found = interventions.powered_contrast(*partly_labelled(rng), [-1, 0])
+        covered.append(found.lower[1] <= 0.1 <= found.upper[1])
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+def test_powered_contrast_without_labels_or_common_prompts_is_missing():
+    f, y, prompts, arms = partly_labelled(np.random.default_rng(2))
+    bare = interventions.powered_contrast(f, np.where(arms == 1, np.nan, y), prompts, arms, [-1, 0])
+    assert np.isnan(bare.estimate).all() and bare.n_prompts.tolist() == [0, 30]
+    apart = interventions.powered_contrast(f, y, prompts + 100 * arms, arms, [-1, 0])
+    assert apart.n_prompts.tolist() == [0, 0]

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
 
@@ -532,3 +533,13 @@ def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
     manifest.write_text(json.dumps({"figures": ["old", "kept"]}))
     run._remove_stale_figures("demo", manifest, ["kept"])
     assert {path.name for path in folder.iterdir()} == {"kept.png", "of_another_notebook.png"}
+
+
+def test_what_long_work_says_of_itself_is_heard_on_the_terminal(tmp_path, capsys):
+    path = tmp_path / "04.progress.txt"
+    with run._progress(path, "04_generate"):
+        noted = Path(os.environ[progress.LOG])
+        with noted.open("a", encoding="utf-8") as file:
+            file.write("15 of 100 answers\n")
+    assert capsys.readouterr().err == "04_generate              15 of 100 answers\n"
+    assert progress.LOG not in os.environ and not path.exists()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import ids, schema
+from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = ROOT / "data" / "reference" / "models.csv"
@@ -46,6 +48,11 @@ class TestPrompts:
     def test_blank_and_repeated_texts_are_one_prompt_or_none(self, tmp_path):
         (tmp_path / "p.jsonl").write_text('{"text": "a"}\n{"text": " "}\n{"text": "a"}\n{"text": null}\n')
         assert response_prompts.read_prompts([tmp_path / "p.jsonl"])["prompt"].tolist() == ["a"]
+
+    def test_one_id_for_two_prompts_is_refused_before_anybody_is_asked(self, tmp_path):
+        (tmp_path / "p.csv").write_text("prompt_id,text\na,Why?\na,How?\n")
+        with pytest.raises(ValueError, match=r"'Why\?'.*'How\?'.*Rename one"):
+            response_prompts.read_prompts(tmp_path / "p.csv")
 
     def test_a_file_without_text_says_what_it_has(self, tmp_path):
         (tmp_path / "p.csv").write_text("question\nWhy?\n")
@@ -271,3 +278,79 @@ class TestPlanCommand:
 
     def test_a_slip_is_an_error_without_a_traceback(self, capsys):
         assert plan.main(["--profile", "nowhere"]) == 1 and capsys.readouterr().err.startswith("error: ")
+
+
+class TestPlanOfAStudy:
+    """`collect_cells` to `lacking`: one plan, whatever the source."""
+
+    def options(self, **changes):
+        chosen = {"prompts": None, "models": None, "n_samples": None, "draw_prompts": None}
+        facts = dict.fromkeys(["models_path", "prompts_path", "categories_path"]) | {"prompt_columns": {}}
+        options = {
+            "chosen": chosen, "facts": facts, "reading": {"columns": {}, "encoding": "utf-8-sig", "human": []},
+            "calls": {"decodings": TOP_P, "per_call": 10, "api_bases": {}},
+            "asking": {"budget_usd": 0.0, "limits": {}, "prices": {}, "seed": 0},
+        }  # fmt: skip
+        return {name: value | changes.get(name, {}) for name, value in options.items()}
+
+    @pytest.fixture
+    def study(self, tmp_path, monkeypatch):
+        (tmp_path / "pyproject.toml").touch()
+        monkeypatch.chdir(tmp_path)
+        return Study("04", "mine")
+
+    def test_files_are_given_and_nobody_is_asked(self, study, tmp_path):
+        frame = pd.DataFrame({"prompt": "Say.", "model": ["a", "a", None], "response": ["x", "y", "z"]})
+        frame.to_csv(tmp_path / "r.csv", index=False)
+        plan = design.collect_cells(study, "r.csv", **self.options())
+        outcome = design.run(plan)
+        assert (plan.source, plan.origin, plan.human) == ("imported", "r.csv", []) and "3 are given" in plan.describe()
+        assert plan.cells.empty and outcome.partial is None and not (study.folder / "store").exists()
+        tables = design.tables(plan, design.gather(plan, outcome))
+        for name, table in tables.items():
+            schema.validate(table, name)
+        assert len(tables["04_responses"]) == 2 and tables["04_excluded"]["reason"].tolist() == ["no model"]
+        assert design.lacking(plan, outcome, tables["04_coverage"]) is None
+
+    def test_models_without_a_budget_are_planned_and_nothing_is_there(self, study, tmp_path):
+        (tmp_path / "p.csv").write_text("text\nName a tree.\nName a sea.\n")
+        (tmp_path / "m.csv").write_text("model,litellm_id\nother,openai/other\n")
+        options = self.options(facts={"prompts_path": "p.csv", "models_path": "m.csv"}, chosen={"n_samples": 3})
+        plan = design.collect_cells(study, None, **options)
+        assert plan.source == "sampled" and "6 responses are asked of 1 models in 2 cells" in plan.describe()
+        assert (study.folder / "prompts_to_check.csv").exists() and design.costs(plan)["missing"].sum() == 6
+        with pytest.raises(ValueError, match="`budget_usd` is 0"):
+            design.gather(plan, design.run(plan))
+
+    def test_the_demo_population_is_asked_and_its_people_are_given(self, study):
+        options = self.options(chosen={"prompts": ["time-metaphor"], "models": ["quillon-1-small-base", "people"],
+                                       "n_samples": 2})  # fmt: skip
+        plan = design.collect_cells(study, POPULATION, **options, simulated=population_demo.simulated())
+        outcome = design.run(plan)
+        tables = design.tables(plan, design.gather(plan, outcome))
+        counts = tables["04_responses"].groupby(["model", "decoding"]).size().to_dict()
+        assert counts == {
+            ("people", "none"): 2,
+            ("quillon-1-small-base", "min_p"): 2,
+            ("quillon-1-small-base", "top_p"): 2,
+        }
+        assert plan.source == "simulated" and plan.human == ["people"] and outcome.partial is None
+        assert tables["04_models"].set_index("model")["kind"].to_dict() == {
+            "people": "human",
+            "quillon-1-small-base": "model",
+        }
+        assert (study.folder / "truth" / "ideas.parquet").exists()
+        with pytest.raises(ValueError, match="pass `simulated`"):
+            design.collect_cells(study, POPULATION, **options)
+
+    def test_what_is_lacking_is_said_once_each(self, study, tmp_path):
+        frame = pd.DataFrame(
+            {"prompt": ["Say.", "Sing.", "Say."], "model": ["a", "a", "b"], "response": ["x", "y", "z"]}
+        )
+        frame.to_csv(tmp_path / "r.csv", index=False)
+        plan = replace(design.collect_cells(study, "r.csv", **self.options()), problems=["checks: 1 not answered"])
+        outcome = design.run(plan)
+        coverage = design.tables(plan, design.gather(plan, outcome))["04_coverage"]
+        assert design.lacking(plan, outcome, coverage) == (
+            "checks: 1 not answered; 1 of 4 cells have no usable response (b lacks 1)"
+        )

@@ -211,15 +211,15 @@ def test_null_text_is_no_answer_and_the_word_nan_is_one(tmp_path):
     assert written["04_excluded"][["input_row", "reason"]].values.tolist() == [[0, "no response (null)"]]
 
 
-def test_lone_surrogates_become_question_marks_wherever_they_stand(tmp_path):
+def test_lone_surrogates_become_replacement_characters_wherever_they_stand(tmp_path):
     row = {"prompt": "why\ud800", "model": "a\udfff", "response": "x\ud83d y", "idea": "\ud800"}
     lost = {"prompt": "why", "model": "\ud800", "response": None}
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(lost) + "\n", encoding="ascii")
     written = tabulate(response_table.read(path))
-    assert texts(written) == ["x? y"]
-    assert written["04_prompts"]["text"].tolist() == ["why?"]
-    assert written["04_models"]["model"].tolist() == ["a?"]
+    assert texts(written) == ["x\ufffd y"]
+    assert written["04_prompts"]["text"].tolist() == ["why\ufffd"]
+    assert written["04_models"]["model"].tolist() == ["a\ufffd"]
     assert len(written["04_excluded"]) == 1
 
 
