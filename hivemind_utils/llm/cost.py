@@ -2,7 +2,7 @@
 
 import functools
 
-from hivemind_utils.llm import http_json, providers, store
+from hivemind_utils.llm import checks, http_json, providers, store
 from hivemind_utils.llm import request as request_llm
 
 LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
@@ -31,7 +31,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     """
     import pandas as pd
 
-    requests, limits = list(requests), with_defaults(limits)
+    requests, limits, prices = list(requests), with_defaults(limits), checks.prices(prices)
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
     rows, price_of = [], functools.cache(lambda model, api_base: price(model, prices, api_base))
@@ -101,11 +101,6 @@ def price(model, prices=None, api_base=None):
 
 def with_defaults(limits):
     """Limits of every provider named, filled up from `LIMITS`; checked."""
-    limits = dict(limits or {})
-    for name, values in limits.items():
-        if unknown := set(values) - set(LIMITS):
-            raise ValueError(f"`limits` of {name!r} may name {list(LIMITS)}, but {sorted(unknown)} was passed.")
-        if any(value is not None and value <= 0 for value in values.values()):
-            raise ValueError(f"`limits` of {name!r} must be > 0, but {values} was passed.")
+    limits = checks.limits(limits, LIMITS)
     default = LIMITS | limits.get("default", {})
     return {name: default | values for name, values in limits.items()} | {"default": default}

@@ -10,13 +10,13 @@ another text is no label.
 import difflib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
 import pandas as pd
 
 from hivemind_utils.llm import gguf_models, providers, sampler, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.tables import files
 
 ALIKE = 0.8  # ratio of matching characters from which on a repeated text counts as the text
 ALIKE_CHARS = 400  # compared; long texts are often cut where they are repeated
@@ -52,7 +52,7 @@ class Labels:
 
 def read_instructions(path):
     """Read the text of a question; ``$name`` stands for the item's column of that name, ``$$`` for a dollar."""
-    return Path(path).read_text(encoding="utf-8")
+    return files.resolve(path).read_text(encoding="utf-8")
 
 
 def label(

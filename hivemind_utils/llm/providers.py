@@ -97,6 +97,11 @@ def provider_name(model):
         ) from error
 
 
+def names():
+    """Names of the providers that litellm knows, sorted."""
+    return sorted({str(getattr(provider, "value", provider)) for provider in litellm().provider_list})
+
+
 def environment_base(model):
     """Address that the environment gives for the model's own provider, or None.
 

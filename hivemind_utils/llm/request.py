@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from hivemind_utils.llm import gguf_models, providers, store
+from hivemind_utils.llm import checks, gguf_models, providers, store
 
 ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
 
@@ -20,6 +20,15 @@ OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_to
 
 
 DECODING = ("temperature", "top_p", "min_p", "top_k", "typical_p", "repetition_penalty", "frequency_penalty")
+
+
+_OF_SERVERS = ("min_tokens", "top_a", "tfs_z", "mirostat", "mirostat_mode", "mirostat_tau", "mirostat_eta",
+               "xtc_probability", "xtc_threshold", "dry_multiplier", "dry_base", "dry_allowed_length",
+               "no_repeat_ngram_size", "length_penalty", "ignore_eos", "skip_special_tokens", "chat_template_kwargs",
+               "epsilon_cutoff", "eta_cutoff", "n_sigma", "provider", "reasoning", "service_tier")  # fmt: skip
+
+
+KNOWN = (*dict.fromkeys((*OPENAI, *DECODING, *_OF_SERVERS)),)  # parameters of a decoding; others go in `extra_body`
 
 
 _KNOW_MIN_P = {providers.SIMULATED, "hosted_vllm", "vllm", "together_ai", "openrouter", "fireworks_ai", "deepinfra",
@@ -66,6 +75,7 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: keys come from the environment alone.")
             if name in ("n", "seed", "model", "messages", "api_base", "stream", "drop_params"):
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
+        checks.decoding("parameters", self.parameters, KNOWN)
         base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
         if base and "@" in base.split("://")[-1].split("/")[0]:
             raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")

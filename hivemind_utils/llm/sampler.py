@@ -15,8 +15,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from hivemind_utils.llm import checks, gguf_models, http_json, outcomes, probes, providers, replies, store
 from hivemind_utils.llm import cost as cost_llm
-from hivemind_utils.llm import gguf_models, http_json, outcomes, probes, providers, replies, store
 from hivemind_utils.llm import progress as progress_llm
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import ids
@@ -122,8 +122,10 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     KeyboardInterrupt
         After what was in flight has been stored.
     """
+    checks.budget(budget_usd)
+    prices = checks.prices(prices)
     with store.Store(store_path) as opened:
-        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices or {})
+        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices)
         runner.probe = probe
         with gguf_models.running(model for model in runner.jobs if model not in runner.failures) as served:
             runner.use(served)

@@ -71,7 +71,7 @@ def load(path):
     ValueError
         If one spelling stands for two leaves.
     """
-    with open(files.root() / path, encoding="utf-8") as file:
+    with open(files.resolve(path), encoding="utf-8") as file:
         raw = yaml.safe_load(file)
     entries = [leaf | {"level": level["level"]} for level in raw["levels"] for leaf in level["leaves"]]
     entries += raw.get("also_offered") or []

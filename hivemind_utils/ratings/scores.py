@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from hivemind_utils.llm import checks
 from hivemind_utils.metrics.comparison import prepare
 from hivemind_utils.ratings import labels
 from hivemind_utils.ratings.loading import AnnotatedItems
@@ -78,6 +79,7 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
             raise ValueError(f"Scores need the column `{field}`, or `score_columns`; there are {list(frame.columns)}.")
     if not identifying:
         raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
+    checks.names("scores_kinds", kinds or {}, sorted(frame["scorer"].astype(str).unique()), of="scorers")
     if "kind" not in frame:
         frame["kind"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
     elif kinds:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import cost, gguf_models, sampler, store
+from hivemind_utils.llm import checks, cost, gguf_models, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
@@ -309,17 +309,35 @@ def no_cells():
 
 def read_registry(path=None):
     """Read the registry of models, by default the project's; what is unknown is missing."""
-    registry = pd.read_csv(files.root() / "data" / "reference" / "models.csv" if path is None else path)
+    registry = pd.read_csv(files.resolve("data/reference/models.csv" if path is None else path))
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")
     return registry
 
 
-def prices(models, given=None):
-    """US dollars per million tokens by litellm id: the profile's, else the registry's override."""
+def prices(models, given=None, others=()):
+    """US dollars per million tokens by litellm id: the profile's, else the registry's override.
+
+    A price may be given for a model by either of its names. One for a model that is not asked (a writer or a judge) is
+    kept, unless its name looks like that of a model whose price nobody knows.
+
+    Raises
+    ------
+    ValueError
+        If a price is no pair of numbers from 0 on, or a name is misspelt.
+    """
     own = models.reindex(columns=["litellm_id", "price_in", "price_out"]).dropna()
-    return {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()} | dict(given or {})
+    own = {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()}
+    given = checks.prices(given)
+    ids = dict(zip(models["model"], models["litellm_id"], strict=True))
+    given = {ids.get(name, name): tuple(pair) for name, pair in given.items()}
+    if unknown := [name for name in given if name not in {*ids.values(), *others}]:
+        unpriced = [name for name in ids.values() if cost.price(name, own | given) is None]
+        for name in unknown:
+            if checks.nearest(name, unpriced):
+                checks.names("prices", [name], unpriced, of="models asked")
+    return own | given
 
 
 def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per_call=1, api_bases=None):
@@ -346,7 +364,17 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     DataFrame
         Columns `CELL_COLUMNS`, one row per request.
     """
-    rows, bases = [], api_bases or {}
+    rows = []
+    names = [*dict.fromkeys([*models["model"].astype(str), *models["litellm_id"].astype(str)])]
+    bases = checks.addresses("api_bases", api_bases, names)
+    decodings = checks.mapping("decodings", decodings)
+    if not decodings:
+        raise ValueError("`decodings` must name at least one decoding, such as {top_p: {temperature: 1.0}}.")
+    for name, parameters in decodings.items():
+        checks.decoding(f"decodings: {name}", parameters, request_llm.KNOWN)
+    for name, value in (("n_samples", n_samples), ("per_call", per_call)):
+        checks.number(name, value, 1, whole=True)
+    checks.number("n_samples of paraphrases", n_paraphrase_samples, 1, whole=True)
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))
         named = getattr(model, "decodings", None)

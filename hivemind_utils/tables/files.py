@@ -26,16 +26,29 @@ def store_path(number, profile):
     return folder(profile) / "store" / f"{number}.sqlite"
 
 
+def resolve(path):
+    """Whole path of a file that a parameter names: from the project's root, else from the working folder.
+
+    Notebooks lie in several folders, so a relative path must not depend on where the kernel was started. Absolute
+    paths stay as they are.
+    """
+    whole = root() / path
+    return Path(path).absolute() if not whole.exists() and Path(path).exists() else whole
+
+
 def expand(path):
     """Files that a path stands for: itself, the matches of a pattern in its last part, or the files of a folder.
+
+    A relative path starts at the project's root; see `resolve`.
 
     Raises
     ------
     FileNotFoundError
         If there are none.
     """
-    path = Path(path)
-    found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
+    path = resolve(path)
+    is_pattern = any(c in path.name for c in "*?[") and not path.exists()  # a name may hold brackets
+    found = sorted(path.parent.glob(path.name)) if is_pattern else [path]
     files = [f for p in found for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
     if not files:
         raise FileNotFoundError(f"{path} does not exist, or holds no file.")
