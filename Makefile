@@ -12,6 +12,8 @@ PYTHON := .venv/bin/python
 READY := .venv/installed
 READY_DEV := .venv/installed-dev
 READY_LLAMA := .venv/installed-llama
+else
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -51,9 +53,10 @@ compare: $(READY)  ## a page on how two runs differ: make compare A=demo B=mine
 test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, links and commands of the documents
+check: $(READY_DEV)  ## lint: style, docstrings, which folder imports which, notebooks without outputs, links and commands of the documents
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -c "from importlinter import cli; cli.lint_imports_command()"
 	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
 	$(PYTHON) -m pytest -m "not slow" tests/test_documents.py
 

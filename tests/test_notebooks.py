@@ -110,9 +110,11 @@ def test_every_table_has_a_notebook_that_writes_it():
     assert {table.number for table in schema.TABLES.values()} <= numbers
 
 
-def test_environment_yml_names_python_pip_and_make_only():
+def test_environment_yml_names_python_pip_make_and_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    assert [re.split(r"[<>=]", package)[0] for package in environment["dependencies"]] == ["python", "pip", "make"]
+    *packages, pip = environment["dependencies"]
+    assert [re.split(r"[<>=]", package)[0] for package in packages] == ["python", "pip", "make"]
+    assert pip == {"pip": ["-r requirements.lock"]}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.lock")), ids=lambda p: p.name)
