@@ -6,50 +6,49 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
-
-
-def coverage_table(coverage):
-    """Per arm: usable answers a prompt, and shares of its answers by what went wrong."""
-    arm = ["model", "condition", "decoding"]
-    what = ["empty", "truncated", "refused", "filtered", "repeated"]
-    sums = coverage.groupby(arm)[["n_answers", *(f"n_{name}" for name in what)]].sum()
-    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
-    usable = coverage.groupby(arm)["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
-    shares.columns = what
-    return usable.join(shares).reset_index()
-
+from hivemind_utils.tables.wording import short
 
 
 def coverage(table):
-    """Dots of usable answers a prompt and bars of what went wrong, one row an arm; see `coverage_table`."""
-    plt = _pyplot()
-    labels = _arm_labels(table)
+    """Dots of usable responses per prompt and bars of what went wrong, one row an arm.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `table.outcome_shares`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for an empty table.
+    """
+    if table.empty:
+        return None
+    plt = style.pyplot()
     y = np.arange(len(table))
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(7.2, max(1.6, 0.8 + 0.135 * len(table))), sharey=True, width_ratios=[1, 1.3]
-    )
+    size = 7.2, max(1.6, 0.8 + 0.135 * len(table))
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1, 1.3])
     left.hlines(y, table["usable_min"], table["usable_max"], color=style.MUTED, lw=1.5)
     left.plot(table["usable_mean"], y, "o", ms=3, color=style.ACCENT)
-    left.set(xlabel="usable answers a prompt", ylim=(len(table) - 0.4, -0.6))
-    left.set_yticks(y, labels, parse_math=False)
+    left.set(xlabel="usable responses per prompt", ylim=(len(table) - 0.4, -0.6))
+    left.set_yticks(y, _arm_labels(table), parse_math=False)
     left.set_xlim(left=0)
     start = np.zeros(len(table))
-    colours = {
-        "empty": "#D55E00",
-        "truncated": "#E69F00",
-        "refused": "#CC79A7",
-        "filtered": "#0072B2",
-        "repeated": "#56B4E9",
+    bars = {
+        "empty": ("empty", "#D55E00"),
+        "truncated": ("cut off", "#E69F00"),
+        "refused": ("refused", "#CC79A7"),
+        "filtered": ("filtered", "#0072B2"),
+        "repeated": ("repeated word for word", "#56B4E9"),
     }
-    for name, colour in colours.items():
-        right.barh(y, table[name], left=start, color=colour, label=name, height=0.75)
+    for name, (label, colour) in bars.items():
+        right.barh(y, table[name], left=start, color=colour, label=label, height=0.75)
         start += table[name].to_numpy()
-    right.set(xlabel="share of answers", xlim=(0, max(1e-3, start.max()) * 1.02))
+    right.set(xlabel="share of responses", xlim=(0, max(1e-3, start.max()) * 1.02))
     fig.legend(loc="outside lower right", ncols=5)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig
-
 
 
 def intra_heatmaps(shares, models):
@@ -397,7 +396,6 @@ def model_pair_heatmap(values, tree, family, models):
     return fig
 
 
-
 def nearest_sources(curve):
     """Distinct sources among the N nearest responses, with floor and random labels; None without any."""
     if curve.empty:
@@ -420,7 +418,6 @@ def nearest_sources(curve):
         ax.legend(loc="upper left")
         ax.set_ylim(0, at[["expected", "quartile_3"]].max().max() * 1.3)
     return fig
-
 
 
 def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
@@ -446,7 +443,6 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
     return ax
 
 
-
 def pooled_diversity(table, ax=None):
     """Effective number of responses among k, from one model, from k models, from people; returns the axes."""
     ax = style.axes(ax, (3.5, 2.8))
@@ -464,12 +460,10 @@ def pooled_diversity(table, ax=None):
     return ax
 
 
-
 def _pyplot():
     import matplotlib.pyplot as plt
 
     return plt
-
 
 
 def _dates():
@@ -478,12 +472,10 @@ def _dates():
     return matplotlib.dates
 
 
-
 def _rgb(colour):
     from matplotlib.colors import to_rgb
 
     return to_rgb(colour)
-
 
 
 def _arm_labels(table):
@@ -495,19 +487,10 @@ def _arm_labels(table):
     return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-
-def short(text, length=40):
-    """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-
 def _plain(legend):
     """Print a dollar in a legend as a dollar."""
     for text in legend.get_texts():
         text.set_parse_math(False)
-
 
 
 def _reference_label(row):
@@ -515,12 +498,10 @@ def _reference_label(row):
     return f"{row.kind}{where}  (n = {row.n_pairs:,})"
 
 
-
 def _error_dots(ax, x, y, lower, upper, colours, *, vertical=False, size=16):
     line = ax.vlines if vertical else ax.hlines
     line(x if vertical else y, lower, upper, color=colours, lw=1)
     ax.scatter(x, y, s=size, c=colours, zorder=3, lw=0)
-
 
 
 def _family_legend(fig, families, colours, columns=8):

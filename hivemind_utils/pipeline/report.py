@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hivemind_utils.pipeline import claims, profiles
+from hivemind_utils.pipeline import claims, manifests, profiles
 from hivemind_utils.pipeline import notebooks as notebooks_pipeline
 from hivemind_utils.tables import files, parquet
 
@@ -197,8 +197,7 @@ def _notebook(name, profile):
     folder = files.root() / "executed" / profile.name
     source = nbformat.read(files.root() / "notebooks" / f"{name}.ipynb", as_version=4)
     title, *paragraphs = source.cells[0].source.strip().split("\n\n")
-    recorded = folder / f"{number}.manifest.json"
-    manifest = json.loads(recorded.read_text(encoding="utf-8")) if (folder / f"{number}.ipynb").exists() else None
+    manifest = manifests.require(profile.name, number)
     results = _json(files.root() / "results" / profile.name / f"{number}.json")
     return {
         "name": name,
@@ -212,13 +211,13 @@ def _notebook(name, profile):
         "answer": markdown(results["answer"], {}) if results.get("answer") else "",
         "value": results.get("number"),
         "results": bool(results),
-        "figures": _figures(profile.name, manifest, recorded) if manifest else [],
+        "figures": _figures(profile.name, manifest) if manifest else [],
     }
 
 
-def _figures(profile, manifest, recorded):
+def _figures(profile, manifest):
     """Figures of a recorded run in the study's order, with what is printed around them."""
-    folder, entries = files.root() / "figures" / profile, guide()
+    folder, entries, digests = files.root() / "figures" / profile, guide(), manifests.Digests(files.root())
     found = []
     for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
         picture = folder / f"{slug}.png"
@@ -234,7 +233,7 @@ def _figures(profile, manifest, recorded):
                 "slug": slug,
                 "size": _size(picture, printed.get("title_share", 0)) if picture.exists() else None,
                 "page": (folder / f"{slug}.html").exists(),
-                "redrawn": drawn.stat().st_mtime > recorded.stat().st_mtime + 1,
+                "redrawn": digests.of(drawn) != manifest.get("outputs", {}).get(manifests.relative(drawn)),
             }
         )
     return found
@@ -353,7 +352,18 @@ def _css():
 
 
 def _json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """Content of a JSON file, empty where there is none; one that cannot be read ends the report with a sentence."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise notebooks_pipeline.UserError(
+            f"{manifests.relative(path)} is damaged: {parquet.how_to_run(path.parent.name)}, which writes it again."
+        )
+    return found
 
 
 def main(arguments=None):

@@ -100,6 +100,13 @@ def openness(prompts):
     return f"Rank correlation over prompts of repetition with open-endedness: {rho}"
 
 
+def different_models(blocks, paper):
+    """Answer of notebook 06: how alike responses of different models are, from `homogeneity.blocks`."""
+    between = blocks.loc["different models"]
+    interval = estimate(between["mean"], between["lower"], between["upper"])
+    return f"Mean similarity of responses of different models: **{interval}** {paper('inter_mean')}"
+
+
 def inter_heatmap(blocks):
     """Say how alike different models are, from `homogeneity.blocks`.
 
@@ -152,3 +159,153 @@ def pooled_diversity(pools):
     if needed["models"] is None:
         return f"{one} are more diverse than one response from each of {needed['most']} models"
     return f"One response from each of {counted(needed['models'], 'model')} is as diverse as {one}"
+
+
+def stable_modes(mean):
+    """Answer how many ideas there are, from `modes.mean_stable`."""
+    return f"Stable modes of a prompt's responses, mean over prompts: **{_interval(mean, 1)}**"
+
+
+def time_metaphor_map(row, modes):
+    """Say how many modes of one prompt are stable and what the largest takes, from ``07_prompts`` and ``07_modes``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> modes = pd.DataFrame({"keyphrases": ["river · flow"], "share": [0.4]})
+    >>> time_metaphor_map({"n_answers": 50, "n_modes": 3, "n_supported": 2}, modes)
+    '2 of 3 modes are stable; the largest, “river · flow”, has 40 % of 50 responses'
+    """
+    if modes.empty:
+        return f"{counted(row['n_answers'], 'response')}, no modes"
+    return (
+        f"{row['n_supported']:.0f} of {counted(int(row['n_modes']), 'mode')} {_are(row['n_modes'])} stable; the "
+        f"largest, “{modes['keyphrases'].iloc[0]}”, has {percent(modes['share'].iloc[0])} of "
+        f"{counted(row['n_answers'], 'response')}"
+    )
+
+
+def mode_ledger(modes):
+    """Say which mode belongs to one family most of all, from the rows of ``07_modes`` of one prompt."""
+    if modes.empty:
+        return "No modes, so no family owns one"
+    times = modes["owner_share"] / modes["owner_expected"]
+    own = modes.loc[times.idxmax()]
+    return (
+        f"“{own['keyphrases']}” is {times.max():.1f} times as frequent among responses of {own['owner']} as among all"
+    )
+
+
+def modes_overview(prompts):
+    """Say how much the largest mode takes and how many modes are stable, from ``07_prompts``."""
+    stable, found = int(prompts["n_supported"].sum()), int(prompts["n_modes"].sum())
+    if not found:
+        return f"No modes in the responses to {counted(len(prompts), 'prompt')}"
+    largest = percent(prompts["dominant_share"].median())
+    return (
+        f"The largest mode has {largest} of a prompt's responses (median); "
+        f"{stable} of {counted(found, 'mode')} {_are(found)} stable"
+    )
+
+
+def mode_stability(prompts):
+    """Say how many prompts have no stable mode, and where structureless data has as many, from ``07_prompts``."""
+    without = int((prompts["n_supported"] == 0).sum())
+    as_many = int((prompts["n_modes"] <= prompts["null_modes_max"]).sum())
+    return (
+        f"{without} of {counted(len(prompts), 'prompt')} {'has' if len(prompts) == 1 else 'have'} no stable mode; "
+        f"for {as_many}, the pipeline finds as many modes in structureless data"
+    )
+
+
+def dominant_ideas(dominance, difference):
+    """Compare the share of the commonest idea of models and people, from `modes.dominance` and its difference."""
+    if dominance.empty:
+        return "Too few responses to compare shares of the commonest idea at equal numbers"
+    best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
+    means = best.groupby("kind")["dominant_share"].mean()
+    n = best["n"].iloc[0]
+    if difference is None:
+        whose = "a model" if "model" in means else "people"
+        return f"Of {n} responses of {whose}, {percent(means.iloc[0])} share the commonest idea"
+    said = f"{percent(means['model'])} of {n} responses of a model share the commonest idea"
+    points = [f"{100 * value:+.0f}" for value in (difference.estimate, difference.lower, difference.upper)]
+    bounds = f" (95 % interval {points[1]} to {points[2]})" if np.isfinite(difference.lower) else ""
+    return f"{said}, {percent(means['people'])} of people's; difference: {points[0]}{bounds} percentage points"
+
+
+def similarity_floors(floors, excess, threshold):
+    """Set same-prompt pairs against the demanding null, from `ideas.shown` and `ideas.excess`."""
+    share = floors.set_index("kind")["share_above"]
+    where = f"reach a similarity of {threshold:g}"
+    null = "same prompt, different idea"
+    if excess is None or null not in share:
+        kind = "same prompt" if "same prompt" in share else "people"
+        if kind not in share:
+            return "No prompt has two responses to compare"
+        whose = {"same prompt": "same-prompt pairs", "people": "pairs of people"}[kind]
+        return f"{percent(share[kind])} of {whose} {where}; there are no idea labels to compare with"
+    same = share[null] + excess["difference"]["value"]
+    return (
+        f"{percent(share[null])} of pairs with different ideas {where}, "
+        f"{percent(same)} of all pairs whose ideas compare"
+    )
+
+
+def time_prompt(row, paper):
+    """Say how many modes the paper's prompt about time has, from its row of ``07_prompts``; empty without it."""
+    if row is None:
+        return ""
+    return (
+        f"The prompt about time has {counted(int(row['n_supported']), 'stable mode')} {paper('two_clusters')}; "
+        f"the largest mode has {percent(row['dominant_share'])} of its responses {paper('dominant')}"
+    )
+
+
+def floor_ratio(excess, paper):
+    """Say how many times as many same-prompt pairs are alike as pairs with different ideas, from `ideas.excess`."""
+    if excess is None:
+        return ""
+    ratio = estimate(*(excess["ratio"][name] for name in ("value", "lower", "upper")))
+    return f"Same-prompt pairs above the threshold, relative to those with different ideas: {ratio} {paper('excess')}"
+
+
+def responses_there(tables, usable):
+    """Say how many responses there are, of whom, and how many are usable, from the tables of notebook 04."""
+    kinds = tables["04_models"]["kind"].value_counts()
+    people = " and people" if kinds.get("human", 0) else ""
+    share = estimate(float(usable.estimate), float(usable.lower), float(usable.upper), 1, as_percent=True)
+    return (
+        f"**{counted(len(tables['04_responses']), 'response')}** of {counted(int(kinds.get('model', 0)), 'model')}"
+        f"{people} to {counted(len(tables['04_prompts']), 'prompt')}; usable: **{share}**"
+    )
+
+
+def coverage(shares):
+    """Say what share of an arm's responses went wrong, from `table.outcome_shares`."""
+    if shares.empty:
+        return "No responses"
+    mean = {name: percent(shares[name].mean(), 1) for name in ("empty", "truncated", "refused", "repeated")}
+    return (
+        f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {mean['refused']} refused and "
+        f"{mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
+    )
+
+
+def not_asked(tables):
+    """Say what was wanted and is not there, from ``04_plan``; empty where nobody was asked."""
+    wanted, missing, unsupported = (int(tables["04_plan"][name].sum()) for name in ("wanted", "missing", "unsupported"))
+    if not wanted:
+        return ""
+    return (
+        f"{counted(wanted, 'response')} asked of models: {missing:,} are missing, {unsupported:,} are not to be had "
+        "because a provider refuses the decoding"
+    )
+
+
+def _are(n):
+    return "is" if n == 1 else "are"
+
+
+def _interval(found, digits=2):
+    return estimate(float(found.estimate), float(found.lower), float(found.upper), digits)

@@ -187,3 +187,27 @@ def choose_decoding(table, people, wanted=None):
     if counts.empty:
         return "none"
     return "top_p" if "top_p" in counts.index else sorted(counts[counts == counts.max()].index)[0]
+
+
+def embed(study, table, encoder, *, truncate_chars, may_pay):
+    """Embed the usable responses, whole and cut to their first characters, as far as they are not embedded yet.
+
+    Parameters
+    ----------
+    study : Study
+    table : pandas.DataFrame
+        Table ``04_responses``.
+    encoder : str
+    truncate_chars : int
+    may_pay : bool
+        Whether a paid encoder may be asked.
+
+    Returns
+    -------
+    str
+        What was done, in a sentence.
+    """
+    usable = table.loc[table["usable"], "text"]
+    texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
+    n_new = embeddings.embed(texts, encoder, study.folder / "embeddings", may_pay=may_pay)
+    return f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"

@@ -1,6 +1,6 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
-from hivemind_utils.responses import homogeneity, repetition
+from hivemind_utils.responses import homogeneity, ideas, repetition
 
 
 def intra_model(
@@ -85,4 +85,108 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
         "share_exact": float(shares["exact"].mean()) if len(shares) else None,
         "share_span": float(shares["span"].mean()) if len(shares) else None,
         "models_needed": homogeneity.models_needed(pools),
+    }
+
+
+def clusters(responses, left_out, prompts, shown, stable):
+    """Numbers of notebook 07 about modes.
+
+    Parameters
+    ----------
+    responses : Responses
+        Those analysed.
+    left_out : pandas.Series
+        Prompts with too few responses.
+    prompts : pandas.DataFrame
+        Table ``07_prompts``.
+    shown : OnePrompt
+        From `modes.one_prompt`.
+    stable : Interval
+        From `modes.mean_stable`.
+
+    Returns
+    -------
+    dict
+    """
+    medians = ["n_modes", "n_supported", "dominant_share", "effective_modes", "noise_share", "null_modes_mean"]
+    with_text = prompts.assign(text=prompts["prompt_id"].map(responses.prompts["text"]))
+    of_time = with_text["text"].str.lower().str.contains(r"\bmetaphor\b.*\btime\b")  # the paper's prompt
+    return {
+        "decoding": responses.decoding,
+        "n_prompts": len(prompts),
+        "n_responses": len(responses),
+        "prompts_left_out": len(left_out),
+        "shown": shown.row.to_dict() | {"text": shown.text},
+        "time": next(iter(with_text[of_time].to_dict("records")), None),
+        "modes": prompts[medians].median().to_dict(),
+        "stable_modes": {"mean": stable.estimate, "lower": stable.lower, "upper": stable.upper},
+        "n_prompts_without_support": int((prompts["n_supported"] == 0).sum()),
+    }
+
+
+def idea_labels(judged, agreement, dominance, difference, floors, excess, source, threshold):
+    """Numbers of notebook 07 that rest on idea labels.
+
+    Parameters
+    ----------
+    judged : dict or None
+        Counts of `ideas.judge`.
+    agreement, dominance : pandas.DataFrame
+        Tables ``07_agreement`` and ``07_dominance``.
+    difference : Interval or None
+        From `modes.dominance_difference`.
+    floors : pandas.DataFrame
+        From `ideas.shown`.
+    excess : dict or None
+        From `ideas.excess`.
+    source : str or None
+        Of the ideas in `floors`.
+    threshold : float
+
+    Returns
+    -------
+    dict
+    """
+    quoted = ideas.quoted(floors, excess)
+    bounds = ("estimate", "lower", "upper")
+    return {
+        "judge": judged,
+        "agreement": agreement.to_dict("records"),
+        "dominance": dominance.to_dict("records"),
+        "dominance_difference": difference and {name: getattr(difference, name) for name in bounds},
+        "floors": quoted | {"ideas": source, "threshold": threshold},
+        "floors_at_0.8": quoted if threshold == 0.8 and source in ("given", "judge") else None,
+    }
+
+
+def generated(tables, usable):
+    """Numbers of notebook 04.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        From `design.tables`.
+    usable : Interval
+        From `table.usable_share`.
+
+    Returns
+    -------
+    dict
+    """
+    coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
+    n = len(tables["04_responses"])
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    return {
+        "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
+        "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
+        "n_responses": n,
+        "n_usable": int(tables["04_responses"]["usable"].sum()),
+        "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},
+        "n_excluded": len(tables["04_excluded"]),
+        **{f"share_{name}": coverage[f"n_{name}"].sum() / n for name in outcomes},
+        "n_asked": int(plan["wanted"].sum()),
+        "n_unsupported": int(plan["unsupported"].sum()),
+        "n_missing": int(plan["missing"].sum()),
+        "cost_usd": float(tables["04_provenance"]["cost_usd"].sum()),
+        "n_paraphrases": {"written": len(written), "accepted": int(written["same_meaning"].fillna(False).sum())},
     }

@@ -13,6 +13,7 @@ import pytest
 
 from hivemind_utils.figures import responses, style
 from hivemind_utils.responses import homogeneity, repetition
+from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import figure_files
 
 PEOPLE = "writers"
@@ -190,7 +191,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
     facts = facts_of(names, **registry(names))
     shown = [*names, PEOPLE] if people else names
     makers = {
-        "coverage": (2, lambda: responses.coverage(responses.coverage_table(coverage_of(names)))),
+        "coverage": (2, lambda: responses.coverage(response_table.outcome_shares(coverage_of(names)))),
         "intra_heatmap": (2, lambda: responses.intra_heatmap(bins_of(cells), models)),
         "references": (1, lambda: responses.references(references_table(n_prompts))),
         "arm_panels": (6, lambda: responses.arm_panels(arms, repetition.PANELS, models)),
@@ -353,18 +354,18 @@ def test_figures_with_very_long_names_dollars_and_tags_are_readable():
 
 
 def test_the_coverage_table_adds_up_prompts():
-    table = responses.coverage_table(coverage_of(["b", "a"], n=10))
+    table = response_table.outcome_shares(coverage_of(["b", "a"], n=10))
     assert table["model"].tolist() == ["a", "b"]
     assert table[["usable_min", "usable_mean", "usable_max"]].to_numpy().tolist() == [[9, 9, 9]] * 2
     assert table[["empty", "truncated", "repeated"]].to_numpy() == pytest.approx(np.array([[0.1, 0.2, 0.1]] * 2))
-    assert not responses.coverage_table(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
+    assert not response_table.outcome_shares(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
     pd.testing.assert_frame_equal(
-        responses.coverage_table(coverage_of(["a", "b"])), responses.coverage_table(coverage_of(["b", "a"]))
+        response_table.outcome_shares(coverage_of(["a", "b"])), response_table.outcome_shares(coverage_of(["b", "a"]))
     )
 
 
 def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
-    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
+    fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
     left, right = fig.axes
     assert texts_of(left, "y") == ["a · min_p", "a · top_p", "b · min_p", "b · top_p"]
     assert (left.get_xlabel(), right.get_xlabel()) == ("usable answers a prompt", "share of answers")
@@ -375,7 +376,7 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
         "filtered",
         "repeated",
     ]
-    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("as given",))))
+    fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]
 
 
