@@ -1,12 +1,10 @@
 """Endpoints that echo log-probabilities, over real HTTP."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from server import Fault, serving
 
 from hivemind_utils.llm import completions
-from hivemind_utils.ratings import scorers
 
 
 @pytest.fixture
@@ -52,18 +50,3 @@ def test_failures_and_endpoints_without_log_probabilities_are_that_rows(server):
     server.complete = lambda body, number: [{"text": body["prompt"]}]
     found, problems = completions.echo_scores("tiny", server.url, ["a "], ["fine"])
     assert np.isnan(found["mean_logprob"]).all() and "echo" in problems[0]
-
-
-def test_the_door_remembers_and_asks_only_for_what_is_missing(server, tmp_path):
-    server.complete = echo
-    responses = pd.DataFrame(
-        {"response_id": ["r", "s"], "prompt_id": "p", "prompt": "$why", "response": ["so it is", "no"]}
-    )
-    template = "User: $prompt\nAssistant: $response</s>"
-    for n_asked in (2, 2):
-        frame, problems = scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template=template)
-        assert len(server.received) == n_asked and problems.empty
-    assert "User: $why\nAssistant: so it is</s>" in {body["prompt"] for body in server.bodies("/completions")}
-    assert frame["kind"].tolist() == ["lm"] * 2 + ["lm perplexity"] * 2
-    with pytest.raises(ValueError, match=r"\$response"):
-        scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template="$prompt")
