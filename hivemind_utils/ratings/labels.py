@@ -64,7 +64,9 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8
         If a mapping names an unknown field or column, a filter keeps nothing, or there are no labels.
     """
     paths = paths if _is_list(paths) else [paths]
-    frame = pd.concat([read_any(path, encoding) for path in paths], ignore_index=True)
+    frames = [read_any(path, encoding) for path in paths]
+    ours = {"form_id", "question", "item_id", "annotator", "label"}  # columns of the sheets this project writes
+    frame = pd.concat([table_files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
     return unroll(frame, columns=columns, where=where, label_columns=label_columns)
 
 

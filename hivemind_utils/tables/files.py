@@ -10,6 +10,7 @@ import pandas as pd
 
 from hivemind_utils.tables import ids
 
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\r＝＋－＠]")  # what spreadsheets take for the beginning of a formula
 _QUOTE = "Answers with separators, quotes or line breaks in them must stand in quotes."
 
 
@@ -148,6 +149,28 @@ def _read_csv(text, name, separator):
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"{name}: rows have more fields than the header, which has {len(names)}. {_QUOTE}")
     return frame
+
+
+def neutral(frame):
+    """Frame for a sheet that people open: text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+    Texts that begin with apostrophes and such a character get one more, so that `natural` gives back what was there.
+
+    Examples
+    --------
+    >>> neutral(pd.DataFrame({"text": ["=1+1", "an oak"]}))["text"].tolist()
+    ["'=1+1", 'an oak']
+    """
+    return frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
+
+
+def natural(frame):
+    """Frame as it was before `neutral`."""
+
+    def undo(cell):
+        return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+    return frame.map(undo)
 
 
 def slug(*parts):
