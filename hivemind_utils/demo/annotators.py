@@ -4,11 +4,14 @@ One annotator sees a response as quality + taste of his or her group + severity 
 values. What is planted is known, so that tests can say whether a verdict is right.
 """
 
+import functools
+
 import numpy as np
 
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import providers
 from hivemind_utils.metrics import agreement
+from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.tables import files, ids
 
 CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 4 is the commonest label
@@ -133,6 +136,31 @@ def load_world(path):
     return world
 
 
+def simulate(path, seed):
+    """Draw the planted study of a file, and let its judges be asked.
+
+    Parameters
+    ----------
+    path : path-like
+        See `load_world`.
+    seed : int
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        See `draw_study`.
+    """
+    return _simulated(str(path), seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _simulated(path, seed):
+    world = load_world(path)
+    drawn = draw_study(world, seed)
+    serve_judges(world, seed, drawn["truth"])
+    return drawn
+
+
 def draw_study(world, seed):
     """Draw the texts, the labels and the scores of a planted study.
 
@@ -168,7 +196,7 @@ def draw_study(world, seed):
     prompt_of = np.array(prompts, dtype=object)[groups]
     texts = np.array(texts, dtype=object)
     entropy = agreement.entropy_bits(agreement.label_counts(labels, [1, 2, 3, 4, 5]))
-    contested = entropy >= np.percentile(entropy, 100 - 100 / 3)
+    contested = contested_set(entropy).mask
 
     def listed(values, kind):
         gone = absent[kind] < world.get("missing", 0)
@@ -196,15 +224,22 @@ def draw_study(world, seed):
     }  # fmt: skip
 
 
-def serve_judges(world, seed):
+def serve_judges(world, seed, truth):
     """Let the world's judges be asked as ``simulated/<name>``: they read the responses in the request, answer in JSON.
+
+    Parameters
+    ----------
+    world : dict
+        From `load_world`.
+    seed : int
+    truth : pandas.DataFrame
+        From `draw_study`.
 
     Returns
     -------
     list of str
         Names of the models.
     """
-    truth = draw_study(world, seed)["truth"]
     quality = dict(zip(truth["response"], truth["quality"], strict=True))
     judges = world.get("judges", [])
     for judge in judges:

@@ -17,9 +17,48 @@ import yaml
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import sampler
-from hivemind_utils.responses import design
+from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import files, ids
+from hivemind_utils.tables import files, ids, parquet
+
+
+def simulated(faults=0.0):
+    """Let the demo population respond where a study names its file; see `design.collect_cells`.
+
+    Parameters
+    ----------
+    faults : float
+        Share of calls (0 to 1) that fail once, to show how they are tried again.
+
+    Returns
+    -------
+    callable
+        Serves the population's models, writes what is planted to ``truth/``, and gives the `design.Plan`: models are
+        asked through litellm, responses of people are given.
+    """
+
+    def plan(study, path, chosen, calls, asking):
+        population, seed = load_population(path), asking["seed"]
+        chosen = {name: chosen[name] for name in ("prompts", "models", "n_samples")}
+        asked = population_cells(population, path, seed=seed, per_call=calls["per_call"], **chosen)
+        serve_models(population, asked, seed=seed, faults=faults)
+        drawn, truth = draw_responses(population, seed=seed, **chosen)
+        parquet.write_truth(truth, study.profile)
+        given = drawn[drawn["model"] == "people"]  # people are not asked through an interface
+        return design.Plan(
+            source="simulated",
+            origin=path.name,
+            cells=asked,
+            given=given,
+            models=models_frame(population),
+            prompts=None,
+            human=sorted(set(given["model"])),
+            asking=asking | {"prices": None},
+            paraphrases=paraphrases.none(),
+            problems=[],
+        )
+
+    return plan
 
 
 def population_cells(population, path, *, seed, prompts=None, models=None, n_samples=None, per_call=50):

@@ -29,7 +29,6 @@ SEQUENTIAL = "rocket_r"
 _WIDTHS = {"column": 3.5, "page": 7.2}  # inches: one and two columns of a paper
 
 
-
 @functools.cache
 def use():
     """Set the look of every figure of this process; `pyplot` and `axes` call it."""
@@ -61,7 +60,6 @@ def use():
     )
 
 
-
 def pyplot():
     """Return matplotlib.pyplot with the project's look."""
     import matplotlib.pyplot as plt
@@ -86,7 +84,6 @@ def fonts():
     return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
 
 
-
 def distinct(n):
     """Give `n` different colours: `FAMILY_COLOURS`, then the same again, each time lighter.
 
@@ -102,13 +99,11 @@ def distinct(n):
     return lighter[:n]
 
 
-
 def size(width, ratio=0.68):
     """Figure size in inches for a `width` of "column" or "page", height = width * ratio."""
     if width not in _WIDTHS:
         raise ValueError(f"The width must be one of {sorted(_WIDTHS)}, but {width!r} was passed.")
     return _WIDTHS[width], _WIDTHS[width] * ratio
-
 
 
 def family_colours(models):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-METHODS = ("all", "tukey", "z_score", "middle", "top", "bottom", "first", "fixed")
+from hivemind_utils.metrics.contested import contested_set
+
+METHODS = ("all", "tukey", "z_score", "middle", "top", "bottom", "first", "contested", "fixed")
 
 
 PERCENTS_CONTESTED = (16, 14, 12, 10, 8, 6, 4, 2)
@@ -20,7 +22,15 @@ PERCENTS_PAIRS = (95, 90, 85, 80, 75, 70, 65, 60)
 TUKEY_WIDTHS = (3.0, 2.5, 2.0, 1.5, 1.0, 0.5)
 
 
-PRIMARY_PERCENT = 100 / 3
+PRIMARY = "most contested"  # the rule that verdicts rest on; see `contested.contested_set`
+
+
+STATISTIC_NAMES = {
+    "entropy_bits": "entropy", "entropy_grouped_bits": "grouped entropy", "gini": "Gini index",
+    "pairwise_disagreement": "pairwise disagreement", "minority_share": "minority share",
+    "fleiss_agreement": "agreement (Fleiss)", "gap": "gap to the next mean", "minus_ties": "most ties",
+    "agreement": "least agreement",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ class Rule:
         "all"; "tukey" (within `parameter` interquartile ranges of the quartiles); "z_score" (within `parameter`
         standard deviations, population); "middle", "top", "bottom" (`parameter` percent of the items, bounds
         inclusive, linear percentiles); "first" (stable sort by the statistic, ascending, the first ``floor(n *
-        parameter / 100)``); "fixed" (where the statistic is 1: a subset that was chosen beforehand).
+        parameter / 100)``); "contested" (see `contested.contested_set`); "fixed" (where the statistic is 1: a subset
+        that was chosen beforehand).
     statistic : str
         Key of the statistic the bounds are laid on.
     parameter : float
@@ -49,6 +60,30 @@ class Rule:
     statistic: str = ""
     parameter: float = float("nan")
 
+    @property
+    def cut_by_mean(self):
+        """Whether the human mean decides who is in: outside there are no items of equal mean to compare with."""
+        return self.statistic.removesuffix("_within") in ("mean", "gap", "minus_ties", "agreement")
+
+    @property
+    def words(self):
+        """Name for figures, such as ``top 16 % by entropy``."""
+        if self.method == "all":
+            return "all"
+        where = ", within prompts" if self.statistic.endswith("_within") else ""
+        what = STATISTIC_NAMES.get(self.statistic.removesuffix("_within"), self.statistic)
+        p = f"{self.parameter:g}"
+        named = {
+            "tukey": f"Tukey fences, k = {p}",
+            "z_score": f"within {p} sd of the mean",
+            "middle": f"middle {p} % by mean",
+            "top": f"top {p} % by {what}",
+            "bottom": f"lowest {p} % by {what}",
+            "first": f"{p} % with {what}",
+            "contested": self.name,
+        }
+        return named.get(self.method, self.name) + where
+
 
 def absolute_rules(measure="entropy_bits"):
     """The published grid for ratings (all, Tukey fences of the mean, top percents of entropy), the primary rule."""
@@ -56,7 +91,7 @@ def absolute_rules(measure="entropy_bits"):
         Rule("full", "full", "all"),
         *(Rule(f"tukey {k:.1f}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
         *(Rule(f"entropy {q}", "contested", "top", measure, q) for q in PERCENTS_CONTESTED),
-        Rule("contested third", "primary", "top", measure, PRIMARY_PERCENT),
+        Rule(PRIMARY, "primary", "contested", measure),
     ]
 
 
@@ -66,7 +101,7 @@ def pair_rules():
         Rule("full", "full", "all"),
         *(Rule(f"similar {q}", "similar", "first", "minus_ties", q) for q in PERCENTS_PAIRS),
         *(Rule(f"contested {q}", "contested", "first", "agreement", q) for q in PERCENTS_PAIRS),
-        Rule("contested third", "primary", "top", "entropy_bits", PRIMARY_PERCENT),
+        Rule(PRIMARY, "primary", "contested", "entropy_bits"),
     ]
 
 
@@ -132,6 +167,9 @@ def _kept(rule, values, weights):
         return weights * (values == 1)
     if not weights.any():
         return weights
+    if rule.method == "contested":
+        found = contested_set(np.repeat(values, np.rint(weights).astype(int)))
+        return weights * (np.round(values, 12) >= found.threshold)
     if rule.method == "first":
         order = np.argsort(values, kind="stable")
         quota = int(weights.sum() * rule.parameter / 100)

@@ -124,7 +124,8 @@ def _tables(trees, name):
                 if not (call.args and isinstance(call.args[0], ast.Constant)):
                     raise UserError(f"{name}: write the table's name out in {called}(...), so that make can see it.")
                 reads.add(call.args[0].value)
-            if any(isinstance(value, ast.Name) and value.id == "study" for value in call.args):
+            handed = (*call.args, *(keyword.value for keyword in call.keywords))
+            if any(isinstance(value, ast.Name) and value.id == "study" for value in handed):
                 found = _definition(ast.unparse(call.func), bound)
                 if found is not None and ast.dump(found[0]) not in seen:
                     seen.add(ast.dump(found[0]))

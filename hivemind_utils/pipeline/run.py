@@ -16,10 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profiles, rules, writers
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import parquet
@@ -60,7 +62,8 @@ def _execute_alone(name, profile, spec, strict, unless_current):
     drawn.write_text("", encoding="utf-8")
     os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()
-    _execute(notebook, running, values)
+    with _progress(folder / f"{notebook.number}.progress.txt", notebook.name):
+        _execute(notebook, running, values)
     seconds = round(time.monotonic() - started, 2)
     figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
     _remove_stale_figures(profile.name, notebook.number, figures)
@@ -157,6 +160,33 @@ def still_partial(spec):
     for number, partial in found.items():
         print(f"error: {notebooks.find_notebook(number)} is PARTIAL: {partial}", file=sys.stderr)
     return 3 if found else 0
+
+
+@contextlib.contextmanager
+def _progress(path, name):
+    """Repeat on the terminal what long work in the notebook says of itself: a line a minute."""
+    path.write_text("", encoding="utf-8")
+    os.environ[progress.LOG] = str(path)
+    ended = threading.Event()
+
+    def follow():
+        with open(path, encoding="utf-8") as lines:
+            while True:
+                over = ended.wait(1)
+                for line in lines:
+                    print(f"{name:<24} {line.rstrip()}", file=sys.stderr, flush=True)
+                if over:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        os.environ.pop(progress.LOG, None)
+        path.unlink(missing_ok=True)
 
 
 def _remove_stale_figures(profile, number, figures):

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import agreement, subsets
-from hivemind_utils.tables import files as table_files
-from hivemind_utils.tables import ids
+from hivemind_utils.metrics.contested import contested_set
+from hivemind_utils.tables import files, ids, reading
 
-KINDS = ("absolute", "pairs")
+ITEM_TYPES = ("absolute", "pairs")
 
 
 _FIELDS = {
@@ -36,7 +36,7 @@ _FIELDS = {
 _RELEASED = {"user_query": "prompt", "response": "response_1", "human_labels": "labels"}
 
 
-def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
     """Read labels into long form: one row a label.
 
     Parameters
@@ -49,8 +49,8 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8
         Keep rows whose column (the file's name) has that value, or one of those; compared as text.
     label_columns : list of str, optional
         Columns with one annotator's labels each; a name ending in ``*`` stands for all that begin so.
-    encoding : str
-        Of CSV and JSONL.
+    encoding : str, optional
+        Of text files; see `reading.read_file`.
 
     Returns
     -------
@@ -64,28 +64,10 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8
         If a mapping names an unknown field or column, a filter keeps nothing, or there are no labels.
     """
     paths = paths if _is_list(paths) else [paths]
-    frames = [read_any(path, encoding) for path in paths]
+    frames = [reading.read_any(path, encoding) for path in paths]
     ours = {"form_id", "question", "item_id", "annotator", "label"}  # columns of the sheets this project writes
-    frame = pd.concat([table_files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
+    frame = pd.concat([files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
     return unroll(frame, columns=columns, where=where, label_columns=label_columns)
-
-
-def read_any(path, encoding="utf-8-sig"):
-    """Read a file, or the Parquet files of a data set's address."""
-    if "://" not in str(path):
-        return table_files.read_file(path, encoding=encoding)
-    import fsspec
-
-    address = str(path)
-    pattern = address if address.endswith(".parquet") else f"{address.rstrip('/')}/**/*.parquet"
-    files = fsspec.open_files(pattern, "rb")
-    if not files:
-        raise FileNotFoundError(f"{address} holds no Parquet file.")
-    frames = []
-    for file in files:
-        with file as stream:
-            frames.append(pd.read_parquet(stream))
-    return pd.concat(frames, ignore_index=True)
 
 
 def unroll(frame, *, columns=None, where=None, label_columns=None):
@@ -129,14 +111,14 @@ def keep_where(frame, where):
     return frame
 
 
-def tabulate(long, kind, scale, *, label_values=None):
+def tabulate(long, item_type, scale, *, label_values=None):
     """Validate labels and give every item an id.
 
     Parameters
     ----------
     long : pandas.DataFrame
         From `read`.
-    kind : {"absolute", "pairs"}
+    item_type : {"absolute", "pairs"}
     scale : list
         Values a label may take, in order: numbers, or names of categories (which become 0, 1, ... in that order).
     label_values : dict, optional
@@ -147,7 +129,7 @@ def tabulate(long, kind, scale, *, label_values=None):
     labels : pandas.DataFrame
         One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
     items : pandas.DataFrame
-        One row an item: item_id, items (the kind), prompt and responses with ids, form_id.
+        One row an item: item_id, items (the type), prompt and responses with ids, form_id.
     excluded : pandas.DataFrame
         Rows of ``08_excluded``.
 
@@ -156,9 +138,9 @@ def tabulate(long, kind, scale, *, label_values=None):
     ValueError
         If no label is left, with the commonest reason; or an item_id stands for different texts.
     """
-    if kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {list(KINDS)}, but {kind!r} was passed.")
-    frame = _identified(long, kind)
+    if item_type not in ITEM_TYPES:
+        raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
+    frame = _identified(long, item_type)
     values = frame["label"].map(_labeller(scale, label_values or {}))
     reason = pd.Series("", index=frame.index)
     reason[values.isna()] = "label not on the scale"
@@ -172,7 +154,7 @@ def tabulate(long, kind, scale, *, label_values=None):
         reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
     excluded = pd.DataFrame(
         {
-            "items": kind, "input_row": frame["input_row"], "reason": reason,
+            "items": item_type, "input_row": frame["input_row"], "reason": reason,
             "excerpt": [_excerpt(row) for row in frame[["item_id", "annotator", "label"]].to_dict("records")],
         }
     )[reason != ""].reset_index(drop=True)  # fmt: skip
@@ -181,7 +163,7 @@ def tabulate(long, kind, scale, *, label_values=None):
         commonest = excluded["reason"].mode()
         raise ValueError(f"No label is left: {len(excluded)} were excluded, most often for {commonest.tolist()}.")
     shown = ["prompt_id", "prompt", "response_1", "response_2", "response_1_id", "response_2_id", "form_id"]
-    items = frame.drop_duplicates("item_id")[["item_id", *shown]].assign(items=kind)
+    items = frame.drop_duplicates("item_id")[["item_id", *shown]].assign(items=item_type)
     different = frame.groupby("item_id")[["prompt_id", "response_1_id", "response_2_id"]].nunique().gt(1).any(axis=1)
     if different.any():
         raise ValueError(f"Items must have one text each, but {different.idxmax()!r} has several prompts or responses.")
@@ -226,7 +208,7 @@ def matrix(labels, items):
     return values, who[form], list(names)
 
 
-def describe(items, values, scale, level, contested_percent):
+def describe(items, values, scale, level):
     """Disagreement of every item: table ``08_items``.
 
     Parameters
@@ -238,8 +220,6 @@ def describe(items, values, scale, level, contested_percent):
         As passed to `tabulate`.
     level : {"nominal", "ordinal", "interval"}
         Nominal labels have no mean.
-    contested_percent : float
-        Percent of the items, by entropy, that count as contested.
 
     Returns
     -------
@@ -250,8 +230,6 @@ def describe(items, values, scale, level, contested_percent):
     n, nothing = counts.sum(1), np.full(len(items), np.nan)
     entropy, ordered = measured["entropy_bits"], level != "nominal"
     depth, p_value = agreement.valley(counts) if ordered and len(scale) > 2 else (nothing, nothing)
-    rule = subsets.Rule("contested", "", "top", "entropy", contested_percent)
-    contested = subsets.kept_weights(rule, {"entropy": entropy}) > 0
     squares = np.where(np.isnan(values), 0, (values - measured["mean"][:, None]) ** 2).sum(1)
     return items.assign(
         **measured,
@@ -262,7 +240,7 @@ def describe(items, values, scale, level, contested_percent):
         consensus=agreement.ordinal_consensus(counts, numbers(scale)) if ordered else nothing,
         valley_depth=depth,
         valley_p=p_value,
-        disagreement=np.select([p_value < 0.05, contested], ["split", "noisy"], "agreed"),
+        disagreement=np.select([p_value < 0.05, contested_set(entropy).mask], ["split", "noisy"], "agreed"),
     )
 
 
@@ -304,7 +282,7 @@ def statistics(measured, groups):
     Parameters
     ----------
     measured : mapping of str to array_like, shape (n_items,)
-        ``08_items`` of one kind, or what `measures` returns.
+        ``08_items`` of one type, or what `measures` returns.
     groups : ndarray of int, shape (n_items,)
         Prompt of every item.
 
@@ -348,7 +326,7 @@ def _labeller(scale, label_values):
     return value
 
 
-def _identified(long, kind):
+def _identified(long, item_type):
     """Give every row an item_id, prompt_id and ids of its responses."""
     frame = long.copy()
     for field in ("annotator", "form_id", "question_id", "prompt", "response_1", "response_2"):
@@ -359,7 +337,7 @@ def _identified(long, kind):
             given &= frame[field].map(str).str.strip() != ""  # a blank in a sheet names nobody
         frame[field] = frame[field].where(given, None).astype(object)
         frame.loc[given, field] = frame.loc[given, field].map(str)
-    if kind == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
+    if item_type == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
         raise ValueError("Pairs need item_id, or response_1 and response_2: name them with `columns`.")
     if "item_id" not in frame and frame["response_1"].isna().all():
         raise ValueError("Items need item_id, or a prompt and a response: name them with `columns`.")
@@ -378,7 +356,7 @@ def _identified(long, kind):
     else:
         parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
         keys = [json.dumps(row) for row in frame[parts].itertuples(index=False, name=None)]
-        frame["item_id"] = [ids.text_id(f"{kind} {key}") for key in keys]
+        frame["item_id"] = [ids.text_id(f"{item_type} {key}") for key in keys]
     return frame
 
 

@@ -2,7 +2,10 @@
 
 import pandas as pd
 
-PUBLISHED_KINDS = {"RM": "reward", "judge": "judge"}
+from hivemind_utils.tables import files
+
+# The paper scores language models by the perplexity of the whole conversation.
+PUBLISHED_KINDS = {"lm": "lm perplexity", "RM": "reward", "judge": "judge"}
 
 
 def published_values(folder):
@@ -18,19 +21,43 @@ def published_values(folder):
     pandas.DataFrame
         items, kind, rule, published.
     """
-    models = pd.read_csv(folder / "tables23_26_lm_perplexity_selected_cols.csv").assign(kind="lm")
+    models = pd.read_csv(folder / "tables23_26_lm_perplexity_selected_cols.csv").assign(type="lm")
     others = pd.read_csv(folder / "tables23_26_rm_and_judges.csv")
-    others = others.assign(kind=others["type"].map(PUBLISHED_KINDS))
-    table = pd.concat([models, others]).groupby("kind").mean(numeric_only=True)
+    both = pd.concat([models, others])
+    table = both.assign(kind=both["type"].map(PUBLISHED_KINDS)).groupby("kind").mean(numeric_only=True)
     rows = []
     for column in table.columns:
-        items, *rest = column.split("_")
-        items = {"abs": "absolute", "pair": "pairs"}[items]
+        item_type, *rest = column.split("_")
+        item_type = {"abs": "absolute", "pair": "pairs"}[item_type]
         if rest[0] in ("sim", "dis"):
-            grid = "similar" if rest[0] == "sim" else "contested" if items == "pairs" else "entropy"
-            name = f"{grid} {rest[1][1:]}"
+            family = "similar" if rest[0] == "sim" else "contested" if item_type == "pairs" else "entropy"
+            name = f"{family} {rest[1][1:]}"
         else:
             name = "full" if rest[0] == "full" else f"tukey {rest[0][1:]}"
-        rows += [(items, kind, name, value) for kind, value in table[column].dropna().items()]
-    rows += [(items, "lm perplexity", name, value) for items, kind, name, value in rows if kind == "lm"]
+        rows += [(item_type, kind, name, value) for kind, value in table[column].dropna().items()]
     return pd.DataFrame(rows, columns=["items", "kind", "rule", "published"])
+
+
+def selections(folder):
+    """The paper's Table 20: means over the scorers of a kind for other measures of disagreement.
+
+    Parameters
+    ----------
+    folder : Path
+        ``data/reference``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        selection, step, kind, published.
+    """
+    printed = pd.read_csv(folder / "tables19_20_selections.csv").query("table == 20")
+    printed = printed.rename(columns={"lm": "lm perplexity"})
+    table = printed.melt(["selection", "subset"], ["lm perplexity", "reward", "judge"], "kind", "published")
+    return table.assign(step=table["subset"].str.removesuffix(" %")).drop(columns="subset")
+
+
+def table_19():
+    """The paper's Table 19, whose selections are defined nowhere: as printed, not recomputed."""
+    printed = pd.read_csv(files.root() / "data" / "reference" / "tables19_20_selections.csv").query("table == 19")
+    return printed.drop(columns="table").set_index(["selection", "subset"])

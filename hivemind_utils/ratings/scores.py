@@ -5,13 +5,17 @@ also serves the pairs it is part of: first minus second. What cannot be used is 
 """
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from hivemind_utils.llm import checks
+from hivemind_utils.metrics.comparison import prepare
 from hivemind_utils.ratings import labels
-from hivemind_utils.tables import files
+from hivemind_utils.ratings.loading import AnnotatedItems
+from hivemind_utils.tables import files, reading
 from hivemind_utils.tables import ids as table_ids
 
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
@@ -20,7 +24,7 @@ _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response
 COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
 
 
-def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
     """Read scores that somebody computed.
 
     Parameters
@@ -46,7 +50,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
         Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
-    frame = pd.concat([labels.read_any(path, encoding) for path in paths], ignore_index=True)
+    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
     return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
 
 
@@ -95,7 +99,7 @@ def match(long, items, door):
     Parameters
     ----------
     long : pandas.DataFrame
-        From `read`; may carry ``distribution``.
+        From `read`; may carry ``distribution``, and ``why`` a score is missing.
     items : pandas.DataFrame
         Table ``08_items``.
     door : str
@@ -106,33 +110,79 @@ def match(long, items, door):
     scores : pandas.DataFrame
         Rows of ``09_scores``.
     excluded : pandas.DataFrame
-        Rows of ``09_excluded``: no number, a second score, no such item, and items a scorer lacks.
-
-    Raises
-    ------
-    ValueError
-        If no score matches any item.
+        Rows of ``09_excluded``: no number, a second score, no such item, and items a scorer lacks. A scorer without a
+        usable score has one row, of item_id "all", that says why.
     """
     long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
     long["scorer"] = long["scorer"].astype(str)
     name = _names(long)
     bad = long["score"].isna()
     again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
-    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "")
+    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "").astype(object)
+    if "why" in long:
+        told = bad & long["why"].notna()
+        reason[told] = "no score: " + long.loc[told, "why"].astype(str)
     good = long.assign(key=name)[reason == ""]
     left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
     found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
     found = found.drop_duplicates(["item_id", "scorer"])
-    if found.empty:
-        raise ValueError(
-            f"No score matches an item. Items have ids such as {items['item_id'].iloc[0]!r}; scores were given for "
-            f"{name.iloc[0] if len(name) else 'nothing'!r}: name item_id, or prompt and response, with `columns`."
-        )
+    nothing = _without_score(long, good, found, items, name)
     used = set(found["key"]) | set(found["second"].dropna())
     unknown = good.loc[~good["key"].isin(used), ["scorer", "key"]].rename(columns={"key": "item_id"})
     parts = [left_out, unknown.assign(reason="no such item"), _missing(found, items, left_out)]
-    excluded = pd.concat(parts, ignore_index=True).drop_duplicates(["scorer", "item_id", "reason"])
-    return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded.reset_index(drop=True)
+    excluded = pd.concat(parts, ignore_index=True)
+    excluded = pd.concat([excluded[~excluded["scorer"].isin(nothing["scorer"])], nothing], ignore_index=True)
+    excluded = excluded.drop_duplicates(["scorer", "item_id", "reason"], ignore_index=True)
+    return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded
+
+
+def _without_score(long, good, found, items, name):
+    """One row for every scorer none of whose scores serves an item, with the reason."""
+    rows = []
+    for scorer in sorted(set(long["scorer"]) - set(found["scorer"])):
+        n = int((long["scorer"] == scorer).sum())
+        if scorer in set(good["scorer"]):
+            given = name[long["scorer"] == scorer].iloc[0]
+            example = items["item_id"].iloc[0] if len(items) else "nothing"
+            reason = (
+                f"none of {n:,} scores matches an item: items have ids such as {example!r}, scores were given for "
+                f"{given!r}; name item_id, or prompt and response, with `scores_columns`"
+            )
+        else:
+            reason = f"none of {n:,} scores is a number"
+        rows.append((scorer, "all", reason))
+    return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
+
+
+def usable(tables, items):
+    """Join scores of several sources, and leave out scorers whose score is the same for everything.
+
+    Parameters
+    ----------
+    tables : list of pandas.DataFrame
+        Rows of ``09_scores``.
+    items : pandas.DataFrame
+        Table ``08_items``.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Table ``09_scores``.
+    excluded : pandas.DataFrame
+        Rows of ``09_excluded``: constant scores; scores that an earlier source gave already.
+    """
+    table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
+    twice = table.duplicated(["item_id", "scorer"])
+    again = table.loc[twice, ["scorer", "item_id"]].assign(reason="scored by an earlier source: first kept")
+    table = table[~twice]
+    item_type = table["item_id"].map(items.set_index("item_id")["items"])
+    several = table["score"].groupby([table["scorer"], item_type]).transform("nunique") > 1
+    constant = table[~several].drop_duplicates("scorer")
+    everywhere = ~constant["scorer"].isin(table.loc[several, "scorer"])
+    constant = constant.assign(
+        item_id=np.where(everywhere, "all", "one type of item"), reason="the score is the same for all items"
+    )[["scorer", "item_id", "reason"]]
+    return table[several].reset_index(drop=True), pd.concat([again, constant], ignore_index=True)
 
 
 def remember(path, keys, compute, *, at_once=64):
@@ -250,3 +300,85 @@ def _missing(found, items, left_out):
         lacking = set(kind_of.index[kind_of == kind]) - set(at["item_id"])
         rows += [(scorer, i, "no score") for i in sorted(lacking) if (scorer, i) not in known]
     return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Items of one type with the scores of every scorer.
+
+    Attributes
+    ----------
+    items : AnnotatedItems
+    scorers : pandas.DataFrame
+        ``scorer`` and ``kind``, by kind and name.
+    scores : ndarray of float, shape (n_scorers, n_items)
+        NaN where a scorer lacks an item.
+    distributions : dict of str to ndarray of float, shape (n_items, n_values)
+        Of the scorers that give one; rows of NaN where there is none.
+    """
+
+    items: AnnotatedItems
+    scorers: pd.DataFrame
+    scores: np.ndarray
+    distributions: dict
+
+    @property
+    def kinds(self):
+        """Kind of every scorer."""
+        return self.scorers["kind"].to_numpy()
+
+    @cached_property
+    def prepared(self):
+        """Normal scores less prompt effects, for `comparison.compare`."""
+        return prepare(self.scores, self.items.means, self.items.prompts, pairs=self.items.is_pairs)
+
+
+def scored(annotations, table):
+    """Scores beside the annotations they are compared with.
+
+    Parameters
+    ----------
+    annotations : Annotations
+    table : pandas.DataFrame
+        Table ``09_scores``.
+
+    Returns
+    -------
+    dict of str to Scored
+        By type of item; types that no scorer scored are left out.
+    """
+    found = {}
+    for item_type, items in annotations.ordered.items():
+        scorers, values = wide(table, items.table)
+        if len(scorers):
+            shares = distributions(table, items.table, len(items.scale))
+            found[item_type] = Scored(items, scorers, values, shares)
+    return found
+
+
+def distributions(table, items, n_values):
+    """Distributions of the scorers that give one, as arrays.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``09_scores``.
+    items : pandas.DataFrame
+    n_values : int
+        Values of the annotators' scale; distributions over another number of values cannot be compared and are left
+        out.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_items, n_values)
+        Rows of NaN where there is none.
+    """
+    at = table.dropna(subset=["distribution"])
+    place = pd.Series(np.arange(len(items)), index=items["item_id"])
+    found = {}
+    for scorer, rows in at[at["item_id"].isin(place.index)].groupby("scorer"):
+        shares = [json.loads(text) for text in rows["distribution"]]
+        if all(len(row) == n_values for row in shares):
+            found[scorer] = np.full((len(items), n_values), np.nan)
+            found[scorer][place[rows["item_id"]]] = shares
+    return found

@@ -9,6 +9,7 @@ import pandas as pd
 from hivemind_utils.metrics import diversity, words
 from hivemind_utils.tables import files
 from hivemind_utils.tables import ids as table_ids
+from hivemind_utils.tables.wording import counted
 
 
 def pick_one_per_cluster(vectors, n_clusters, rng):
@@ -121,3 +122,29 @@ def write_sheets(made, folder):
                 files.neutral(sheet).to_csv(temporary, index=False)
             written += 1
     return written
+
+
+def write_study(study, pool, n_picked, n_pairs):
+    """Design a study from a pool of responses and write its sheets to ``data/<profile>/sheets``.
+
+    Parameters
+    ----------
+    study : Study
+    pool : pandas.DataFrame or None
+        ``prompt`` and ``response``.
+    n_picked, n_pairs : int
+        See `sheets`.
+
+    Returns
+    -------
+    str
+        What was written, in a sentence.
+    """
+    if pool is None:
+        return "No pool of responses (`pool_path`): no sheets are written."
+    made = sheets(pool, n_picked, n_pairs, study.rng)
+    written = write_sheets(made, study.folder / "sheets")
+    return (
+        f"{len(pool):,} responses to {counted(pool['prompt'].nunique(), 'prompt')}; "
+        f"{counted(len(made), 'sheet')}, {written} of them new"
+    )

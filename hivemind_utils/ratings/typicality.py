@@ -1,46 +1,52 @@
-"""Whether scorers prefer typical responses at equal human mean."""
+"""Whether scorers prefer typical responses at equal human means."""
 
 import numpy as np
-import pandas as pd
 
-from hivemind_utils.metrics import calibration, diversity, words
+from hivemind_utils.metrics import diversity, words
+from hivemind_utils.metrics import typicality as metrics
+from hivemind_utils.ratings.loading import empty
+
+LEAST_ITEMS, LEAST_PROMPTS = 10, 3
 
 
-def pluralism_table(made, typicality, lengths, persons, *, n_splits, rng):
-    """Taste for the typical answer, every scorer: ``09_pluralism``.
+def preference_table(scored, pool, n_splits, rng):
+    """How much typicality adds to the score of every scorer at equal human means and lengths: ``09_pluralism``.
 
     Parameters
     ----------
-    typicality, lengths : ndarray of float, shape (n_items,)
-        NaN where the response has no pool or no text.
+    scored : dict of str to Scored
+    pool : pandas.DataFrame or None
+        All responses to the prompts: ``prompt`` and ``response``.
+    n_splits : int
+        Random halves of the annotators.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame
+        Empty without ratings, without a pool, or where no response has a text; scorers of fewer than 10 items or 3
+        prompts are left out.
     """
-    rows = []
-    several = (~np.isnan(made["values"])).sum(1) > 1
-    for s, generator in enumerate(rng.spawn(len(made["scores"]))):
-        known = several & ~np.isnan(typicality) & (lengths > 0) & ~np.isnan(made["scores"][s])
-        groups = np.unique(made["groups"][known], return_inverse=True)[1]
-        if len(groups) < 10 or groups.max() < 2 or np.ptp(made["scores"][s, known]) == 0:
-            continue
-        found = calibration.pluralism(
-            made["scores"][s, known],
-            made["values"][known],
-            typicality[known],
-            np.log(lengths[known]),
-            groups,
-            n_splits,
-            generator,
-            persons=None if persons is None else persons[known],
-        )
-        rows.append(
-            made["scorers"].iloc[s].to_dict()
-            | {name: found[name].item() for name in ("coefficient", "lower", "upper")}
-            | {"n": int(known.sum())}
-        )
-    return pd.DataFrame(rows, columns=["scorer", "kind", "coefficient", "lower", "upper", "n"])
+    part = scored.get("absolute")
+    if part is None or pool is None or part.items.table["response_1"].isna().all():
+        return empty("09_pluralism")
+    items = part.items
+    typical = typicality(items.table, pool)
+    lengths = items.table["response_1"].str.len().fillna(0).to_numpy(float)
+    log_length = np.log(lengths, out=np.full(len(lengths), np.nan), where=lengths > 0)
+    found = metrics.typicality_preference(
+        part.scores, items.values, typical, log_length, items.prompts, n_splits, rng, persons=items.persons
+    )
+    known = ~np.isnan(part.scores) & ~np.isnan(typical) & ~np.isnan(log_length)
+    several = (~np.isnan(items.values)).sum(1) > 1
+    n = (known & several).sum(1)
+    table = part.scorers.assign(coefficient=found.estimate, lower=found.lower, upper=found.upper, n=n)
+    enough = (n >= LEAST_ITEMS) & (found.n_prompts >= LEAST_PROMPTS) & ~np.isnan(found.estimate)
+    return table[enough].reset_index(drop=True)
 
 
 def typicality(items, pool):
-    """Mean TF-IDF cosine of every rated response to all pool answers of its prompt but itself.
+    """Mean TF-IDF cosine of every rated response to all pool responses of its prompt but itself.
 
     Parameters
     ----------
@@ -52,12 +58,12 @@ def typicality(items, pool):
     Returns
     -------
     ndarray of float, shape (n_items,)
-        NaN where the pool has no other answer to the prompt.
+        NaN where the pool has no other response to the prompt.
     """
     found = np.full(len(items), np.nan)
-    answers = pool.drop_duplicates(["prompt", "response"]).groupby("prompt")["response"].agg(list)
+    responses = pool.drop_duplicates(["prompt", "response"]).groupby("prompt")["response"].agg(list)
     for prompt, rows in items.groupby("prompt").indices.items():
-        others = answers.get(prompt, [])
+        others = responses.get(prompt, [])
         rated = items["response_1"].iloc[rows].tolist()
         vectors = diversity.lexical_vectors(words.word_lists([*rated, *others]))
         cosines = (vectors[: len(rated)] @ vectors[len(rated) :].T).toarray()

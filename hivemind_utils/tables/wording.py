@@ -2,6 +2,22 @@
 
 import math
 
+SCORER_KINDS = {
+    "lm": "language models", "lm perplexity": "language models (perplexity)",
+    "reward": "reward models", "judge": "judges", "metric": "metrics", "text": "text length",
+}  # fmt: skip
+
+
+def scorer_kind(kind):
+    """Name of a kind of scorer in sentences and legends; a kind that an import made up stays as it is.
+
+    Examples
+    --------
+    >>> scorer_kind("reward"), scorer_kind("classifier")
+    ('reward models', 'classifier')
+    """
+    return SCORER_KINDS.get(kind, kind)
+
 
 def percent(share, digits=0):
     """Write a share of 1 as a percentage.
@@ -68,6 +84,18 @@ def counted(n, singular, plural=None):
     ('1 model', '1,200 responses')
     """
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def short(text, length=40):
+    """Write a text on one line, cut where it is longer; words may be cut, for not every script has spaces.
+
+    Examples
+    --------
+    >>> short("a longer text", 8)
+    'a longe…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _missing(value):

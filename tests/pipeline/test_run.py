@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import manifests, notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
 
@@ -477,6 +478,79 @@ def test_modules_are_found_however_they_are_imported(project, line):
     assert "third.py" not in found
 
 
+LOADER = """
+from hivemind_utils.tables import parquet
+from hivemind_utils import deeper
+
+
+def load(study, name):
+    prompts = study.read("04_prompts")
+    return _more(study), deeper.rest(name, study=study), prompts
+
+
+def _more(study):
+    return study.read("04_models")
+
+
+def unused(study):
+    return study.read("04_ideas")
+
+
+def without(folder):
+    return parquet.read("04_coverage", folder)
+"""
+DEEPER = """
+def rest(name, study):
+    return study.read("04_responses"), rest(name, study)
+"""
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from hivemind_utils import first\nfirst.load(study, 1)",
+        "from hivemind_utils.first import load as get\nget(study, 1)",
+        "import pandas as pd\nfrom hivemind_utils import first as f\nx = f.load(study, name=1)[0].head(3)",
+        "from hivemind_utils import exported\nexported.load(study, 1)",
+    ],
+)
+def test_tables_are_found_in_functions_that_are_handed_the_study(project, cell):
+    package = project / "hivemind_utils"
+    (package / "exported").mkdir(parents=True)
+    (package / "exported" / "__init__.py").write_text("from hivemind_utils.first import load\n")
+    (package / "first.py").write_text(LOADER)
+    (package / "deeper.py").write_text(DEEPER)
+    study = "from hivemind_utils.tables.study import Study\nstudy = Study('06', profile)"
+    write_notebook(project / "notebooks" / "06_odd.ipynb", [study, 'profile: str = "demo"', cell])
+    assert notebooks.inspect("06").reads == ("04_models", "04_prompts", "04_responses")
+
+
+def test_a_function_that_is_not_handed_the_study_is_not_looked_into(project):
+    package = project / "hivemind_utils"
+    package.mkdir()
+    (package / "first.py").write_text(LOADER)
+    cells = ["from hivemind_utils import first", 'profile: str = "demo"', "first.without(profile)\nprint(study)"]
+    write_notebook(project / "notebooks" / "06_odd.ipynb", cells)
+    assert notebooks.inspect("06").reads == ()
+
+
+@pytest.mark.parametrize("where", ["notebook", "function"])
+def test_a_table_whose_name_is_not_written_out_is_refused(project, capsys, where):
+    package = project / "hivemind_utils"
+    package.mkdir()
+    (package / "first.py").write_text("def load(study, name):\n    return study.read(name)\n")
+    cell = "study.read(name)" if where == "notebook" else "from hivemind_utils import first\nfirst.load(study, name)"
+    write_notebook(project / "notebooks" / "06_odd.ipynb", ["x = 1", 'profile: str = "demo"', cell])
+    expected = "06_odd.ipynb: write the table's name out in study.read(...), so that make can see it."
+    assert refusal(capsys, "06", "--profile", "tiny") == expected
+
+
+def test_the_tables_of_notebook_06_are_those_that_loading_reads(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    notebook = notebooks.inspect("06")
+    assert notebook.reads == ("04_models", "04_prompts", "04_responses") and notebook.reads_embeddings
+
+
 def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
     folder = project / "figures" / "demo"
     folder.mkdir(parents=True)
@@ -488,3 +562,13 @@ def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
     manifests.write(record, "demo", "05")
     run._remove_stale_figures("demo", "05", ["kept"])
     assert {path.name for path in folder.iterdir()} == {"kept.png", "of_another_notebook.png"}
+
+
+def test_what_long_work_says_of_itself_is_heard_on_the_terminal(tmp_path, capsys):
+    path = tmp_path / "04.progress.txt"
+    with run._progress(path, "04_generate"):
+        noted = Path(os.environ[progress.LOG])
+        with noted.open("a", encoding="utf-8") as file:
+            file.write("15 of 100 answers\n")
+    assert capsys.readouterr().err == "04_generate              15 of 100 answers\n"
+    assert progress.LOG not in os.environ and not path.exists()

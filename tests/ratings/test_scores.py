@@ -63,6 +63,12 @@ class TestMatch:
             {"scorer": "s", "item_id": items["item_id"].iloc[1], "reason": "no score"}
         ]
 
+    def test_a_source_that_gives_nothing_is_counted_with_its_reason(self, items):
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
+        found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
+        assert found.empty and list(found.columns) == scores.COLUMNS
+        assert excluded["reason"].tolist() == ["no score: the server was gone", "not a number"]
+
     def test_no_match_at_all_is_an_error_with_an_example(self, items):
         with pytest.raises(ValueError, match="'nowhere'"):
             scores.match(given(item_id=["nowhere"], scorer="s", score=[1]), items, "import")

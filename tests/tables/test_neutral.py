@@ -8,7 +8,7 @@ from hivemind_utils.queries import sheets as query_sheets
 from hivemind_utils.ratings import labels as rating_labels
 from hivemind_utils.ratings import sheets as rating_sheets
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 
 RUN = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc'!A0", "'=1", "''-x", "＝1", "\n=2"]
 LEFT = ["an oak", "1+1", "", "'tis", "a=b", "😀", "[x]", None, 3, 2.5]
@@ -30,7 +30,7 @@ def test_other_cells_stay(cell):
 
 
 def first_characters(path):
-    return {str(cell)[:1] for cell in files.read_file(path).to_numpy().ravel()}
+    return {str(cell)[:1] for cell in reading.read_file(path).to_numpy().ravel()}
 
 
 def test_no_sheet_of_the_project_holds_a_formula(tmp_path):
@@ -46,7 +46,7 @@ def test_no_sheet_of_the_project_holds_a_formula(tmp_path):
     back = response_prompts.read_prompts(tmp_path / "p.csv")
     assert back["prompt"].tolist() == texts and back["prompt_id"].tolist() == list("abcd")
     sheet = tmp_path / "r" / "absolute_000.csv"
-    filled = files.read_file(sheet).assign(label="3", annotator="Ann")
+    filled = reading.read_file(sheet).assign(label="3", annotator="Ann")
     filled.to_csv(sheet, index=False)
     long = rating_labels.read(sheet)
     assert sorted(long["response_1"]) == sorted(texts) and set(long["prompt"]) == {"=P?"}
