@@ -332,8 +332,8 @@ def prices(models, given=None, others=()):
     own = models.reindex(columns=["litellm_id", "price_in", "price_out"]).dropna()
     own = {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()}
     given = checks.prices(given)
-    ids = dict(zip(models["model"], models["litellm_id"], strict=True))
-    given = {ids.get(name, name): tuple(pair) for name, pair in given.items()}
+    ids = dict(zip(models.get("model", models["litellm_id"]), models["litellm_id"], strict=True))
+    given = {ids.get(name, name): pair for name, pair in given.items()}
     if unknown := [name for name in given if name not in {*ids.values(), *others}]:
         unpriced = [name for name in ids.values() if cost.price(name, own | given) is None]
         for name in unknown:
