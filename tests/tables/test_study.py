@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
 
 def models(**changes):
     frame = pd.DataFrame({"model": ["a"], "family": ["f"], "kind": ["model"], "size_b": [7.0], "tuning": [None]})
-    return frame.assign(release_date=None, open_weights=None).assign(**changes)
+    return frame.assign(release_date=None, open_weights=None, vendor=None, parent=None).assign(**changes)
 
 
 def prompts():

@@ -41,6 +41,8 @@ def some_models(**changes):
             "tuning": ["base", "instruct", None],
             "release_date": ["2025-01-01", None, None],
             "open_weights": [True, False, None],
+            "vendor": ["v", "w", None],
+            "parent": None,
         }
     )
     return frame.assign(**changes)
@@ -105,7 +107,7 @@ def test_every_text_survives():
     texts = ["", " spaced ", "a\r\nb\tc", "<b>bold</b> & **bold**", "\N{SNOWMAN}\N{GRINNING FACE}", "NA", "x" * 50_000]
     names = [f"m{i}" for i in range(len(texts))]
     frame = pd.DataFrame({"model": names, "family": texts, "kind": "model"}).assign(
-        size_b=None, tuning=None, release_date=None, open_weights=None
+        size_b=None, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
     )
     parquet.write(frame, "04_models", "mine", STAMP)
     assert parquet.read("04_models", "mine")["family"].tolist() == texts
