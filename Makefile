@@ -18,8 +18,9 @@ endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
+QUOTED = $(subst ','\'',$(PROFILE))
 # A profile that asks a model in a GGUF file needs llama.cpp, and the model that `make setup-llama` brings.
-READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' 'params/$(PROFILE).yaml' '$(PROFILE)'),$(READY_LLAMA))
+READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' -- 'params/$(QUOTED).yaml' '$(QUOTED)'),$(READY_LLAMA))
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 

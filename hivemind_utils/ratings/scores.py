@@ -149,7 +149,8 @@ def _without_score(long, good, found, items, name):
                 f"{given!r}; name item_id, or prompt and response, with `scores_columns`"
             )
         else:
-            reason = f"none of {n:,} scores is a number"
+            why = long.loc[long["scorer"] == scorer, "why"].dropna() if "why" in long else pd.Series(dtype=object)
+            reason = f"none of {n:,} scores is a number" + (f" ({why.mode().iat[0]})" if len(why) else "")
         rows.append((scorer, "all", reason))
     return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
 

@@ -23,12 +23,15 @@ def intra_heatmap(at_least, threshold):
     return {decoding: repeats(share, threshold, decoding) for decoding, share in at_least.iterrows()}
 
 
-def similarity_references(references, decoding):
-    """Say how alike two responses of one model are next to two to different prompts; `repetition.references`."""
+def similarity_references(references, decoding, paper=""):
+    """Say how alike two responses of one model are next to two to different prompts; `repetition.references`.
+
+    `paper` stands behind the latter, where there is one.
+    """
     mean = references.set_index(["kind", "decoding"])["mean"]
     same = f"Mean similarity of two responses of one model: {number(mean['same model', decoding])} ({decoding})"
     floor = mean.get(("different prompts", "all"))
-    return same if floor is None else f"{same}; to different prompts: {number(floor)}"
+    return same if floor is None else f"{same}; to different prompts: {number(floor)} {paper}".rstrip()
 
 
 def diversity_measures(wide, agreement):
@@ -61,14 +64,14 @@ def second_opinion(wide, agreement):
     return f"Other similarities rank the arms as the mean cosine does: ρ ≥ {number(ranks.min())} ({lowest})"
 
 
-def paraphrases(means):
-    """Say what rephrasing the prompt does to similarity, from `repetition.paraphrase_means`."""
+def paraphrases(means, paper=""):
+    """Say what rephrasing the prompt does to similarity, from `repetition.paraphrase_means`; `paper` behind it."""
     drop = means.loc["drop"]
     if np.isnan(drop["mean"]):
         return "No prompt has paraphrases: wordings cannot be compared"
     moves = f"from {number(means['mean']['within'])} to {number(means['mean']['across'])}"
     size = estimate(*drop[["mean", "lower", "upper"]], 3)
-    return f"Rephrasing the prompt changes mean similarity {moves}: a drop of {size}"
+    return f"Rephrasing the prompt changes mean similarity {moves}: a drop of {size} {paper}".rstrip()
 
 
 def repetition_by_prompt(prompts):

@@ -112,9 +112,8 @@ class TestAnalyse:
             answers, np.ones((n, 8), np.float32), {"solo": "solo"}, "Say.", np.random.default_rng(0)
         )
         assert part["prompt"]["n_modes"] == (n >= 5) and part["prompt"]["n_distinct"] == 1
-        assert response_modes.verdict(part["prompt"]) == (
-            "There is one response only." if n == 1 else f"All {n} responses are one text."
-        )
+        said = "There is one response only." if n == 1 else f"All {n} responses are one text."
+        assert response_modes.verdict(part["prompt"]) == said
         schema.validate(part["modes"], "07_modes")
         schema.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
 
