@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LONG_MARKS = {"real_data", "local_model"}
+LONG_MARKS = {"slow", "real_data", "local_model"}
 LONG_FIXTURES = {"fixture_run", "browser"}  # whole runs of the notebooks, and pages in a browser
 
 
