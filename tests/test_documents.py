@@ -40,7 +40,8 @@ EXERCISED = {
     "make report": "ci",
     "make gallery": "ci",
     "make check": "ci",
-    "make test": "ci",
+    "make test": "by hand: a part of `make test-all`",
+    "make test-all": "ci",
     "make format": "here",
     "make lab": "tests/test_browser.py",
     "make setup": "ci",
@@ -164,7 +165,7 @@ def test_the_readme_has_its_examples():
     assert {"answers.csv", "mine.yaml"} <= set(examples())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("profile", [name for name in examples() if name.endswith(".yaml")])
 def test_the_readmes_examples_run_as_printed(profile, make_project):
     project, files = make_project(), examples()

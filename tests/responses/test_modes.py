@@ -42,7 +42,7 @@ def draws(population):
     return [(frame, vectors[[row[text] for text in frame["response"]]]) for frame in drawn]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_planted_ideas_are_recovered_by_meaning_and_not_by_words_over_ten_seeds(draws):
     meaning, words = [], []
     for seed, (frame, vectors) in enumerate(draws):
