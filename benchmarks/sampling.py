@@ -40,7 +40,7 @@ def bare(server, n):
         await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
     started = time.perf_counter()
-    asyncio.run_coroutine_threadsafe(main(), sampler._loop()).result()
+    asyncio.run_coroutine_threadsafe(main(), providers.event_loop()).result()
     return n / (time.perf_counter() - started)
 
 

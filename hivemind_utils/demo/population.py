@@ -9,7 +9,6 @@ import functools
 import re
 from bisect import bisect_right
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,48 @@ import yaml
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import sampler
-from hivemind_utils.responses import design
+from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import files, ids, parquet
+
+
+def simulated(faults=0.0):
+    """Let the demo population respond where a study names its file; see `design.collect_cells`.
+
+    Parameters
+    ----------
+    faults : float
+        Share of calls (0 to 1) that fail once, to show how they are tried again.
+
+    Returns
+    -------
+    callable
+        Serves the population's models, writes what is planted to ``truth/``, and gives the `design.Plan`: models are
+        asked through litellm, responses of people are given.
+    """
+
+    def plan(study, path, chosen, calls, asking):
+        population, seed = load_population(path), asking["seed"]
+        chosen = {name: chosen[name] for name in ("prompts", "models", "n_samples")}
+        asked = population_cells(population, path, seed=seed, per_call=calls["per_call"], **chosen)
+        serve_models(population, asked, seed=seed, faults=faults)
+        drawn, truth = draw_responses(population, seed=seed, **chosen)
+        parquet.write_truth(truth, study.profile)
+        given = drawn[drawn["model"] == "people"]  # people are not asked through an interface
+        return design.Plan(
+            source="simulated",
+            origin=path.name,
+            cells=asked,
+            given=given,
+            models=models_frame(population),
+            prompts=None,
+            human=sorted(set(given["model"])),
+            asking=asking | {"prices": None},
+            paraphrases=paraphrases.none(),
+            problems=[],
+        )
+
+    return plan
 
 
 def population_cells(population, path, *, seed, prompts=None, models=None, n_samples=None, per_call=50):
@@ -29,7 +67,7 @@ def population_cells(population, path, *, seed, prompts=None, models=None, n_sam
     The population's text and the seed stand in the place of a server's address, so that answers of another population,
     or another seed, are other answers.
     """
-    server = f"population:{ids.text_id(Path(path).read_text(encoding='utf-8'))}/{seed}"
+    server = f"population:{ids.text_id(files.resolve(path).read_text(encoding='utf-8'))}/{seed}"
     rows = []
     for cell in cells(population, prompts=prompts, models=models, n_samples=n_samples):
         prompt = tuple(cell.prompt.get(name) for name in ("prompt_id", "text", *response_prompts.PROMPT_COLUMNS[2:]))
@@ -69,7 +107,7 @@ def load_population(path):
     ValueError
         If a block is missing, an id is repeated, or a model, paraphrase, weight or slot refers to nothing.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(files.resolve(path), encoding="utf-8") as file:
         return expand_population(yaml.safe_load(file))
 
 

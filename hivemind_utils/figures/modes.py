@@ -1,10 +1,12 @@
-"""Figures of notebook 07: finished tables in, a Figure out."""
+"""Figures of notebook 07: finished tables in, a Figure or Axes out."""
 
-import numpy as np
 import textwrap
 
+import numpy as np
+import pandas as pd
+
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
+from hivemind_utils.tables.wording import short
 
 NOISE_COLOUR = "#C9CDD3"
 
@@ -15,59 +17,56 @@ KIND_COLOURS = {
 }  # fmt: skip
 
 
-
 def mode_colours(n_modes):
     """Colour of every mode, the largest first; -1, outside of all, is grey."""
     return dict(enumerate(style.distinct(n_modes))) | {-1: NOISE_COLOUR}
 
 
-
-def prompt_map(table, modes, colours, explained, n_named=10):
-    """One prompt: PCA as published, UMAP by mode and by family, exemplars beside.
+def prompt_map(points, modes, prompt, models, n_named=10):
+    """One prompt: PCA as published, UMAP by mode and by family, a list of the modes.
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    points : pandas.DataFrame
         Rows of ``07_map`` of one prompt, with family.
     modes : pandas.DataFrame
         Its rows of ``07_modes``.
-    colours : dict of str to str
-        Colour of every family.
-    explained : (float, float)
-        Share of the variance on the two principal components.
+    prompt : mapping
+        Its row of ``07_prompts``.
+    models : pandas.DataFrame
+        Table ``04_models``, for the families' colours.
     n_named : int
         Largest modes that are named.
     """
-    plt = _pyplot()
+    plt, colours = style.pyplot(), style.family_colours(models)
     palette = mode_colours(len(modes))
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.3), height_ratios=[1, 1.05])
-    order = np.random.default_rng(0).permutation(len(table))  # no family or mode lies on top of the others
-    size = np.clip(1800 / len(table) ** 0.8, 1.5, 14)
+    order = np.random.default_rng(0).permutation(len(points))  # no family or mode lies on top of the others
+    size = np.clip(1800 / len(points) ** 0.8, 1.5, 14)
     panels = ((axes[0, 0], "pc_1", "pc_2", "family"), (axes[0, 1], "x", "y", "mode"), (axes[1, 0], "x", "y", "family"))
     for ax, x, y, by in panels:
-        # A text given many times is one dot, its area growing with the root of the number.
-        dots = table.iloc[order].groupby([x, y, by], sort=False).size().reset_index(name="n")
+        # A text given many times is one dot; its area grows with the root of the number.
+        dots = points.iloc[order].groupby([x, y, by], sort=False).size().reset_index(name="n")
         shades = dots[by].map(colours if by == "family" else palette)
         ax.scatter(
-            dots[x], dots[y], s=size * dots["n"] ** 0.5, c=shades, lw=0, alpha=0.75, rasterized=len(table) > 3000
+            dots[x], dots[y], s=size * dots["n"] ** 0.5, c=shades, lw=0, alpha=0.75, rasterized=len(points) > 3000
         )
         ax.set(xticks=[], yticks=[])
-    first, second = explained
-    axes[0, 0].set(xlabel=f"first component ({first:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
+    first, second = (f"{100 * prompt[name]:.0f} %" for name in ("explained_1", "explained_2"))
+    axes[0, 0].set(xlabel=f"first component ({first} of the variance)", ylabel=f"second component ({second})")
     for ax, text in zip(axes.flat, ("PCA by family, as published", "UMAP by mode", "UMAP by family", ""), strict=True):
         ax.set_title(text, fontsize=8, fontweight="normal")
     for ax in (axes[0, 1], axes[1, 0]):
         ax.set(xlabel="UMAP 1", ylabel="UMAP 2")
     named = modes.head(n_named)
-    _name_modes(axes[0, 1], table, named, palette)
+    _name_modes(axes[0, 1], points, named, palette)
     _exemplars(axes[1, 1], named, palette, len(modes) - len(named))
-    families = sorted(set(table["family"]))
+    families = sorted(set(points["family"]))
     handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=colours[f]) for f in families]
     legend = fig.legend(handles, families, loc="outside lower left", ncols=7, fontsize=6.5, handletextpad=0.1)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return fig
-
 
 
 def _name_modes(ax, table, modes, palette):
@@ -88,7 +87,6 @@ def _name_modes(ax, table, modes, palette):
     for text, row in zip(texts, modes.itertuples(), strict=True):
         (x, y), (text_x, text_y) = centres.loc[row.mode], text.get_position()
         ax.plot([x, text_x], [y, text_y], color="#444444", lw=0.5, zorder=4)
-
 
 
 def spread_labels(ax, texts, n_rounds=300):
@@ -129,9 +127,8 @@ def spread_labels(ax, texts, n_rounds=300):
         text.set_position(place)
 
 
-
 def _exemplars(ax, modes, palette, n_more):
-    """List the modes with their share and the answer in their middle, as many lines as there is room for."""
+    """List the modes with their share and the response in their middle, as many lines as there is room for."""
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))
     step = 1 / max(len(modes), 6)
@@ -139,8 +136,8 @@ def _exemplars(ax, modes, palette, n_more):
     for k, row in enumerate(modes.itertuples()):
         top = 1 - k * step
         ax.scatter(0.012, top - 0.018, s=16, color=palette[row.mode], clip_on=False)
-        mark = "" if row.supported else ", not supported"
-        head = f"{short(row.keyphrases, 32)} ({row.share:.0%}{mark})"
+        mark = "" if row.supported else ", not stable"
+        head = f"{short(row.keyphrases, 32)} ({100 * row.share:.0f} %{mark})"
         ax.text(0.05, top, head, fontsize=6.4, fontweight="bold", va="top", parse_math=False)
         lines = textwrap.wrap(" ".join(row.exemplar_text.split()), 62)
         text = "\n".join(lines[:n_lines]) + ("…" if len(lines) > n_lines else "")
@@ -149,80 +146,109 @@ def _exemplars(ax, modes, palette, n_more):
         ax.text(0.05, -0.02, f"and {n_more} smaller modes", fontsize=6, va="top", color="#333333")
 
 
-
-def overview(table, modes, prompts, n_columns=4, largest=24):
-    """Small multiples: the map of every prompt, coloured by mode; modes without support are hollow.
+def overview(points, modes, prompts, n_columns=4, largest=24):
+    """Small multiples: the map of every prompt, coloured by mode; modes that are not stable are hollow.
 
     Parameters
     ----------
-    table, modes : pandas.DataFrame
+    points, modes : pandas.DataFrame
         ``07_map`` and ``07_modes``.
     prompts : pandas.DataFrame
         ``07_prompts`` with text, in the order drawn.
     n_columns, largest : int
     """
-    plt = _pyplot()
+    plt = style.pyplot()
     shown = prompts.head(largest)
     n_columns = min(n_columns, len(shown))
     n_rows = -(-len(shown) // n_columns)
     fig, axes = plt.subplots(n_rows, n_columns, figsize=(1.8 * n_columns + 0.1, 1.95 * n_rows), squeeze=False)
     for ax, row in zip(axes.flat, shown.itertuples(), strict=False):
-        at, own = table[table["prompt_id"] == row.prompt_id], modes[modes["prompt_id"] == row.prompt_id]
+        here, own = points[points["prompt_id"] == row.prompt_id], modes[modes["prompt_id"] == row.prompt_id]
         palette = mode_colours(len(own))
-        held = at["mode"].isin(own.loc[own["supported"], "mode"])
-        size = np.clip(900 / len(at) ** 0.8, 0.8, 9)
-        ax.scatter(at.loc[held, "x"], at.loc[held, "y"], s=size, c=at.loc[held, "mode"].map(palette), lw=0, alpha=0.8)
-        rest = at[~held]
+        stable = here["mode"].isin(own.loc[own["supported"], "mode"])
+        size = np.clip(900 / len(here) ** 0.8, 0.8, 9)
+        ax.scatter(
+            here.loc[stable, "x"],
+            here.loc[stable, "y"],
+            s=size,
+            c=here.loc[stable, "mode"].map(palette),
+            lw=0,
+            alpha=0.8,
+        )
+        rest = here[~stable]
         ax.scatter(rest["x"], rest["y"], s=size, facecolors="none", edgecolors=rest["mode"].map(palette), lw=0.35)
         ax.set(xticks=[], yticks=[])
         ax.margins(0.06)
         ax.set_title("\n".join(textwrap.wrap(short(row.text, 52), 27)), fontsize=6.3, parse_math=False)
-        ax.set_xlabel(f"{row.n_supported} of {row.n_modes} modes hold", fontsize=6.3)
+        ax.set_xlabel(f"{row.n_supported} of {row.n_modes} modes stable", fontsize=6.3)
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     return fig
 
 
-
-def ledger(modes, families, colours, largest=18):
-    """Bars of mode size stacked by family, named by keyphrases; who owns a mode is written beside.
+def ledger(points, modes, models, largest=18, ax=None):
+    """Bars of the size of every mode, stacked by family, with its owner: the family with most of its responses.
 
     Parameters
     ----------
+    points : pandas.DataFrame
+        Rows of ``07_map`` of one prompt, with model and family.
     modes : pandas.DataFrame
-        Rows of ``07_modes`` of one prompt.
-    families : pandas.DataFrame
-        Columns mode, family, size.
-    colours : dict of str to str
+        Its rows of ``07_modes``.
+    models : pandas.DataFrame
+        Table ``04_models``, indexed by model.
     largest : int
+        Modes drawn.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes or None
+        None without modes.
     """
-    plt = _pyplot()
-    shown = modes.head(largest)
-    wide = families.pivot_table(index="mode", columns="family", values="size", fill_value=0).reindex(shown["mode"])
-    fig, ax = plt.subplots(figsize=(7.2, max(1.8, 1.1 + 0.27 * len(shown))))
+    if modes.empty:
+        return None
+    shown, colours = modes.head(largest), style.family_colours(models)
+    sizes = pd.crosstab(points["mode"], points["family"]).reindex(shown["mode"])
+    sizes = sizes.loc[:, sizes.sum() > 0]
+    machine = points[points["model"].map(models["kind"]) != "human"].groupby("mode")[["model", "family"]].nunique()
+    machine = machine.reindex(shown["mode"], fill_value=0)
+    ax = style.axes(ax, (7.2, max(1.8, 1.1 + 0.27 * len(shown))))
     y, start = np.arange(len(shown)), np.zeros(len(shown))
-    for family in wide.columns:
-        ax.barh(y, wide[family], left=start, height=0.72, color=colours[family], label=family)
-        start += wide[family].to_numpy()
+    for family in sizes.columns:
+        ax.barh(y, sizes[family], left=start, height=0.72, color=colours[family], label=family)
+        start += sizes[family].to_numpy()
     for k, row in enumerate(shown.itertuples()):
+        given = f"{_counted(machine['model'].iloc[k], 'model')} of {_counted(machine['family'].iloc[k], 'family')}"
         times = row.owner_share / row.owner_expected
-        owner = f"{row.owner} {row.owner_share:.0%} ({times:.1f}× its share)"
-        text = f"{row.n_models} sources, {row.n_families} families; {owner}"
+        text = f"{given}; {row.owner} {100 * row.owner_share:.0f} %, {times:.1f}× its share of all"
         ax.text(start[k] + start.max() * 0.012, k, text, va="center", fontsize=6, parse_math=False)
     labels = [short(row.keyphrases, 34) + ("" if row.supported else " *") for row in shown.itertuples()]
-    ax.set(xlabel="answers", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.72))
+    ax.set(xlabel="responses", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.72))
     ax.set_yticks(y, labels, parse_math=False)
     ax.tick_params(axis="y", length=0, labelsize=6.5)
-    legend = fig.legend(loc="outside lower center", ncols=7, fontsize=6.5)
+    legend = ax.figure.legend(loc="outside lower center", ncols=7, fontsize=6.5)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return fig
+    return ax
 
+
+def _counted(n, noun):
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{n} {noun if n == 1 else plural}"
 
 
 def stability(prompts, largest=40):
-    """Per prompt: modes found, supported and in Gaussians; agreement over seeds, subsamples and with words."""
-    plt = _pyplot()
+    """Per prompt: modes found, stable and in structureless data; agreement over seeds, subsamples and with words.
+
+    Parameters
+    ----------
+    prompts : pandas.DataFrame
+        ``07_prompts`` with text, in the order drawn.
+    largest : int
+        Prompts drawn.
+    """
+    plt = style.pyplot()
     table = prompts.head(largest).reset_index(drop=True)
     y = np.arange(len(table))
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, max(2.0, 1.25 + 0.2 * len(table))), sharey=True)
@@ -230,13 +256,13 @@ def stability(prompts, largest=40):
         y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data"
     )
     left.scatter(table["n_modes"], y, s=26, facecolors="none", edgecolors=style.ACCENT, label="found", zorder=3)
-    left.scatter(table["n_supported"], y, s=11, color="#D55E00", label="supported", zorder=4)
+    left.scatter(table["n_supported"], y, s=11, color="#D55E00", label="stable", zorder=4)
     left.set(xlabel="modes", xlim=(-0.4, None), ylim=(len(table) - 0.4, -0.6))
     left.xaxis.get_major_locator().set_params(integer=True)
     left.set_yticks(y, [short(text, 44) for text in table["text"]], parse_math=False)
     marks = (("seeds", "o", "#0072B2"), ("subsamples", "s", "#E69F00"), ("lexical", "^", "#009E73"))
     for name, marker, colour in marks:
-        label = {"seeds": "other seeds", "subsamples": "80 % of the answers", "lexical": "words only"}[name]
+        label = {"seeds": "other seeds", "subsamples": "80 % of the responses", "lexical": "words only"}[name]
         right.scatter(table[f"ari_{name}"], y, s=16, marker=marker, color=colour, label=label, alpha=0.9, lw=0)
     right.axvline(0, color=style.MUTED, lw=0.7, ls=":")
     right.set(xlabel="adjusted Rand index with the modes found", xlim=(-0.15, 1.05))
@@ -249,7 +275,6 @@ def stability(prompts, largest=40):
     return fig
 
 
-
 def floors(table, threshold):
     """Kinds of pairs: distribution on the left, share at or above the threshold with its interval on the right.
 
@@ -258,8 +283,15 @@ def floors(table, threshold):
     table : pandas.DataFrame
         Rows of ``07_floors`` at one threshold, in the order drawn, from the bottom.
     threshold : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None without pairs.
     """
-    plt = _pyplot()
+    if table.empty:
+        return None
+    plt = style.pyplot()
     y = np.arange(len(table))
     colours = [KIND_COLOURS[kind] for kind in table["kind"]]
     fig, (left, right) = plt.subplots(
@@ -269,53 +301,59 @@ def floors(table, threshold):
     left.hlines(y, table["q25"], table["q75"], color=colours, lw=7, alpha=0.45)
     left.scatter(table["median"], y, s=22, color=colours, zorder=3, marker="|", lw=1.6)
     left.axvline(threshold, color="black", lw=0.7, ls="--")
-    left.set(xlabel="cosine similarity of two answers", ylim=(-0.6, len(table) - 0.4))
+    left.set(xlabel="cosine similarity of two responses", ylim=(-0.6, len(table) - 0.4))
     left.set_yticks(y, [_floor_label(row) for row in table.itertuples()])
     right.barh(y, table["share_above"], color=colours, height=0.55, alpha=0.85)
     known = table["lower"].notna().to_numpy()
     right.hlines(y[known], table["lower"][known], table["upper"][known], color="black", lw=0.9)
     highest = np.nanmax(table[["share_above", "upper"]].to_numpy())
-    for row, at in zip(table.itertuples(), y, strict=True):
+    for row, height in zip(table.itertuples(), y, strict=True):
         end = np.nanmax([row.share_above, row.upper])
-        right.text(end + highest * 0.02, at, f"{row.share_above:.1%}", va="center", fontsize=6.5)
-    right.set(xlabel=f"share of pairs ≥ {threshold:g}", xlim=(0, max(highest * 1.22, 1e-3)))
+        right.text(end + highest * 0.02, height, f"{100 * row.share_above:.1f} %", va="center", fontsize=6.5)
+    right.set(xlabel=f"share of pairs at or above {threshold:g}", xlim=(0, max(highest * 1.22, 1e-3)))
     for ax in (left, right):
         ax.tick_params(axis="y", length=0, labelsize=6.8)
     return fig
 
 
-
 def _floor_label(row):
-    marked = {"none": "", "lexical": ", lexical: biased low"}.get(row.ideas, f", {row.ideas} ideas")
+    sources = {"given": ", given ideas", "judge": ", ideas of the judge", "lexical": ", lexical ideas: biased low"}
+    marked = sources.get(row.ideas, "")
     return f"{row.kind}\n(n = {row.n_pairs:,}{marked})"
 
 
-
-def dominance(table, models, colours):
-    """Dominant idea's share of equally many answers, one row an arm, dots with intervals; a panel per kind of idea.
+def dominance(table, family_of, models):
+    """Share of the commonest idea, one row an arm, dots with intervals; a panel for each way to tell ideas apart.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        ``07_dominance``, with model.
+        ``07_dominance``.
+    family_of : dict of str to str
+        Family of every arm.
     models : pandas.DataFrame
-        Table ``04_models``.
-    colours : dict of str to str
+        Table ``04_models``, for the families' colours.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for an empty table.
     """
-    plt = _pyplot()
+    if table.empty:
+        return None
+    plt, colours = style.pyplot(), style.family_colours(models)
     kinds = list(dict.fromkeys(table["ideas"]))
-    order = table[table["ideas"] == kinds[0]].sort_values("dominant_share")["arm"].tolist()
-    family = models.set_index("model")["family"]
-    fig, axes = plt.subplots(
-        1, len(kinds), figsize=(7.2, max(1.8, 0.9 + 0.15 * len(order))), sharey=True, sharex=True, squeeze=False
-    )
+    order = table.drop_duplicates("arm").sort_values("dominant_share")["arm"].tolist()
+    size = 7.2, max(1.8, 0.9 + 0.15 * len(order))
+    fig, axes = plt.subplots(1, len(kinds), figsize=size, sharey=True, sharex=True, squeeze=False)
     for ax, kind in zip(axes[0], kinds, strict=True):
-        at = table[(table["ideas"] == kind) & table["arm"].isin(order)]
-        y = at["arm"].map({arm: k for k, arm in enumerate(order)})
-        dots = [colours[family[m]] for m in at["model"]]
-        ax.hlines(y, at["lower"], at["upper"], color=dots, lw=1)
-        ax.scatter(at["dominant_share"], y, s=16, color=dots, zorder=3, lw=0)
-        ax.set_title({"modes": "modes of the map"}.get(kind, f"{kind} ideas"), fontsize=8, fontweight="normal")
+        own = table[table["ideas"] == kind]
+        y = own["arm"].map({arm: k for k, arm in enumerate(order)})
+        dots = [colours[family_of[arm]] for arm in own["arm"]]
+        ax.hlines(y, own["lower"], own["upper"], color=dots, lw=1)
+        ax.scatter(own["dominant_share"], y, s=16, color=dots, zorder=3, lw=0)
+        title = {"modes": "ideas: modes of the map", "given": "ideas: labels given with the data"}.get(kind, kind)
+        ax.set_title(title, fontsize=8, fontweight="normal")
         ax.set(xlabel="share of the commonest idea", ylim=(-0.6, len(order) - 0.4))
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
@@ -324,8 +362,24 @@ def dominance(table, models, colours):
     return fig
 
 
+def explorer(points, modes, models, *, title, source):
+    """Write the page to explore one prompt's responses: one HTML file that opens offline; see `pages.page`.
 
-def _pyplot():
-    import matplotlib.pyplot as plt
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        Rows of ``07_map`` of one prompt, with model, family, text and idea (missing where not labelled).
+    modes : pandas.DataFrame
+        Its rows of ``07_modes``.
+    models : pandas.DataFrame
+        Table ``04_models``, for the families' colours.
+    title, source : str
 
-    return plt
+    Returns
+    -------
+    str
+    """
+    from hivemind_utils.figures import pages  # which takes the modes' colours from here
+
+    names = modes.set_index("mode")["keyphrases"].to_dict()
+    return pages.page(points, title=title, source=source, colours=style.family_colours(models), mode_names=names)

@@ -2,13 +2,13 @@
 
 import html
 import json
-import numpy as np
-import pandas as pd
 import re
 import textwrap
 
-from hivemind_utils.figures import modes
-from hivemind_utils.figures import style
+import numpy as np
+import pandas as pd
+
+from hivemind_utils.figures import modes, style
 from hivemind_utils.metrics import overlap
 
 _FIELDS = {f"{kind}_{side}" for kind in ("model", "text", "spans") for side in "ab"}
@@ -68,7 +68,6 @@ _ARTICLE = """<article aria-labelledby="pair-{number}">
 </article>"""
 
 
-
 def overlap_html(pairs, title, *, source):
     """Lay out pairs of answers side by side with their shared spans marked.
 
@@ -117,7 +116,6 @@ def overlap_html(pairs, title, *, source):
 LARGEST_HOVER = 400  # characters of an answer shown on hover
 
 
-
 def page(table, *, title, source, colours, mode_names):
     """Write the page: a WebGL scatter of one prompt's answers with colour, filter and search.
 
@@ -149,9 +147,7 @@ def page(table, *, title, source, colours, mode_names):
         "idea": idea,
     }
     palettes = {
-        "mode": {
-            mode_names.get(k, "outside of all modes"): c for k, c in modes.mode_colours(len(mode_names)).items()
-        },
+        "mode": {mode_names.get(k, "outside of all modes"): c for k, c in modes.mode_colours(len(mode_names)).items()},
         "family": colours,
     }
     data = {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
+from hivemind_utils.tables.wording import short
 
 LABEL_COLOURS = ("#B2182B", "#EF8A62", "#D9D9D9", "#67A9CF", "#2166AC")  # first to last value of the scale
 DISAGREEMENT_COLOURS = {"agreed": "#8A8F98", "noisy": "#E69F00", "split": "#0072B2"}

@@ -1,95 +1,89 @@
 """Figures: finished tables in, a Figure out. No statistics here, no files."""
 
-import numpy as np
-import pandas as pd
 import textwrap
 
+import numpy as np
+import pandas as pd
+
 from hivemind_utils.figures import style
-from hivemind_utils.metrics.resample import rank_agreement
-
-MEASURE_NAMES = {
-    "mean_cosine": "mean cosine",
-    "mean_cosine_centred": "mean cosine, centred",
-    "mean_cosine_truncated": "mean cosine, truncated",
-    "mean_tfidf": "mean TF-IDF cosine",
-    "vendi_1_equal_n": "Vendi score",
-    "effective_distinct_equal_n": "effective distinct texts",
-    "distinct_2": "distinct word pairs",
-    "compression_ratio": "compression ratio",
-    "opener_share": "commonest opener",
-}
-
-
-
-def coverage_table(coverage):
-    """Per arm: usable answers a prompt, and shares of its answers by what went wrong."""
-    arm = ["model", "condition", "decoding"]
-    what = ["empty", "truncated", "refused", "filtered", "repeated"]
-    sums = coverage.groupby(arm)[["n_answers", *(f"n_{name}" for name in what)]].sum()
-    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
-    usable = coverage.groupby(arm)["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
-    shares.columns = what
-    return usable.join(shares).reset_index()
-
+from hivemind_utils.tables.wording import short
 
 
 def coverage(table):
-    """Dots of usable answers a prompt and bars of what went wrong, one row an arm; see `coverage_table`."""
-    plt = _pyplot()
-    labels = _arm_labels(table)
+    """Dots of usable responses per prompt and bars of what went wrong, one row an arm.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `table.outcome_shares`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for an empty table.
+    """
+    if table.empty:
+        return None
+    plt = style.pyplot()
     y = np.arange(len(table))
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(7.2, max(1.6, 0.8 + 0.135 * len(table))), sharey=True, width_ratios=[1, 1.3]
-    )
+    size = 7.2, max(1.6, 0.8 + 0.135 * len(table))
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[1, 1.3])
     left.hlines(y, table["usable_min"], table["usable_max"], color=style.MUTED, lw=1.5)
     left.plot(table["usable_mean"], y, "o", ms=3, color=style.ACCENT)
-    left.set(xlabel="usable answers a prompt", ylim=(len(table) - 0.4, -0.6))
-    left.set_yticks(y, labels, parse_math=False)
+    left.set(xlabel="usable responses per prompt", ylim=(len(table) - 0.4, -0.6))
+    left.set_yticks(y, _arm_labels(table), parse_math=False)
     left.set_xlim(left=0)
     start = np.zeros(len(table))
-    colours = {
-        "empty": "#D55E00",
-        "truncated": "#E69F00",
-        "refused": "#CC79A7",
-        "filtered": "#0072B2",
-        "repeated": "#56B4E9",
+    bars = {
+        "empty": ("empty", "#D55E00"),
+        "truncated": ("cut off", "#E69F00"),
+        "refused": ("refused", "#CC79A7"),
+        "filtered": ("filtered", "#0072B2"),
+        "repeated": ("repeated word for word", "#56B4E9"),
     }
-    for name, colour in colours.items():
-        right.barh(y, table[name], left=start, color=colour, label=name, height=0.75)
+    for name, (label, colour) in bars.items():
+        right.barh(y, table[name], left=start, color=colour, label=label, height=0.75)
         start += table[name].to_numpy()
-    right.set(xlabel="share of answers", xlim=(0, max(1e-3, start.max()) * 1.02))
+    right.set(xlabel="share of responses", xlim=(0, max(1e-3, start.max()) * 1.02))
     fig.legend(loc="outside lower right", ncols=5)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig
 
 
+def intra_heatmaps(shares, models):
+    """Draw `intra_heatmap` for every decoding of `repetition.bin_shares`: dict of str to Axes."""
+    return {decoding: intra_heatmap(at, models) for decoding, at in shares.groupby("decoding")}
 
-def intra_heatmap(shares, models, colours):
+
+def intra_heatmap(shares, models, ax=None):
     """Percent of prompts per bin of mean repetition: models, their average, and people apart.
 
     Parameters
     ----------
     shares : pandas.DataFrame
-        From `intra.bin_shares`.
+        From `repetition.bin_shares`, one decoding.
     models : pandas.DataFrame
         Table ``04_models``.
-    colours : dict of str to str
-        Colour of every family.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
     """
     import seaborn as sns
 
-    plt = _pyplot()
+    facts, colours = _by_model(models), style.family_colours(models)
     wide = shares.pivot(index="bin", columns="arm", values="percent")
     wide = wide.loc[shares.drop_duplicates("bin").sort_values("low", ascending=False)["bin"]]
-    family, kind = (models.set_index("model")[c].to_dict() for c in ("family", "kind"))
     model_of = shares.drop_duplicates("arm").set_index("arm")["model"]
-    persons = [a for a in wide.columns if kind.get(model_of[a]) == "human"]
+    human = set(facts.index[facts["kind"] == "human"])
+    persons = [a for a in wide.columns if model_of[a] in human]
     centre = shares.assign(weighted=shares["percent"] * (shares["low"] + 0.05)).groupby("arm")["weighted"].sum()
     machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: -centre[a])
     order = ["Average", *machines, *persons]
     width = max(7.2, 1.4 + 0.225 * len(order)) if len(order) > 9 else max(3.5, 1.6 + 0.42 * len(order))
-    fig, ax = plt.subplots(figsize=(width, 3.9))
+    ax = style.axes(ax, (width, 3.9))
     sns.heatmap(
         wide[order], ax=ax, cmap=style.SEQUENTIAL, vmin=0, vmax=100, linewidths=0.4, linecolor="white",
         annot=wide[order].round(0).astype(int).astype(str).where(wide[order] >= 0.5, ""), fmt="",
@@ -103,103 +97,136 @@ def intra_heatmap(shares, models, colours):
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)
     for label, arm in zip(ax.get_xticklabels(), order, strict=True):
-        label.set_color(colours.get(family.get(model_of[arm]), "black"))
-    return fig
+        label.set_color(colours.get(facts["family"].get(model_of[arm]), "black"))
+    return ax
 
 
-
-def references(table):
-    """Kinds of pairs from alike to different: 5–95 % bar, median tick, mean dot with interval."""
-    plt = _pyplot()
+def references(table, ax=None):
+    """Kinds of pairs from alike to different: 5–95 % bar, median tick, mean dot with interval; returns the axes."""
     table = table.sort_values("mean", ignore_index=True)
     y = np.arange(len(table))
-    fig, ax = plt.subplots(figsize=(7.2, max(1.6, 0.9 + 0.3 * len(table))))
+    ax = style.axes(ax, (7.2, max(1.6, 0.9 + 0.3 * len(table))))
     colours = [style.HUMAN_COLOUR if kind == "people" else style.ACCENT for kind in table["kind"]]
     ax.hlines(y, table["q05"], table["q95"], color=colours, lw=5, alpha=0.22)
     ax.scatter(table["median"], y, marker="|", s=60, color=colours, lw=1.2)
     _error_dots(ax, table["mean"], y, table["lower"], table["upper"], colours)
     labels = [_reference_label(row) for row in table.itertuples()]
-    ax.set(xlabel="cosine similarity of two answers", ylim=(-0.6, len(table) - 0.4))
+    ax.set(xlabel="cosine similarity of two responses", ylim=(-0.6, len(table) - 0.4))
     ax.set_yticks(y, labels, parse_math=False)
     for row, at in zip(table.itertuples(), y, strict=True):
         ax.annotate(f"{row.mean:.2f}", (row.mean, at), (0, 6), textcoords="offset points", ha="center", fontsize=6.5)
     ax.tick_params(axis="y", length=0)
-    return fig
+    return ax
 
 
+def arm_panels(arms, names, models):
+    """One panel per measure, one row per arm, ordered by repetition; dots with intervals, coloured by family.
 
-def arm_panels(arms, measures, models, colours):
-    """One panel a measure, one row an arm, ordered by repetition; dots with intervals, coloured by family."""
-    plt = _pyplot()
+    Parameters
+    ----------
+    arms : pandas.DataFrame
+        Table ``05_arms``.
+    names : dict of str to str
+        Measures and their printed names, the one that orders first; those that no arm has are left out.
+    models : pandas.DataFrame
+        Table ``04_models``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    plt, colours, family = style.pyplot(), style.family_colours(models), _by_model(models)["family"]
+    measures = [name for name in names if name in set(arms["measure"])]
     first = arms[arms["measure"] == measures[0]].sort_values("mean", ignore_index=True)
     keys = ["model", "condition", "decoding"]
     y = np.arange(len(first))
     height = max(2.0, 1.0 + 0.125 * len(first))
-    fig, axes = plt.subplots(1, len(measures), figsize=(7.2, height), sharey=True)
-    family = models.set_index("model")["family"]
-    axes = np.atleast_1d(axes)
-    for ax, measure in zip(axes, measures, strict=True):
+    fig, axes = plt.subplots(1, len(measures), figsize=(7.2, height), sharey=True, squeeze=False)
+    for ax, measure in zip(axes[0], measures, strict=True):
         values = first[keys].merge(arms[arms["measure"] == measure], on=keys, how="left")
         dots = [colours[family[m]] for m in values["model"]]
         _error_dots(ax, values["mean"], y, values["lower"], values["upper"], dots, size=8)
-        ax.set_title("\n".join(textwrap.wrap(MEASURE_NAMES[measure], 14)), fontsize=7, fontweight="normal")
+        ax.set_title("\n".join(textwrap.wrap(names[measure], 14)), fontsize=7, fontweight="normal")
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
         ax.tick_params(axis="x", labelsize=6)
         ax.locator_params(axis="x", nbins=2)
-    axes[0].set(ylim=(-0.6, len(first) - 0.4))
-    axes[0].set_yticks(y, _arm_labels(first), parse_math=False)
-    axes[0].tick_params(axis="y", labelsize=5.5 if len(first) > 12 else 7)
+    axes[0, 0].set(ylim=(-0.6, len(first) - 0.4))
+    axes[0, 0].set_yticks(y, _arm_labels(first), parse_math=False)
+    axes[0, 0].tick_params(axis="y", labelsize=5.5 if len(first) > 12 else 7)
     _family_legend(fig, first["model"].map(family), colours)
     return fig
 
 
+def rarefaction(curves, ax=None):
+    """Expected number of different responses against the number drawn, one line per group.
 
-def rarefaction(curves):
-    """Expected number of different answers against the number drawn, one line a group."""
-    plt = _pyplot()
-    fig, ax = plt.subplots(figsize=(3.5, 2.7))
+    Returns
+    -------
+    matplotlib.axes.Axes or None
+        None where there are no curves.
+    """
+    if curves.empty:
+        return None
+    ax = style.axes(ax, (3.5, 2.7))
     palette = iter(style.distinct(curves["group"].nunique()))
     largest = curves["n"].max()
     ax.plot([1, largest], [1, largest], color=style.MUTED, lw=0.7, ls=":")
     for name, at in curves.groupby("group"):
         colour = style.HUMAN_COLOUR if name == "people" else next(palette)
-        estimate = at["estimated"].iat[0]
-        label = f"{name} (Chao1 ≥ {estimate:.0f})"
+        label = f"{name} (Chao1 ≥ {at['estimated'].iat[0]:.0f})"
         ax.plot(at["n"], at["found"], color=colour, lw=1.4, label=label, marker="o" if len(at) == 1 else None)
-    ax.set(
-        xlabel="answers drawn", ylabel=f"different {curves['unit'].iat[0]}s", xlim=(0, largest * 1.02), ylim=(0, None)
-    )
+    ax.set(xlabel="responses drawn", ylabel=f"different {curves['unit'].iat[0]}s", xlim=(0, largest * 1.02))
     ax.set_ylim(0, curves["found"].max() * 1.35)
     ax.legend(loc="upper left", fontsize=6)
-    return fig
+    return ax
 
 
+def second_opinion(wide, names, agreement, models):
+    """Scatter of other similarities against the mean cosine, one dot per arm.
 
-def second_opinion(wide, opinions, agreement, models, colours):
-    """Scatter of every other measure against the mean cosine, one dot an arm."""
-    plt = _pyplot()
-    family = models.set_index("model")["family"]
-    fig, axes = plt.subplots(1, len(opinions), figsize=(7.2, 2.6), sharex=True)
-    for ax, name in zip(np.atleast_1d(axes), opinions, strict=True):
-        ax.scatter(
-            wide["mean_cosine"], wide[name], s=12, c=[colours[family[m]] for m in wide["model"]], alpha=0.85, lw=0
-        )
-        rho = agreement[name]
-        ax.set(xlabel="mean cosine", ylabel=MEASURE_NAMES[name])
+    Parameters
+    ----------
+    wide : pandas.DataFrame
+        From `repetition.by_arm`.
+    names : dict of str to str
+        Measures and their printed names.
+    agreement : pandas.Series
+        Rank correlation by measure.
+    models : pandas.DataFrame
+        Table ``04_models``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    plt, colours, family = style.pyplot(), style.family_colours(models), _by_model(models)["family"]
+    measures = [name for name in names if name in wide]
+    fig, axes = plt.subplots(1, len(measures), figsize=(7.2, 2.6), sharex=True, squeeze=False)
+    dots = [colours[family[m]] for m in wide["model"]]
+    for ax, measure in zip(axes[0], measures, strict=True):
+        ax.scatter(wide["mean_cosine"], wide[measure], s=12, c=dots, alpha=0.85, lw=0)
+        rho = agreement[measure]
+        ax.set(xlabel="mean cosine", ylabel=names[measure])
         ax.set_title("" if np.isnan(rho) else f"ρ = {rho:.2f}", fontsize=8, fontweight="normal")
     _family_legend(fig, wide["model"].map(family), colours)
     return fig
 
 
+def paraphrases(table, models, ax=None):
+    """Within one wording, across wordings, between paraphrases: one line per model, their mean in black.
 
-def paraphrases(table, models, colours):
-    """Within one wording, across wordings, between paraphrases: a line a model, mean in black."""
-    plt = _pyplot()
+    Returns
+    -------
+    matplotlib.axes.Axes or None
+        None where there are no paraphrases.
+    """
+    if table.empty:
+        return None
+    colours, family = style.family_colours(models), _by_model(models)["family"]
     names = ["within", "across", "between"]
-    family = models.set_index("model")["family"]
     means = table.groupby("model")[names].mean()
-    fig, ax = plt.subplots(figsize=(3.5, 2.8))
+    ax = style.axes(ax, (3.5, 2.8))
     for model, row in means.iterrows():
         ax.plot(range(3), row, color=colours[family[model]], lw=0.8, alpha=0.7, marker="o", ms=2.5)
     ax.plot(range(3), means.mean(), color="black", lw=2, marker="o", ms=4)
@@ -209,14 +236,25 @@ def paraphrases(table, models, colours):
         )
     ax.set(xticks=range(3), xlim=(-0.3, 2.3), ylabel="mean cosine similarity")
     ax.set_xticklabels(["same\nprompt", "prompt ×\nparaphrase", "paraphrase ×\nparaphrase"])
-    _family_legend(fig, means.index.map(family), colours, columns=3)
-    return fig
-
+    _family_legend(ax.figure, means.index.map(family), colours, columns=3)
+    return ax
 
 
 def by_prompt(table, largest=45):
-    """Bars of mean repetition per prompt, coloured by category; beside it against open-endedness where known."""
-    plt = _pyplot()
+    """Bars of mean repetition per prompt, coloured by category; next to it against open-endedness where known.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `repetition.by_prompt`.
+    largest : int
+        Of more prompts, the middle is left out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    plt = style.pyplot()
     known = table.dropna(subset=["open_endedness"])
     shown = (
         table if len(table) <= largest else pd.concat([table.head(largest // 2), table.tail(largest - largest // 2)])
@@ -227,11 +265,9 @@ def by_prompt(table, largest=45):
     names = sorted(set(category))
     palette = dict(zip(names, style.distinct(len(names)), strict=True))
     height = max(2.0, 1.0 + 0.17 * len(shown))
-    fig, axes = plt.subplots(
-        1, 2 if len(known) else 1, figsize=(7.2, height), width_ratios=[1.9, 1][: 2 if len(known) else 1]
-    )
-    ax = np.atleast_1d(axes)[0]
-    y = np.arange(len(shown))
+    widths = [1.9, 1] if len(known) else [1]
+    fig, axes = plt.subplots(1, len(widths), figsize=(7.2, height), width_ratios=widths, squeeze=False)
+    ax, y = axes[0, 0], np.arange(len(shown))
     ax.barh(y, shown["mean_cosine"], color=[palette[c] for c in category], height=0.72)
     ax.hlines(y, shown["lower"], shown["upper"], color="black", lw=0.8)
     ax.set(xlabel="mean repetition", ylim=(len(shown) - 0.4, -0.6))
@@ -240,57 +276,59 @@ def by_prompt(table, largest=45):
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[c]) for c in palette]
     _plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
     if len(known):
-        axes[1].scatter(known["open_endedness"], known["mean_cosine"], s=14, color=style.ACCENT)
-        axes[1].set(xlabel="open-endedness", ylabel="mean repetition")
+        axes[0, 1].scatter(known["open_endedness"], known["mean_cosine"], s=14, color=style.ACCENT)
+        axes[0, 1].set(xlabel="open-endedness", ylabel="mean repetition")
     return fig
 
 
-
-def by_facts(table, colours):
+def by_facts(table, models):
     """Repetition against size, tuning and release date, as far as the registry knows them.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `repetition.with_facts`.
+    models : pandas.DataFrame
+        Table ``04_models``.
 
     Returns
     -------
-    fig : matplotlib.figure.Figure or None
-        None where nothing is known.
-    correlations : dict of str to float
-        Spearman correlation with log size and with date.
+    matplotlib.figure.Figure or None
+        None where nothing is known of three arms.
     """
-    plt = _pyplot()
-    dates = pd.to_datetime(table["release_date"], format="ISO8601", errors="coerce")  # a registry may say "2024-05"
-    table = table.assign(release_date=dates)
     known = [name for name in ("size_b", "tuning", "release_date") if table[name].notna().sum() > 2]
     if not known:
-        return None, {}
+        return None
+    plt, colours = style.pyplot(), style.family_colours(models)
     fig, axes = plt.subplots(1, len(known), figsize=(2.4 * len(known), 2.7), sharey=True, squeeze=False)
-    correlations = {}
     for ax, name in zip(axes[0], known, strict=True):
         at = table.dropna(subset=[name])
-        if name == "tuning":
-            x = at[name].map({"base": 0, "instruct": 1}) + np.linspace(-0.18, 0.18, len(at))
-            for value, group in at.groupby(name):
-                place = {"base": 0, "instruct": 1}[value]
-                ax.hlines(group["mean"].mean(), place - 0.28, place + 0.28, color="black", lw=2)
-            ax.set(xticks=[0, 1], xticklabels=["base", "instruct"], xlim=(-0.5, 1.5))
-        else:
-            x = at[name]
-            one = at.assign(rank=x.rank()).groupby("model")[["rank", "mean"]].mean()
-            rho = rank_agreement(one["rank"], one["mean"])
-            if not np.isnan(rho):
-                correlations["size" if name == "size_b" else "release date"] = rho
-            ax.set(xlabel="parameters (billions)" if name == "size_b" else "release date")
-            if name == "size_b":
-                ax.set_xscale("log")
-            else:
-                ax.xaxis.set_major_locator(_dates().AutoDateLocator(minticks=2, maxticks=7))
-                ax.xaxis.set_major_formatter(_dates().ConciseDateFormatter(ax.xaxis.get_major_locator()))
-        _error_dots(
-            ax, x, at["mean"], at["lower"], at["upper"], [colours[f] for f in at["family"]], vertical=True, size=12
-        )
+        x = _tuning(ax, at) if name == "tuning" else at[name]
+        if name == "size_b":
+            ax.set(xlabel="parameters (billions)", xscale="log")
+        elif name == "release_date":
+            ax.set(xlabel="release date")
+            ax.xaxis.set_major_locator(_dates().AutoDateLocator(minticks=2, maxticks=7))
+            ax.xaxis.set_major_formatter(_dates().ConciseDateFormatter(ax.xaxis.get_major_locator()))
+        dots = [colours[f] for f in at["family"]]
+        _error_dots(ax, x, at["mean"], at["lower"], at["upper"], dots, vertical=True, size=12)
     axes[0, 0].set_ylabel("mean repetition")
     _family_legend(fig, table["family"], colours)
-    return fig, correlations
+    return fig
 
+
+def _tuning(ax, table):
+    """Places of the dots of base and instruct models, with their means drawn."""
+    places = {"base": 0, "instruct": 1}
+    for value, group in table.groupby("tuning"):
+        ax.hlines(group["mean"].mean(), places[value] - 0.28, places[value] + 0.28, color="black", lw=2)
+    ax.set(xticks=[0, 1], xticklabels=["base", "instruct"], xlim=(-0.5, 1.5))
+    return table["tuning"].map(places) + np.linspace(-0.18, 0.18, len(table))
+
+
+def _by_model(models):
+    """Table ``04_models`` with its rows by model."""
+    return models.set_index("model") if "model" in models else models
 
 
 def model_pair_heatmap(values, tree, family, models):
@@ -358,9 +396,8 @@ def model_pair_heatmap(values, tree, family, models):
     return fig
 
 
-
 def nearest_sources(curve):
-    """Distinct sources among the N nearest answers, with floor and random-label expectation; models and families; None without any."""
+    """Distinct sources among the N nearest responses, with floor and random labels; None without any."""
     if curve.empty:
         return None
     plt = style.pyplot()
@@ -381,7 +418,6 @@ def nearest_sources(curve):
         ax.legend(loc="upper left")
         ax.set_ylim(0, at[["expected", "quartile_3"]].max().max() * 1.3)
     return fig
-
 
 
 def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
@@ -407,7 +443,6 @@ def overlap_shares(shares, prompt_texts, min_span_words, largest=30, ax=None):
     return ax
 
 
-
 def pooled_diversity(table, ax=None):
     """Effective number of responses among k, from one model, from k models, from people; returns the axes."""
     ax = style.axes(ax, (3.5, 2.8))
@@ -425,12 +460,10 @@ def pooled_diversity(table, ax=None):
     return ax
 
 
-
 def _pyplot():
     import matplotlib.pyplot as plt
 
     return plt
-
 
 
 def _dates():
@@ -439,12 +472,10 @@ def _dates():
     return matplotlib.dates
 
 
-
 def _rgb(colour):
     from matplotlib.colors import to_rgb
 
     return to_rgb(colour)
-
 
 
 def _arm_labels(table):
@@ -456,25 +487,15 @@ def _arm_labels(table):
     return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-
-def short(text, length=40):
-    """The text on one line, cut where it is longer; words may be cut, for not every script has spaces."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-
 def _plain(legend):
     """Print a dollar in a legend as a dollar."""
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-
 def _reference_label(row):
     where = "" if row.decoding in ("all", "as given") else f", {row.decoding}"
     return f"{row.kind}{where}  (n = {row.n_pairs:,})"
-
 
 
 def _error_dots(ax, x, y, lower, upper, colours, *, vertical=False, size=16):
@@ -483,9 +504,8 @@ def _error_dots(ax, x, y, lower, upper, colours, *, vertical=False, size=16):
     ax.scatter(x, y, s=size, c=colours, zorder=3, lw=0)
 
 
-
 def _family_legend(fig, families, colours, columns=8):
-    plt = _pyplot()
+    plt = style.pyplot()
     names = sorted(set(families))
     if len(names) < 2:
         return

@@ -29,12 +29,13 @@ SEQUENTIAL = "rocket_r"
 _WIDTHS = {"column": 3.5, "page": 7.2}  # inches: one and two columns of a paper
 
 
-
 @functools.cache
 def use():
     """Set the look of every figure of this process; `pyplot` and `axes` call it."""
+    import matplotlib as mpl
     import seaborn as sns
 
+    mpl.rcdefaults()  # a user's matplotlibrc may ask for LaTeX, or a font nobody has
     sns.set_theme(
         context="paper",
         style="ticks",
@@ -57,7 +58,6 @@ def use():
             "font.family": fonts(),
         },
     )
-
 
 
 def pyplot():
@@ -84,7 +84,6 @@ def fonts():
     return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
 
 
-
 def distinct(n):
     """Give `n` different colours: `FAMILY_COLOURS`, then the same again, each time lighter.
 
@@ -100,13 +99,11 @@ def distinct(n):
     return lighter[:n]
 
 
-
 def size(width, ratio=0.68):
     """Figure size in inches for a `width` of "column" or "page", height = width * ratio."""
     if width not in _WIDTHS:
         raise ValueError(f"The width must be one of {sorted(_WIDTHS)}, but {width!r} was passed.")
     return _WIDTHS[width], _WIDTHS[width] * ratio
-
 
 
 def family_colours(models):

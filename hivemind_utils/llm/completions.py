@@ -1,6 +1,7 @@
 """Log-probability of a response from an OpenAI-compatible completions endpoint that echoes the prompt with its tokens.
 
-vLLM serves such an endpoint; llama.cpp's own server refuses to echo, and a chat endpoint does not. The caller renders
+vLLM serves such an endpoint. llama.cpp's server takes the request, ignores `echo` and reports the completion's tokens
+instead, so what is echoed is compared with what was sent (`gguf_scores` scores files for llama.cpp). The caller renders
 the conversation, for the server applies no chat template here.
 """
 
@@ -54,6 +55,7 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
                     num_retries=0, caching=False, client=client,
                 )  # fmt: skip
             sent = prefixes[i] + responses[i] + suffix
+            _check_echo(reply.choices[0], sent)
             return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]), sent)
         except Exception as error:  # one call's failure is that row's, whatever litellm calls it
             return i, providers.redact(f"{getattr(error, 'status_code', '')} {error}".strip())[:300]
@@ -66,6 +68,16 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
             else:
                 scores["mean_logprob"][i], scores["minus_perplexity"][i] = found
     return scores, problems
+
+
+def _check_echo(choice, sent):
+    """Raise unless the reply repeats the text that was sent; a token put before it does no harm."""
+    tokens = getattr(choice.logprobs, "tokens", None) or []
+    if sent not in "".join(tokens) and not (choice.text or "").startswith(sent):
+        raise ValueError(
+            "the endpoint does not echo the text that was sent, so these are other tokens' log-probabilities: it "
+            "ignores `echo`, as llama.cpp does; name a GGUF file as gguf:... instead"
+        )
 
 
 def response_logprobs(logprobs, start, length, text=None):

@@ -2,7 +2,7 @@
 
 import functools
 
-from hivemind_utils.llm import providers, store
+from hivemind_utils.llm import checks, http_json, providers, store
 from hivemind_utils.llm import request as request_llm
 
 LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
@@ -31,10 +31,10 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     """
     import pandas as pd
 
-    requests, limits = list(requests), with_defaults(limits)
+    requests, limits, prices = list(requests), with_defaults(limits), checks.prices(prices)
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
-    rows, price_of = [], functools.cache(lambda model: price(model, prices))
+    rows, price_of = [], functools.cache(lambda model, api_base: price(model, prices, api_base))
     never = {}  # decodings to why they are not honoured
     for label, request in zip(labels, requests, strict=True):
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
@@ -45,7 +45,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
         calls, asked = -(-missing // request_llm.per_call(request.model)), request_llm.tokens_in(request)
         high = request_llm.most_tokens(request.parameters)
         expected = min(known.get(request.model, (request_llm.ASSUMED_TOKENS,))[0], high)
-        cost_in, cost_out = price_of(request.model) or (float("nan"),) * 2
+        cost_in, cost_out = price_of(request.model, request.api_base) or (float("nan"),) * 2
         costs = (
             [calls * asked * cost_in + missing * n * cost_out for n in (expected / 2, expected, high)]
             if missing
@@ -67,30 +67,40 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     return frame.groupby(names, sort=False)[columns].agg(lambda values: values.sum(skipna=False)).reset_index()
 
 
-def price(model, prices=None):
+def price(model, prices=None, api_base=None):
     """US dollars per token, (input, output), or None where nobody knows.
 
-    `prices` (US dollars per million tokens) come first, then litellm's list. Simulated models cost nothing.
+    Parameters
+    ----------
+    model : str
+    prices : dict of str to pair of float, optional
+        US dollars per million tokens; they come first.
+    api_base : str, optional
+        Address that is asked. A server on this machine costs nothing, unless it stands in for a provider whose price
+        litellm's list has (a proxy). Simulated models and models in GGUF files cost nothing either.
+
+    Examples
+    --------
+    >>> price("hosted_vllm/mine", api_base="http://127.0.0.1:8000/v1"), price("hosted_vllm/mine")
+    ((0.0, 0.0), None)
     """
     if model in (prices or {}):
         cost_in, cost_out = prices[model]
         return cost_in / 1e6, cost_out / 1e6
-    if providers.provider_name(model) == providers.SIMULATED:
+    name, local = providers.provider_name(model), bool(api_base) and http_json.is_local(api_base)
+    if name in (providers.SIMULATED, providers.GGUF) or (local and name in providers.OWN_SERVERS):
         return 0.0, 0.0
     found = (
         providers.litellm().model_cost.get(model) or providers.litellm().model_cost.get(model.partition("/")[2]) or {}
     )
     cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
-    return None if cost_in is None or cost_out is None else (cost_in, cost_out)
+    if cost_in is None or cost_out is None:
+        return (0.0, 0.0) if local else None
+    return cost_in, cost_out
 
 
 def with_defaults(limits):
     """Limits of every provider named, filled up from `LIMITS`; checked."""
-    limits = dict(limits or {})
-    for name, values in limits.items():
-        if unknown := set(values) - set(LIMITS):
-            raise ValueError(f"`limits` of {name!r} may name {list(LIMITS)}, but {sorted(unknown)} was passed.")
-        if any(value is not None and value <= 0 for value in values.values()):
-            raise ValueError(f"`limits` of {name!r} must be > 0, but {values} was passed.")
+    limits = checks.limits(limits, LIMITS)
     default = LIMITS | limits.get("default", {})
     return {name: default | values for name, values in limits.items()} | {"default": default}

@@ -1,18 +1,25 @@
 """Labels by a language model: one question an item, a structured answer, validated, repaired, stored.
 
-The sampler asks and its store keeps every raw answer, so labelling is resumable and nothing is asked twice. What
-does not fit the schema goes back to the model with the error, a few times; what still does not fit is counted.
+The sampler asks and its store keeps every raw answer, so labelling is resumable and nothing is asked twice. The JSON
+schema is sent along (``response_format``) where the provider takes one: without it a small model rarely gets the form
+right. What does not fit the schema goes back to the model with the error, a few times; what still does not fit is
+counted. A schema may say which of its fields repeat a part of the question (``ECHO``, field to placeholder): a label of
+another text is no label.
 """
 
+import difflib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
 import pandas as pd
 
+from hivemind_utils.llm import gguf_models, providers, sampler, store
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.llm import sampler, store
+from hivemind_utils.tables import files
+
+ALIKE = 0.8  # ratio of matching characters from which on a repeated text counts as the text
+ALIKE_CHARS = 400  # compared; long texts are often cut where they are repeated
 
 REPAIR = "Your answer could not be used: $error\nAnswer again with one JSON object of the required form, nothing else."
 
@@ -45,7 +52,7 @@ class Labels:
 
 def read_instructions(path):
     """Read the text of a question; ``$name`` stands for the item's column of that name, ``$$`` for a dollar."""
-    return Path(path).read_text(encoding="utf-8")
+    return files.resolve(path).read_text(encoding="utf-8")
 
 
 def label(
@@ -62,9 +69,10 @@ def label(
     instructions : str
         The question, a `string.Template`: ``$query`` is replaced by the item's ``query``, dollars in it and all.
     schema : type of pydantic.BaseModel
-        What the JSON object in the answer must satisfy.
+        What the JSON object in the answer must satisfy. Its ``ECHO``, a dict of a field to a placeholder of the
+        instructions, names fields that must repeat what stands there.
     model : str
-        A litellm id, or ``simulated/<name>``.
+        A litellm id, ``gguf:...`` (see `gguf_models`), or ``simulated/<name>``.
     store_path : path-like
         The sampler's store; answers in it are not asked again.
     votes : int
@@ -85,7 +93,44 @@ def label(
     questions = _questions(items, instructions)
     if votes < 1:
         raise ValueError(f"`votes` must be at least 1, but {votes} was passed.")
-    parameters = {"temperature": 0.0 if votes == 1 else 1.0, "max_tokens": 1024} | (parameters or {})
+    form = {"response_format": response_format(schema)} if takes_schema(model) else {}
+    parameters = form | {"temperature": 0.0 if votes == 1 else 1.0, "max_tokens": 1024} | (parameters or {})
+    asking = {"budget_usd": budget_usd, "limits": limits, "seed": seed, "prices": prices, "progress": progress}
+    with gguf_models.running([model]):  # between repairs too
+        return _label(questions, _echoes(items, schema), schema, model, votes, parameters, max_repairs, store_path,
+                      api_base, asking)  # fmt: skip
+
+
+def response_format(schema):
+    """Form of an answer as OpenAI's interface, vLLM and llama.cpp take it: the JSON schema of a pydantic model."""
+    return {"type": "json_schema", "json_schema": {"name": schema.__name__, "schema": schema.model_json_schema()}}
+
+
+def takes_schema(model):
+    """Whether a model's provider is known to take a JSON schema.
+
+    Parameters
+    ----------
+    model : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> takes_schema("hosted_vllm/mine"), takes_schema("simulated/labeller")
+    (True, False)
+    """
+    name = providers.provider_name(model)
+    if name == providers.GGUF or name in providers.OWN_SERVERS:
+        return True
+    if name == providers.SIMULATED:
+        return False
+    return bool(providers.litellm().supports_response_schema(model.removeprefix(f"{name}/"), name))
+
+
+def _label(questions, echoes, schema, model, votes, parameters, max_repairs, store_path, api_base, asking):
     open_ = [
         _Case(item_id, vote, ({"role": "user", "content": question},))
         for item_id, question in questions.items()
@@ -97,15 +142,12 @@ def label(
         for case in open_:
             case.request = request_llm.Request(model, case.messages, parameters, case.vote, api_base=api_base)
             requests[case.request.key, case.vote] = case.request
-        outcome = sampler.run(
-            list(requests.values()),
-            store_path,
-            budget_usd=budget_usd,
-            limits=limits,
-            seed=seed,
-            prices=prices,
-            progress=progress,
-        )
+        outcome = sampler.run(list(requests.values()), store_path, **asking)
+        if "response_format" in parameters and "response_format" in outcome.failures.get(model, ""):
+            parameters = {name: value for name, value in parameters.items() if name != "response_format"}
+            return _label(
+                questions, echoes, schema, model, votes, parameters, max_repairs, store_path, api_base, asking
+            )
         answers = store.read(store_path, list(requests.values())).set_index(["key", "sample_idx"]).to_dict("index")
         why_missing = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
         again = []
@@ -116,6 +158,7 @@ def label(
                 continue
             case.cost_usd += answer["cost_usd"]
             value, error = parse(answer["text"] or "", schema)
+            error = error or _other_text(value, echoes.get(case.item_id, {}))
             if error is None:
                 row = (value, answer["text"], n_repairs, model, case.cost_usd, answer["logprobs"])
                 valid.append((case.item_id, case.vote, *row))
@@ -176,6 +219,40 @@ class _Case:
     messages: tuple
     request: object = None
     cost_usd: float = 0.0
+
+
+def _echoes(items, schema):
+    """By item: the fields that must repeat a text, and the text."""
+    fields = getattr(schema, "ECHO", {})
+    columns = {field: column for field, column in fields.items() if column in items.columns}
+    return {
+        row["item_id"]: {field: str(row[column]) for field, column in columns.items()}
+        for row in items[["item_id", *columns.values()]].to_dict("records")
+    }
+
+
+def _other_text(value, echoes):
+    """Why a label is about another text; None where it repeats its own."""
+    for field, asked in echoes.items():
+        if not repeats(str(value.get(field) or ""), asked):
+            return f"`{field}`: it must repeat the message that was to be judged, but says something else."
+    return None
+
+
+def repeats(said, asked):
+    """Whether a text repeats another: white space, case, quotes and a cut end aside, nearly letter by letter.
+
+    Examples
+    --------
+    >>> repeats('"Why is the  sky blue?"', "why is the sky blue?"), repeats("Hello!", "Why is the sky blue?")
+    (True, False)
+    """
+    said, asked = (" ".join(text.casefold().split()).strip("\"'“”‘’ ") for text in (said, asked))
+    said = said.removesuffix("...").removesuffix("…").rstrip()
+    if said == asked or (said and asked.startswith(said) and len(said) >= min(20, len(asked) // 2)):
+        return True
+    said, asked = said[:ALIKE_CHARS], asked[:ALIKE_CHARS]
+    return difflib.SequenceMatcher(None, said, asked, autojunk=False).ratio() >= ALIKE
 
 
 def _objects(text):

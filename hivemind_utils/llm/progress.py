@@ -1,14 +1,23 @@
 """Progress of long work, in a notebook, on a terminal and in a log."""
 
+import contextlib
+import os
 import time
+
+LOG = "HIVEMIND_PROGRESS"  # environment: file to which a line a minute is added, for who runs a notebook without a head
+FIRST_S, EVERY_S = 10, 60
 
 
 class Display:
-    """Bars as text: redrawn in place in a notebook and on a terminal's last line, every half minute in a log."""
+    """Bars as text: redrawn in place in a notebook and on a terminal's last line, every minute in a log.
+
+    Where the environment names a file in `LOG`, a line is added to it every minute too, the first after ten seconds.
+    """
 
     def __init__(self):
         self.started = self.shown = time.monotonic()
-        self.handle = None
+        self.due = self.started + FIRST_S
+        self.handle = self.before = None
 
     def show(self, runner, last=False):
         """Show how far the run is, where it can be seen."""
@@ -17,6 +26,12 @@ class Display:
         now = time.monotonic()
         if not runner.jobs:
             return
+        if self.before is None:
+            self.before = _done(runner)
+        if (path := os.environ.get(LOG)) and (last or now >= self.due):
+            self.due = now + EVERY_S
+            with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+                file.write(self.line(runner) + "\n")
         if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) and shell.has_trait("kernel"):
             from IPython.display import display
 
@@ -27,16 +42,25 @@ class Display:
                 self.handle.update(content, raw=True)
         elif sys.stderr.isatty():
             print(f"\r{self.total(runner)}", end="\n" if last else "", file=sys.stderr, flush=True)
-        elif last or now - self.shown >= 30:
+        elif last or now - self.shown >= (EVERY_S if self.shown > self.started else FIRST_S):
             self.shown = now
-            print(self.bars(runner) if last else self.total(runner), file=sys.stderr, flush=True)
+            print(self.bars(runner) if last else self.line(runner), file=sys.stderr, flush=True)
 
     def total(self, runner):
         """One line for the whole run."""
-        done = sum(c["stored"] + c["added"] for c in runner.counts.values())
+        done = _done(runner)
         wanted = sum(c["wanted"] for c in runner.counts.values())
         seconds = time.monotonic() - self.started
         return f"{'total':<40} {_bar(done, wanted)} {done:>7,}/{wanted:,}  ${runner.cost:,.4f}  {seconds:,.0f} s"
+
+    def line(self, runner):
+        """Answers, rate, cost and time left, in one line."""
+        done, wanted = _done(runner), sum(c["wanted"] - c["unsupported"] for c in runner.counts.values())
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = (done - (self.before or 0)) / seconds
+        left = f"about {_duration((wanted - done) / rate)} left" if rate > 0 and done < wanted else ""
+        ended = left or f"after {_duration(seconds)}"
+        return f"{done:,} of {wanted:,} answers, {rate:,.2f} a second, ${runner.cost:,.4f}, {ended}"
 
     def bars(self, runner):
         """One line per model and one for the whole run."""
@@ -48,6 +72,17 @@ class Display:
                 f"{model[-40:]:<40} {_bar(done, c['wanted'])} {done:>7,}/{c['wanted']:,}  ${c['cost_usd']:,.4f}{why}"
             )
         return "\n".join([*lines, self.total(runner)])
+
+
+def _done(runner):
+    return sum(c["stored"] + c["added"] for c in runner.counts.values())
+
+
+def _duration(seconds):
+    """A length of time in words: 42 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5_400 else f"{seconds / 3_600:,.1f} h"
 
 
 def _bar(done, wanted, width=20):

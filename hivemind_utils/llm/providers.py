@@ -4,6 +4,7 @@ Everything that asks a model (the sampler, the encoders, the endpoints that scor
 reaches the host it was made for and no other, and an error means the same wherever it comes up.
 """
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -12,12 +13,14 @@ import logging
 import os
 import random
 import re
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 PREFIX = "simulated/"
 SIMULATED = PREFIX.rstrip("/")
+GGUF = "gguf"  # a model in a file on this machine, see `gguf_models`
 
 
 KEY_HOSTS = "HIVEMIND_KEY_HOSTS"  # environment: hosts, separated by commas, that may receive a provider's key
@@ -50,6 +53,27 @@ def litellm():
 
 
 @functools.cache
+def event_loop():
+    """Start the process's event loop, in a thread of its own, so that a call works inside Jupyter's loop.
+
+    There is one, because litellm keeps connections and its worker by loop; its blocking calls would make loops of their
+    own in the main thread and close none.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-asking").start()
+    return loop
+
+
+def wait_for(coroutine):
+    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop())
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # where Ctrl-C came
+
+
+@functools.cache
 def litellm_version():
     """Version of the installed litellm."""
     from importlib.metadata import version
@@ -59,9 +83,11 @@ def litellm_version():
 
 @functools.cache
 def provider_name(model):
-    """Provider of a model as litellm names it, such as ``openai``; ``simulated`` for the demo's."""
+    """Provider of a model as litellm names it, such as ``openai``; ``simulated`` for the demo's, ``gguf`` for files."""
     if model.startswith(PREFIX):
         return SIMULATED
+    if model.startswith(f"{GGUF}:"):
+        return GGUF
     try:
         return litellm().get_llm_provider(model)[1]
     except Exception as error:  # litellm raises BadRequestError for a name it does not know
@@ -69,6 +95,11 @@ def provider_name(model):
             f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
             f"or hosted_vllm/{model} with `api_base` for a server of your own."
         ) from error
+
+
+def names():
+    """Names of the providers that litellm knows, sorted."""
+    return sorted({str(getattr(provider, "value", provider)) for provider in litellm().provider_list})
 
 
 def environment_base(model):
@@ -92,6 +123,12 @@ def _environment_addresses():
         if named and value:
             found[named.group(1).lower()] = value
     return found
+
+
+def missing_keys(model):
+    """Variables of the environment with keys that a model's provider needs and that are not set."""
+    found = litellm().validate_environment(model=model)["missing_keys"]
+    return [name for name in found if not name.endswith("_API_BASE") and not os.environ.get(name)]
 
 
 def lacks_address(model, api_base):
@@ -285,6 +322,20 @@ def provider_message(error):
     if found:
         text = found.group(1)
     return redact(text)[:500]
+
+
+def nobody_there(error):
+    """Say that nothing listens at the address that was asked; None where something did."""
+    import httpx
+
+    seen = error
+    while seen is not None:
+        if isinstance(seen, ConnectionRefusedError | httpx.ConnectError):
+            request = getattr(seen, "_request", None)
+            where = f"{request.url.host}:{request.url.port or ''}".rstrip(":") if request is not None else "the address"
+            return f"nothing listens at {where}"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def may_pass(error):

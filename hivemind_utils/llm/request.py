@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from hivemind_utils.llm import providers, store
+from hivemind_utils.llm import checks, gguf_models, providers, store
 
 ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
 
@@ -20,6 +20,15 @@ OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_to
 
 
 DECODING = ("temperature", "top_p", "min_p", "top_k", "typical_p", "repetition_penalty", "frequency_penalty")
+
+
+_OF_SERVERS = ("min_tokens", "top_a", "tfs_z", "mirostat", "mirostat_mode", "mirostat_tau", "mirostat_eta",
+               "xtc_probability", "xtc_threshold", "dry_multiplier", "dry_base", "dry_allowed_length",
+               "no_repeat_ngram_size", "length_penalty", "ignore_eos", "skip_special_tokens", "chat_template_kwargs",
+               "epsilon_cutoff", "eta_cutoff", "n_sigma", "provider", "reasoning", "service_tier")  # fmt: skip
+
+
+KNOWN = (*dict.fromkeys((*OPENAI, *DECODING, *_OF_SERVERS)),)  # parameters of a decoding; others go in `extra_body`
 
 
 _KNOW_MIN_P = {providers.SIMULATED, "hosted_vllm", "vllm", "together_ai", "openrouter", "fireworks_ai", "deepinfra",
@@ -36,7 +45,8 @@ class Request:
     Parameters
     ----------
     model : str
-        Name as litellm knows it, such as ``openai/gpt-4o-2024-11-20``, ``hosted_vllm/…`` or ``simulated/…``.
+        Name as litellm knows it, such as ``openai/gpt-4o-2024-11-20``, ``hosted_vllm/…`` or ``simulated/…``; or
+        ``gguf:…`` for a file on this machine, see `gguf_models`.
     messages : list of dict, or str
         Turns with role and content; a str is one turn of the user.
     parameters : dict
@@ -65,9 +75,12 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: keys come from the environment alone.")
             if name in ("n", "seed", "model", "messages", "api_base", "stream", "drop_params"):
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
+        checks.decoding("parameters", self.parameters, KNOWN)
         base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
         if base and "@" in base.split("://")[-1].split("/")[0]:
             raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")
+        if base and gguf_models.is_gguf(self.model):
+            raise ValueError(f"{self.model} runs on servers of its own: leave its address out of `api_bases`.")
         numbers = {k: float(v) for k, v in self.parameters.items() if k in DECODING and k != "top_k" and type(v) is int}
         object.__setattr__(self, "parameters", {**self.parameters, **numbers})  # 1 and 1.0 are one decoding
         object.__setattr__(self, "api_base", base)
@@ -75,7 +88,8 @@ class Request:
     @functools.cached_property
     def key(self):
         """Stable hash of model, server, messages and parameters: with `sample_idx` it names an answer."""
-        asked = [self.model, self.api_base, self.messages, self.parameters]
+        name = gguf_models.identity(self.model) if gguf_models.is_gguf(self.model) else self.model
+        asked = [name, self.api_base, self.messages, self.parameters]
         return hashlib.sha256(store.dump(asked).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @functools.cached_property
@@ -102,6 +116,9 @@ def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=Non
 def not_honoured(request):
     """Why a provider is known not to honour a request's decoding, or None: it would refuse it, or drop it silently."""
     name = providers.provider_name(request.model)
+    if name == providers.GGUF:
+        others = sorted(set(request.parameters) - set(gguf_models.TAKEN))
+        return f"llama.cpp is not asked with {', '.join(others)} here" if others else None
     for parameter in request.parameters:
         if parameter == "min_p":
             honoured = name in _KNOW_MIN_P or (name == "openai" and request.api_base)
@@ -110,6 +127,12 @@ def not_honoured(request):
         if not honoured:
             return f"{name} does not take {parameter} for {request.model}"
     return None
+
+
+def decoding_of(request):
+    """Parameters of a request that decide how tokens are drawn, and the most there may be."""
+    wanted = (*DECODING, "presence_penalty", "max_tokens")
+    return {name: value for name, value in request.parameters.items() if name in wanted}
 
 
 def call_seed(seed, key, first_sample):
@@ -122,6 +145,8 @@ def call_seed(seed, key, first_sample):
 def supports(model, parameter):
     """Whether litellm knows the provider to take a parameter for this model."""
     name = providers.provider_name(model)
+    if name == providers.GGUF:
+        return parameter == "seed" or parameter in gguf_models.TAKEN
     known = providers.litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)
     return known is None or parameter in known
 

@@ -6,23 +6,25 @@ waited for and tried again, what will not stops the model concerned and leaves t
 """
 
 import asyncio
-import functools
+import contextlib
 import itertools
 import random
-import re
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from hivemind_utils.llm import checks, gguf_models, http_json, outcomes, probes, providers, replies, store
 from hivemind_utils.llm import cost as cost_llm
-from hivemind_utils.llm import outcomes, providers, store
 from hivemind_utils.llm import progress as progress_llm
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import ids
 
 MAX_ATTEMPTS = 8  # of one call; with back-off they span some four minutes
+
+
+LOCAL_ATTEMPTS = 3  # of a call of a server on this machine that nobody answers
 
 
 MAX_WAIT_S = 600  # a provider that asks for a longer pause stops the model
@@ -51,12 +53,20 @@ class Outcome:
         Model to the reason why answers of it are missing, with what to do.
     unsupported : dict of str to str
         Model to what its provider said about the decoding it refused.
+    honoured : dict of (str, str) to dict
+        Model and decoding (JSON) to what its server makes of it, where that was probed; see `decoding.honoured`.
     """
 
     counts: object
     cost_usd: float
     failures: dict
     unsupported: dict
+    honoured: dict = field(default_factory=dict)
+
+    @property
+    def dishonoured(self):
+        """What servers ignore or add, in a sentence; None where nothing is known against them."""
+        return probes.complaints(self.honoured)
 
     @property
     def partial(self):
@@ -73,8 +83,10 @@ class Outcome:
         )
 
 
-def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True):
+def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True, probe=False):
     """Ask for the answers that the store lacks; every one is stored as it arrives.
+
+    Servers of models in GGUF files run as long as such models are asked, and end with the run, however it ends.
 
     Works inside a running event loop (Jupyter): the calls run in a thread of their own. Ctrl-C stops within seconds;
     calls in flight get three seconds to end. Run again to continue.
@@ -86,7 +98,7 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     store_path : str or Path
     budget_usd : float
         What all calls in this store together may cost, earlier runs included; no call starts that could cross it. 0
-        asks nobody but ``simulated/`` models, and so does a model whose price is not known.
+        asks nobody but ``simulated/`` models and models in GGUF files; a model whose price is not known is not asked.
     limits : dict of str to dict, optional
         Provider's name (or ``default``) to ``concurrency``, ``requests_per_minute``, ``tokens_per_minute``.
     seed : int
@@ -95,6 +107,9 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
         Model to US dollars per million tokens, (input, output); they override litellm's.
     progress : bool
         Show a bar per model, and a total with the cost so far.
+    probe : bool
+        Ask every server on this machine, once per decoding, whether it honours what it is asked for (at most seven
+        short calls; see `decoding.honoured`). Servers of models in GGUF files are always asked.
 
     Returns
     -------
@@ -107,18 +122,23 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     KeyboardInterrupt
         After what was in flight has been stored.
     """
+    checks.budget(budget_usd)
+    prices = checks.prices(prices)
     with store.Store(store_path) as opened:
-        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices or {})
-        future = asyncio.run_coroutine_threadsafe(runner.main(), _loop())
-        try:
-            _wait(future, runner, progress)
-        except KeyboardInterrupt:
-            _loop().call_soon_threadsafe(runner.stop)
-            _wait(future, runner, progress)
-            raise
-        finally:
-            future.cancel()  # where a second Ctrl-C came
-            runner.finished.wait(GRACE_S)
+        runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices)
+        runner.probe = probe
+        with gguf_models.running(model for model in runner.jobs if model not in runner.failures) as served:
+            runner.use(served)
+            future = asyncio.run_coroutine_threadsafe(runner.main(), providers.event_loop())
+            try:
+                _wait(future, runner, progress)
+            except KeyboardInterrupt:
+                providers.event_loop().call_soon_threadsafe(runner.stop)
+                _wait(future, runner, progress)
+                raise
+            finally:
+                future.cancel()  # where a second Ctrl-C came
+                runner.finished.wait(GRACE_S)
     store.flush(store_path)
     return runner.outcome()
 
@@ -166,13 +186,18 @@ class _Run:
         self.spent, self.reserved, self.cost = store.spent(opened.path), 0.0, 0.0
         self.waiting, self.in_flight, self.released = set(), set(), asyncio.Event()
         self.finished = threading.Event()  # after it nothing is written
+        self.probe, self.honoured = False, {}
         self.stopping, self.lost, self.last_error, self.counts = False, {}, {}, {}
         self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
-        self.price = {model: cost_llm.price(model, prices) for model in self.jobs}
+        self.price = {m: cost_llm.price(m, prices, jobs[0].request.api_base) for m, jobs in self.jobs.items()}
+        self.pools, self.per_call = {}, {}  # servers by model; answers a call, where a server takes fewer
         for model, jobs in self.jobs.items():
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
                 self.failures[model] = f"not asked: {lacking}"
+            elif providers.provider_name(model) == "openai" and not jobs[0].request.api_base:
+                if lacking := providers.missing_keys(model):  # litellm would call it an error of the server
+                    self.failures.setdefault(model, f"not asked: {' and '.join(lacking)} is not set")
 
     def _missing(self, requests, held, refused):
         """Jobs by model for what the store lacks, each answer once."""
@@ -193,15 +218,20 @@ class _Run:
                 jobs.setdefault(request.model, deque()).append(_Job(request, missing))
         return jobs
 
+    def use(self, served):
+        """Take the servers that run for models in GGUF files."""
+        self.pools = served.pools
+        self.failures |= served.failures
+
     def _refuse_unpriced(self, model):
-        if providers.provider_name(model) == SIMULATED:
+        if providers.provider_name(model) in (SIMULATED, providers.GGUF):
             return
         if not self.budget:
             self.failures[model] = "not asked: `budget_usd` is 0, which plans only"
         elif self.price[model] is None:
             self.failures[model] = (
                 "not asked: its price is not known, so no budget could hold; give it in `prices`, "
-                "in USD per million tokens for input and output (0 and 0 for a server of your own)"
+                "in USD per million tokens for input and output"
             )
 
     async def main(self):
@@ -211,10 +241,13 @@ class _Run:
             if model not in self.failures:
                 name = providers.provider_name(model)
                 for job in jobs:
-                    pools.setdefault((name, job.request.api_base), {}).setdefault(model, []).append(job)
+                    server = id(self.pools[model]) if model in self.pools else job.request.api_base
+                    pools.setdefault((name, server), {}).setdefault(model, []).append(job)
         tasks = []
-        for (name, _), by_model in pools.items():
-            gate = _Gate(self.limits.get(name, self.limits["default"]))
+        asked = [jobs for by_model in pools.values() for jobs in by_model.values()]
+        self.honoured = await asyncio.to_thread(probes.probe, asked, self.pools, self.store, everyone=self.probe)
+        for (name, server), by_model in pools.items():
+            gate = _Gate(await self._limits(name, server, by_model))
             turns = itertools.zip_longest(*by_model.values())  # models take turns
             queue = deque(job for turn in turns for job in turn if job is not None)
             tasks += [asyncio.create_task(self._work(queue, gate)) for _ in range(min(gate.concurrency, len(queue)))]
@@ -231,12 +264,30 @@ class _Run:
             await asyncio.gather(flusher, *tasks, return_exceptions=True)
             self.finished.set()
 
+    async def _limits(self, name, server, by_model):
+        """Limits of a provider; of a server on this machine, no more calls at a time than it works on."""
+        limits, first = self.limits.get(name, self.limits["default"]), next(iter(by_model))
+        if first in self.pools:
+            return limits | {"concurrency": self.pools[first].concurrency}
+        if not server or not http_json.is_local(server):
+            return limits
+        slots = await asyncio.to_thread(http_json.slots, server)
+        if slots:
+            for model in by_model:
+                self.per_call[model] = slots
+        n = max(min(self._n(model), len(job.samples)) for model, jobs in by_model.items() for job in jobs)
+        return limits | {"concurrency": min(limits["concurrency"], max(1, slots // n))} if slots else limits
+
+    def _n(self, model):
+        """Most answers that a call may ask the model for."""
+        return min(request_llm.per_call(model), self.per_call.get(model, 1000))
+
     def stop(self):
         """Start nothing new; give what is in flight a moment."""
         self.stopping = True
         for task in self.waiting - self.in_flight:
             task.cancel()
-        asyncio.get_running_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
+        asyncio.get_runningproviders.event_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
 
     async def _flush(self):
         while True:
@@ -275,7 +326,7 @@ class _Run:
 
     def _split(self, job):
         """Job for one call, and the rest of it where the provider gives fewer answers a call."""
-        n = request_llm.per_call(job.request.model)
+        n = self._n(job.request.model)
         if len(job.samples) <= n:
             return job, None
         return _Job(job.request, job.samples[:n]), _Job(job.request, job.samples[n:])
@@ -306,22 +357,26 @@ class _Run:
         if reason := request_llm.not_honoured(request):
             self._record_unsupported(job, 0, reason)
             return []
-        arguments = self._arguments(job)
+        arguments, pool = self._arguments(job), self.pools.get(request.model)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             await gate.turn(estimate)
             started, task = time.monotonic(), asyncio.current_task()
             self.in_flight.add(task)
             try:
-                with providers.guarded(request.model, request.api_base):
-                    reply = await providers.litellm().acompletion(**arguments)
+                with pool.address() if pool else contextlib.nullcontext(request.api_base) as base:
+                    arguments |= {"api_base": base} if base else {}
+                    with providers.guarded(arguments["model"], base):
+                        reply = await providers.litellm().acompletion(**arguments)
             except Exception as error:  # litellm raises many classes; the status decides
+                if self._takes_fewer(error, job):
+                    return job.samples
                 delay = self._after(error, job, gate, attempt, arguments)
                 if delay is None:
                     return []
             else:
                 left = self._keep(reply, job, arguments, attempt, time.monotonic() - started)
-                gate.correct(_used(reply, "total_tokens", estimate) - estimate)
-                _heed_rate_headers(reply, gate)
+                gate.correct(replies.used(reply, "total_tokens", estimate) - estimate)
+                replies.heed_rate_headers(reply, gate, MAX_WAIT_S)
                 self.gave_up[request.model] = 0
                 return left
             finally:
@@ -342,11 +397,14 @@ class _Run:
     def _arguments(self, job):
         """Arguments of litellm's call."""
         request = job.request
-        parameters = {name: value for name, value in request.parameters.items() if name in request_llm.OPENAI}
-        others = {name: value for name, value in request.parameters.items() if name not in request_llm.OPENAI}
-        name = providers.provider_name(request.model)
-        if others:
-            parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
+        model, name = request.model, providers.provider_name(request.model)
+        if pool := self.pools.get(model):
+            model, parameters = f"hosted_vllm/{pool.servers.name}", gguf_models.arguments(request.parameters)
+        else:
+            parameters = {name: value for name, value in request.parameters.items() if name in request_llm.OPENAI}
+            others = {name: value for name, value in request.parameters.items() if name not in request_llm.OPENAI}
+            if others:
+                parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
         if request_llm.supports(request.model, "seed"):
             parameters["seed"] = request_llm.call_seed(self.seed, request.key, job.samples[0])
         if len(job.samples) > 1:
@@ -355,9 +413,17 @@ class _Run:
             parameters["max_tokens"] = request_llm.MAX_TOKENS  # what the budget reserves
         if request.api_base:
             parameters["api_base"] = request.api_base
-        parameters |= providers.key_arguments(request.model, request.api_base)
-        fixed = {"model": request.model, "messages": request.messages, "timeout": TIMEOUT_S}
+        parameters |= {"api_key": "none"} if pool else providers.key_arguments(model, request.api_base)
+        fixed = {"model": model, "messages": request.messages, "timeout": TIMEOUT_S}
         return fixed | {"max_retries": 0, "num_retries": 0, "caching": False, "drop_params": False} | parameters
+
+    def _takes_fewer(self, error, job):
+        """Whether a server refused the number of answers; from then on a call asks the model for one."""
+        model, status = job.request.model, getattr(error, "status_code", None)
+        if len(job.samples) < 2 or status not in (400, 422) or not replies.is_about_n(error):
+            return False
+        self.per_call[model] = 1
+        return True
 
     def _after(self, error, job, gate, attempt, arguments):
         """Decide what an error means: seconds to wait, None where the call is settled; raises `_Stop`."""
@@ -366,6 +432,8 @@ class _Run:
         self.last_error[model] = f"status {status}: {message}"
         if isinstance(error, providers.ForeignHost):
             raise _Stop(f"{message.rstrip('.')}.")
+        if gone := providers.nobody_there(error):
+            self._server_gone(model, arguments.get("api_base"), gone, attempt)
         if providers.may_pass(error):
             asked, backoff = providers.retry_after(error), providers.backoff(attempt - 1)
             if asked is None:
@@ -377,10 +445,21 @@ class _Run:
         if status in (400, 422) and providers.is_filtered(error):
             self._store(job, arguments, attempt, 0.0, [("", "content_filter", None, None)] * len(job.samples), None)
             return None
-        if status in (400, 422) and _is_about_decoding(error, job.request.parameters):
+        if status in (400, 422) and replies.is_about_decoding(error, job.request.parameters):
             self._record_unsupported(job, status, message)
             return None
-        raise _Stop(f"status {status}: {message.rstrip('.')}. {_todo(model, status)}")
+        raise _Stop(f"status {status}: {message.rstrip('.')}. {replies.todo(model, status)}")
+
+    def _server_gone(self, model, api_base, gone, attempt):
+        """Stop the model where a server on this machine is gone: waiting brings nobody back."""
+        if pool := self.pools.get(model):
+            try:
+                pool.servers.check()
+            except gguf_models.ServerError as error:
+                raise _Stop(f"{error}\nRun again: what was answered is kept.") from None
+        self.last_error[model] = gone
+        if attempt >= LOCAL_ATTEMPTS and http_json.is_local(api_base or ""):
+            raise _Stop(f"{gone}: start the server, or correct `api_bases`, and run again; what was answered is kept")
 
     def _keep(self, reply, job, arguments, attempt, seconds):
         choices = []
@@ -390,7 +469,7 @@ class _Run:
             refusal = getattr(choice.message, "refusal", None) or (choice.message.provider_specific_fields or {}).get(
                 "refusal"
             )
-            dumped = None if logprobs is None else store.dump(_plain(logprobs))
+            dumped = None if logprobs is None else store.dump(replies.plain(logprobs))
             choices.append((text or refusal or "", choice.finish_reason, refusal, dumped))
         choices = choices[: len(job.samples)] or [("", None, None, None)]
         self._store(job, arguments, attempt, seconds, choices, reply)
@@ -398,10 +477,12 @@ class _Run:
 
     def _store(self, job, arguments, attempt, seconds, choices, reply):
         request = job.request
-        cost = None if reply is None else self._cost(request.model, reply)
+        cost = None if reply is None else self._cost(request.model, reply, choices)
         if cost is None and reply is not None:
             cost = self._most(job)  # no usage was reported: the most it may have cost counts, in later runs too
         effective = {k: v for k, v in arguments.items() if k not in ("model", "messages", "api_key", "api_base")}
+        if pool := self.pools.get(request.model):
+            effective["gguf"] = pool.facts
         call = {
             "key": request.key,
             "n": len(choices),
@@ -411,9 +492,9 @@ class _Run:
             "system_fingerprint": getattr(reply, "system_fingerprint", None),
             "attempts": attempt,
             "latency_s": seconds,
-            "prompt_tokens": _used(reply, "prompt_tokens"),
-            "completion_tokens": _used(reply, "completion_tokens"),
-            "reasoning_tokens": _reasoning_tokens(reply),
+            "prompt_tokens": replies.used(reply, "prompt_tokens"),
+            "completion_tokens": replies.said_tokens(reply, choices),
+            "reasoning_tokens": replies.reasoning_tokens(reply),
             "cost_usd": cost,
             "answered_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "litellm_version": providers.litellm_version(),
@@ -435,8 +516,8 @@ class _Run:
         self.cost += cost or 0.0
         self.spent += cost or 0.0
 
-    def _cost(self, model, reply):
-        asked, said = _used(reply, "prompt_tokens"), _used(reply, "completion_tokens")
+    def _cost(self, model, reply, choices):
+        asked, said = replies.used(reply, "prompt_tokens"), replies.said_tokens(reply, choices)
         if asked is None or said is None:
             return None
         cost_in, cost_out = self.price[model]
@@ -465,64 +546,7 @@ class _Run:
                 model, f"{self.lost[model]}; run again" if model in self.lost else "interrupted; run again"
             )
         refused = {model: message for (model, _, _), message in self.unsupported.items()}
-        return Outcome(counts, self.cost, failures, refused)
-
-
-def _is_about_decoding(error, parameters):
-    if type(error).__name__ == "UnsupportedParamsError":
-        return True
-    names = [name for name in parameters if name in request_llm.DECODING]
-    said = f"{getattr(error, 'param', None)} {error}"
-    return any(re.search(rf"\b{re.escape(name)}\b", said.replace("-", "_")) for name in names)
-
-
-def _todo(model, status):
-    if status == 401:
-        missing = providers.litellm().validate_environment(model=model)["missing_keys"]
-        name = " and ".join(missing) or f"{providers.provider_name(model).upper()}_API_KEY"
-        return f"Set the right {name} in the environment and run again."
-    return {
-        400: "The provider does not take this request: change it, or leave the model out.",
-        402: "Pay or raise the account's limit, and run again.",
-        403: "Ask the provider for access to this model, or leave it out.",
-        404: "Check the model's name and `api_base`.",
-        429: "Raise the account's quota, and run again.",
-    }.get(status, "Check the model's name and parameters.")
-
-
-def _heed_rate_headers(reply, gate):
-    """Pause where the provider says that nothing is left until a reset."""
-    headers = (getattr(reply, "_hidden_params", None) or {}).get("additional_headers") or {}
-    for kind in ("requests", "tokens"):
-        left = headers.get(f"llm_provider-x-ratelimit-remaining-{kind}")
-        wait = providers.seconds(headers.get(f"llm_provider-x-ratelimit-reset-{kind}"))
-        if left is not None and str(left).strip() == "0" and wait is not None:
-            gate.pause(min(wait, MAX_WAIT_S))
-
-
-def _used(reply, name, default=None):
-    value = getattr(getattr(reply, "usage", None), name, None)
-    return default if value is None else value
-
-
-def _reasoning_tokens(reply):
-    details = getattr(getattr(reply, "usage", None), "completion_tokens_details", None)
-    return getattr(details, "reasoning_tokens", None)
-
-
-def _plain(value):
-    return value.model_dump() if hasattr(value, "model_dump") else value
-
-
-@functools.cache
-def _loop():
-    """Start the process's event loop, in a thread of its own, so that a run works inside Jupyter's loop.
-
-    There is one, because litellm keeps connections by loop.
-    """
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-sampling").start()
-    return loop
+        return Outcome(counts, self.cost, failures, refused, self.honoured)
 
 
 def _wait(future, runner, progress):

@@ -31,6 +31,13 @@ CREATE TABLE unsupported (  -- a decoding that a provider refused for a model
 """
 
 
+PROBES = """
+CREATE TABLE IF NOT EXISTS probes (  -- whether a server honours a decoding; younger than version 1
+  model TEXT NOT NULL, api_base TEXT NOT NULL, parameters TEXT NOT NULL, report TEXT NOT NULL, probed_at TEXT NOT NULL,
+  PRIMARY KEY (model, api_base, parameters));
+"""
+
+
 _CALL = (
     "key n seed effective served_model system_fingerprint attempts latency_s prompt_tokens completion_tokens "
     "reasoning_tokens cost_usd answered_at litellm_version"
@@ -68,6 +75,7 @@ class Store:
         self._lock = _lock(self.path)
         try:
             self._db = _connect(self.path)
+            self._db.execute(PROBES)
         except BaseException:
             self._lock.close()
             raise
@@ -106,6 +114,11 @@ class Store:
         values = (model, api_base or "", dump(parameters), status, message, recorded_at)
         self._db.execute("INSERT OR REPLACE INTO unsupported VALUES (?, ?, ?, ?, ?, ?)", values)
 
+    def add_probe(self, model, api_base, parameters, report, probed_at):
+        """Keep what a server made of a decoding; `parameters` as JSON, `report` as `decoding.honoured` gives it."""
+        values = (model, api_base or "", parameters, dump(report), probed_at)
+        self._db.execute("INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?)", values)
+
     def forget_unsupported(self, model):
         """Let the refused decodings of a model be tried again; returns how many there were."""
         return self._db.execute("DELETE FROM unsupported WHERE model = ?", (model,)).rowcount
@@ -140,6 +153,14 @@ def unsupported(path):
     """Which decodings providers refused: (model, api_base or "", parameters as JSON) to the message."""
     rows = _query(path, "SELECT model, api_base, parameters, message FROM unsupported")
     return {(model, api_base, parameters): message for model, api_base, parameters, message in rows}
+
+
+def probes(path):
+    """What servers made of decodings: (model, api_base or "", parameters as JSON) to a `decoding.honoured` report."""
+    if not list(_query(path, "SELECT 1 FROM sqlite_master WHERE name = 'probes'")):
+        return {}
+    rows = _query(path, "SELECT model, api_base, parameters, report FROM probes")
+    return {(model, api_base, parameters): json.loads(report) for model, api_base, parameters, report in rows}
 
 
 def spent(path):
@@ -211,8 +232,8 @@ def _connect(path):
         db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            version = VERSION
+            _create(db)
+            (version,) = db.execute("PRAGMA user_version").fetchone()
     except sqlite3.OperationalError:  # busy, or no permission: nothing is wrong with the file
         db.close()
         raise
@@ -228,6 +249,17 @@ def _connect(path):
             "Use the program that wrote it, or move the file aside."
         )
     return db
+
+
+def _create(db):
+    """Make the tables, unless another process makes them at this moment."""
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    except sqlite3.OperationalError as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if "already exists" not in str(error):
+            raise
 
 
 def _lock(path):

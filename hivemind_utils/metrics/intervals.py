@@ -4,7 +4,7 @@ The prompt is the unit. Intervals are jackknife intervals with Student's t at an
 bootstrap over few prompts is far too narrow. Coverage by number of prompts: ``benchmarks/interval_coverage.csv``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -42,6 +42,16 @@ class Interval:
         few = np.asarray(self.n_prompts) < 2
         words = np.where(few, "an interval needs at least two prompts", "")
         return np.where(~few & np.isnan(self.lower), "there is no estimate without each of the prompts", words)[()]
+
+    def within(self, low, high):
+        """Cut the bounds to the range of what is estimated; coverage stays as it is.
+
+        Examples
+        --------
+        >>> mean_interval([0.9, 0.2]).within(-1, 1).upper
+        np.float64(1.0)
+        """
+        return replace(self, lower=np.clip(self.lower, low, high), upper=np.clip(self.upper, low, high))
 
 
 @dataclass(frozen=True)
@@ -324,8 +334,6 @@ def share_interval(values, level=LEVEL):
     >>> round(float(found.lower), 4), float(found.upper)
     (0.4782, 1.0)
     """
-    from scipy.stats import beta
-
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     n = len(values)
@@ -334,17 +342,45 @@ def share_interval(values, level=LEVEL):
     values = values.clip(0, 1)
     if n < 2:
         return Interval(values.mean() if n else np.nan, np.nan, np.nan, np.nan, n)
-    mean, variance, tail = values.mean(), values.var(ddof=1) / n, (1 - level) / 2
-    trials = float(n)
-    if variance > _ROUNDING**2:
-        trials = mean * (1 - mean) / variance * (ndtri(tail) / stdtrit(n - 1, tail)) ** 2
-        if n < 30 and not 0.1 <= mean <= 0.9:
-            trials = min(trials, n)
-    hits = trials * mean
+    return share_bounds(values.mean(), np.sqrt(values.var(ddof=1) / n), n, level)
+
+
+def share_bounds(share, se, n_prompts, level=LEVEL):
+    """Interval of a share from its standard error over prompts, as `share_interval`.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+    se : float
+        Such as that of `jackknife_interval`, where prompts do not weigh equally.
+    n_prompts : int
+    level : float
+
+    Returns
+    -------
+    Interval
+
+    Examples
+    --------
+    >>> found = share_bounds(1.0, 0.0, 5)
+    >>> round(float(found.lower), 4), float(found.upper)
+    (0.4782, 1.0)
+    """
+    from scipy.stats import beta
+
+    if n_prompts < 2 or np.isnan(share) or np.isnan(se):
+        return Interval(share, np.nan, np.nan, np.nan, n_prompts)
+    tail, trials = (1 - level) / 2, float(n_prompts)
+    if se > _ROUNDING:
+        trials = share * (1 - share) / se**2 * (ndtri(tail) / stdtrit(n_prompts - 1, tail)) ** 2
+        if n_prompts < 30 and not 0.1 <= share <= 0.9:
+            trials = min(trials, n_prompts)
+    hits = trials * share
     misses = trials - hits
     lower = beta.ppf(tail, hits, misses + 1) if hits > _ROUNDING else 0.0
     upper = beta.ppf(1 - tail, hits + 1, misses) if misses > _ROUNDING else 1.0
-    return Interval(mean, lower, upper, np.sqrt(variance), n)
+    return Interval(share, lower, upper, se, n_prompts)
 
 
 def prediction_half_width(se, n_prompts, *, n_prompts_paper=PAPER_PROMPTS, level=LEVEL):

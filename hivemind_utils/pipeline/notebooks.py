@@ -77,7 +77,7 @@ def inspect(name):
     if len(tagged) != 1:
         raise UserError(f"{path.name} must have exactly one cell tagged `parameters`, but has {len(tagged)}.")
     parameters = {}
-    for node in ast.parse("".join(tagged[0]["source"])).body:
+    for node in _parse(tagged[0], path, cells).body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
             raise UserError(f"{path.name}: a parameter must read `name: type = literal`; line {node.lineno} does not.")
         try:
@@ -85,7 +85,7 @@ def inspect(name):
         except ValueError as error:
             raise UserError(f"{path.name}: the default of `{node.target.id}` must be a literal.") from error
         parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default)
-    trees = [ast.parse(_python_only(c["source"])) for c in cells]
+    trees = [_parse(cell, path, cells) for cell in cells]
     reads, uses = _tables(trees, path.name)
     number = path.stem[:2]
     return Notebook(
@@ -96,6 +96,14 @@ def inspect(name):
         reads_embeddings="embeddings.read" in uses and number != "04",
         writes_embeddings="embeddings.embed" in uses,
     )
+
+
+def _parse(cell, path, cells):
+    try:
+        return ast.parse(_python_only(cell["source"]))
+    except SyntaxError as error:
+        where = f"{path.name}, code cell {cells.index(cell) + 1}, line {error.lineno}"
+        raise UserError(f"{where} is no Python: {error.msg}.") from None
 
 
 def _tables(trees, name):
@@ -116,7 +124,8 @@ def _tables(trees, name):
                 if not (call.args and isinstance(call.args[0], ast.Constant)):
                     raise UserError(f"{name}: write the table's name out in {called}(...), so that make can see it.")
                 reads.add(call.args[0].value)
-            if any(isinstance(value, ast.Name) and value.id == "study" for value in call.args):
+            handed = (*call.args, *(keyword.value for keyword in call.keywords))
+            if any(isinstance(value, ast.Name) and value.id == "study" for value in handed):
                 found = _definition(ast.unparse(call.func), bound)
                 if found is not None and ast.dump(found[0]) not in seen:
                     seen.add(ast.dump(found[0]))

@@ -4,6 +4,7 @@ Nothing is asked and nothing is written; it works offline.
 """
 
 import argparse
+import importlib.util
 import os
 import sys
 
@@ -11,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.demo import population as population_demo
-from hivemind_utils.llm import providers, store
+from hivemind_utils.llm import gguf_models, gguf_server, providers, store
 from hivemind_utils.pipeline import notebooks, profiles
 from hivemind_utils.responses import design
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 
+TOKENS_PER_CORE_S = 100  # of the model that `make setup-llama` brings; benchmarks/local_model.py
 ASSUMED_PROMPTS, ASSUMED_CHARS = 100, 80  # where the prompts cannot be read: the released set has 100
 
 
@@ -41,9 +43,10 @@ def report(spec):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
     frame, prices, missing = _simulated(first, values) if first else _asked(values)
-    plan = design.plan(frame, store_path, limits=values["limits"], prices=prices)
+    plan = design.cost_plan(frame, store_path, limits=values["limits"], prices=prices)
     missing += [] if first else _lacking(frame, plan, values)
-    return "\n".join([_table(plan), "", *_totals(plan, store_path, values), *_missing(missing)])
+    local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
+    return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
 
 
 def _simulated(path, values):
@@ -67,7 +70,7 @@ def _asked(values):
     if values["prompts"] is not None:
         prompts = prompts[prompts["prompt_id"].isin(values["prompts"])]
     if values["categories_path"]:
-        prompts, _ = response_prompts.join_categories(prompts, files.read_file(values["categories_path"]))
+        prompts, _ = response_prompts.join_categories(prompts, reading.read_any(values["categories_path"]))
     if values["draw_prompts"]:  # the notebook's own draw
         n = min(values["draw_prompts"], int((prompts["kind"] == "original").sum()))
         prompts = response_prompts.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))
@@ -90,6 +93,8 @@ def _lacking(frame, plan, values):
     """What must be provided before the plan can run: keys, servers, prices, a budget."""
     litellm = providers.litellm()
     requests = frame.drop_duplicates("model").set_index("model")["request"]
+    files = [request.model for request in requests if gguf_models.is_gguf(request.model)]
+    requests = requests[[request.model not in files for request in requests]]
     keys, homeless = {}, []
     for model, request in requests.items():
         if request.model.startswith("hosted_vllm/") and not request.api_base:
@@ -106,7 +111,9 @@ def _lacking(frame, plan, values):
     unpriced = plan.loc[plan["cost_expected"].isna(), "model"].unique().tolist()
     if unpriced:
         lines.append(f"prices: unknown for {_few(unpriced)}; without one a model is not asked: give `prices`")
-    if not values["budget_usd"]:
+    if files and importlib.util.find_spec("xllamacpp") is None:
+        lines.append(f"set-up: llama.cpp for {_few(files)}: run `make setup-llama`")
+    if not values["budget_usd"] and len(requests):
         lines.append("budget: `budget_usd` is 0, so a run plans only and asks nobody")
     return lines
 
@@ -124,7 +131,7 @@ def _table(plan):
     return shown.to_string(index=False)
 
 
-def _totals(plan, store_path, values):
+def _totals(plan, store_path, values, names_on_this_machine=()):
     known = plan.dropna(subset=["cost_expected"])
     unknown = plan["model"].nunique() - known["model"].nunique()
     low, expected, high = known[["cost_low", "cost_expected", "cost_high"]].sum()
@@ -136,7 +143,17 @@ def _totals(plan, store_path, values):
         + (f", and {unknown} models of unknown price" if unknown else ""),
         f"spent so far: ${store.spent(store_path):,.2f}; budget: ${values['budget_usd']:,.2f}",
     ]
-    return lines + ([f"time: at least {plan['hours'].max():,.1f} h at the given rates"] if plan["hours"].any() else [])
+    lines += [f"time: at least {plan['hours'].max():,.1f} h at the given rates"] if plan["hours"].any() else []
+    local = plan["model"].isin(names_on_this_machine)
+    if plan.loc[local, "missing"].sum():
+        cores = gguf_server.usable_cores()
+        minutes = plan.loc[local, "tokens_out"].sum() / (TOKENS_PER_CORE_S * cores) / 60
+        lines.append(
+            f"time: some {minutes:,.0f} minutes for models in GGUF files on {cores} cores, if nothing else runs, at "
+            f"{TOKENS_PER_CORE_S} tokens a second and core (measured with 135 million parameters in 4 bits; a model of "
+            "ten times the size takes ten times as long)"
+        )
+    return lines
 
 
 def _missing(lines):

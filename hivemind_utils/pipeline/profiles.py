@@ -1,11 +1,17 @@
 """Profiles: YAML files of parameters, merged and checked before anything runs."""
 
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hivemind_utils.pipeline import notebooks
+from hivemind_utils.llm import checks, cost, request
+from hivemind_utils.pipeline import names, notebooks
 from hivemind_utils.tables import files as table_files
+
+JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base")
+PARAPHRASING = ("n", "n_prompts", "n_samples", "writer", "judge")
 
 
 @dataclass(frozen=True)
@@ -21,20 +27,24 @@ class Profile:
 
 def load_profile(spec):
     """Load a profile given by its name in ``params/`` or by a path to a YAML file."""
-    import yaml
-
-    known = {p.stem: p for p in sorted((table_files.root() / "params").glob("*.yaml"))}
+    params = table_files.root() / "params"
+    known = {p.stem: p for suffix in names.SUFFIXES for p in sorted(params.glob(f"*{suffix}"))}
+    name = names.name_of(spec)
     path = known.get(str(spec), Path(spec))
     if not path.is_file():
         raise notebooks.UserError(
             f"There is no profile {str(spec)!r}: give a path to a YAML file or one of {', '.join(known) or 'none'}."
         )
-    if path.stem in known and path.resolve() != known[path.stem].resolve():
-        raise notebooks.UserError(f"{path} would share its folders with params/{path.stem}.yaml: give it another name.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise notebooks.UserError(f"{path.name} is not valid YAML: {error}") from error
+    name = names.name_of(path)
+    if re.search(r"[\x00-\x1f\x7f]", str(path.resolve())):
+        raise notebooks.UserError(f"{str(path)!r}: a folder's name holds a control character; move the profile.")
+    for file in (params / f"{name}{suffix}" for suffix in names.SUFFIXES):
+        if file.is_file() and path.resolve() != file.resolve():
+            raise notebooks.UserError(
+                f"{path} would share its folders with {file.relative_to(table_files.root())}: give it another name."
+            )
+    names.check_alone(name, path)
+    content = names.read_yaml(path) or {}
     if not isinstance(content, dict) or not all(isinstance(block or {}, dict) for block in content.values()):
         raise notebooks.UserError(f"{path.name} must be a mapping of blocks: `common:` and one per notebook.")
     common = dict(content.pop("common", None) or {})
@@ -42,20 +52,16 @@ def load_profile(spec):
         raise notebooks.UserError(f"{path.name}: `profile` is the name of the file and cannot be set.")
     if not isinstance(common.get("run", []), list):
         raise notebooks.UserError(f"{path.name}: `run` must be a list of notebooks, but {common['run']!r} was given.")
-    names = notebooks.notebooks()
-    run = [
-        str(n).zfill(2) if isinstance(n, int) else notebooks.find_notebook(str(n))[:2] for n in common.pop("run", [])
-    ]
-    for number in run:
-        notebooks.find_notebook(number)
+    there = notebooks.notebooks()
+    run = [notebooks.find_notebook(str(n).zfill(2))[:2] for n in common.pop("run", [])]
     blocks = {}
     for key, block in content.items():
-        if key not in names:
+        if key not in there:
             raise notebooks.UserError(
-                f"{path.name}: there is no notebook {key!r}; blocks are `common`, {', '.join(names)}."
+                f"{path.name}: there is no notebook {key!r}; blocks are `common`, {', '.join(there)}."
             )
         blocks[key] = dict(block or {})
-    return Profile(path.stem, path.resolve(), common, blocks, tuple(run) or tuple(n[:2] for n in names))
+    return Profile(name, path.resolve(), common, blocks, tuple(dict.fromkeys(run)) or tuple(n[:2] for n in there))
 
 
 def resolve(profile, notebook):
@@ -87,7 +93,43 @@ def resolve(profile, notebook):
         else:
             value = _check(parameter, parameter.default, notebook.path.name)
             values[name] = _absolute(value, table_files.root()) if parameter.is_path else value
+    try:
+        _check_requests(values)
+    except ValueError as error:
+        raise notebooks.UserError(f"{profile.path.name}, {notebook.name}: {error}") from None
     return values
+
+
+def _check_requests(values):
+    """Refuse numbers that compare false, and mappings whose names or values no request can have."""
+    for name, value in values.items():
+        _check_finite(name, value)
+    if "budget_usd" in values:
+        checks.budget(values["budget_usd"])
+    if "limits" in values:
+        cost.with_defaults(values["limits"])
+    if "prices" in values:
+        checks.prices(values["prices"])
+    for name, parameters in checks.mapping("decodings", values.get("decodings")).items():
+        checks.decoding(f"decodings: {name}", parameters, request.KNOWN)
+    options = checks.mapping("judge_options", values.get("judge_options"))
+    checks.names("judge_options", options, JUDGE_OPTIONS, of="options")
+    if "parameters" in options:
+        checks.decoding("judge_options: parameters", options["parameters"], request.KNOWN)
+    if "prices" in options:
+        checks.prices(options["prices"])
+    paraphrasing = checks.mapping("paraphrasing", values.get("paraphrasing"))
+    checks.names("paraphrasing", paraphrasing, PARAPHRASING, of="options")
+    for name in ("n", "n_prompts", "n_samples"):
+        if name in paraphrasing:
+            checks.number(f"paraphrasing: {name}", paraphrasing[name], 1, whole=True)
+
+
+def _check_finite(name, value):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number, but {value!r} was given.")
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        _check_finite(f"{name}: {key}", inner)
 
 
 def check_common(profile):
@@ -136,7 +178,8 @@ _BUILTIN_TYPES = {t.__name__: t for t in (int, float, str, bool, list, dict, tup
 
 def _absolute(value, base):
     if isinstance(value, str):
-        return value if "://" in value else str((base / Path(value).expanduser()).resolve())
+        home = Path(value).expanduser() if value.startswith("~/") else Path(value)
+        return value if "://" in value else str((base / home).resolve())
     if isinstance(value, list):
         return [_absolute(item, base) for item in value]
     return value
@@ -146,6 +189,6 @@ def unknown_parameter(profile, block, key, known):
     """Say that a profile sets a parameter that no notebook has, and name the nearest."""
     import difflib
 
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(str(key), known, n=1)
     hint = f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(sorted(known))}."
     return f"{profile.path.name}: `{block}` sets `{key}`, which is not a parameter.{hint}"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hivemind_utils.pipeline import claims, profiles
+from hivemind_utils.pipeline import claims, manifests, profiles
 from hivemind_utils.pipeline import notebooks as notebooks_pipeline
 from hivemind_utils.tables import files, parquet
 
@@ -116,12 +116,14 @@ def notebook_html(notebook, links):
     from nbconvert import HTMLExporter
 
     notebook.metadata.pop("widgets", None)
+    injected = "injected-parameters"
+    notebook.cells = [cell for cell in notebook.cells if injected not in cell.metadata.get("tags", [])]
     heading = "the notebook"
     for cell in notebook.cells:
         found = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
         heading = found[-1] if found else heading
         outputs = cell.get("outputs", [])
-        cell.outputs = [o for o in outputs if "application/vnd.jupyter.widget-view+json" not in o.get("data", {})]
+        cell.outputs = [output for output in outputs if not _is_progress(output)]
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 output.metadata["image/png"] = {"alt": f"Drawn by the cell above; {heading}"}
@@ -129,6 +131,12 @@ def notebook_html(notebook, links):
             del cell["outputs"]
     exporter = HTMLExporter(template_name="basic", filters={"markdown2html": lambda text: markdown(text, links)})
     return exporter.from_notebook_node(notebook)[0]
+
+
+def _is_progress(output):
+    """Whether an output is a progress bar, which stands still on a page."""
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return widget or (output.get("name") == "stderr" and re.search(r"\d+%\|", output.get("text", "")) is not None)
 
 
 def markdown(text, links):
@@ -189,8 +197,7 @@ def _notebook(name, profile):
     folder = files.root() / "executed" / profile.name
     source = nbformat.read(files.root() / "notebooks" / f"{name}.ipynb", as_version=4)
     title, *paragraphs = source.cells[0].source.strip().split("\n\n")
-    recorded = folder / f"{number}.manifest.json"
-    manifest = json.loads(recorded.read_text(encoding="utf-8")) if (folder / f"{number}.ipynb").exists() else None
+    manifest = manifests.require(profile.name, number)
     results = _json(files.root() / "results" / profile.name / f"{number}.json")
     return {
         "name": name,
@@ -201,14 +208,16 @@ def _notebook(name, profile):
         "failed": (folder / f"{number}.running.ipynb").exists(),
         "manifest": manifest,
         "source": results.get("source"),
+        "answer": markdown(results["answer"], {}) if results.get("answer") else "",
+        "value": results.get("number"),
         "results": bool(results),
-        "figures": _figures(profile.name, manifest, recorded) if manifest else [],
+        "figures": _figures(profile.name, manifest) if manifest else [],
     }
 
 
-def _figures(profile, manifest, recorded):
+def _figures(profile, manifest):
     """Figures of a recorded run in the study's order, with what is printed around them."""
-    folder, entries = files.root() / "figures" / profile, guide()
+    folder, entries, digests = files.root() / "figures" / profile, guide(), manifests.Digests(files.root())
     found = []
     for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
         picture = folder / f"{slug}.png"
@@ -222,19 +231,28 @@ def _figures(profile, manifest, recorded):
             | entry(slug, entries)[1]
             | {
                 "slug": slug,
-                "size": _size(picture) if picture.exists() else None,
+                "size": _size(picture, printed.get("title_share", 0)) if picture.exists() else None,
                 "page": (folder / f"{slug}.html").exists(),
-                "redrawn": drawn.stat().st_mtime > recorded.stat().st_mtime + 1,
+                "redrawn": digests.of(drawn) != manifest.get("outputs", {}).get(manifests.relative(drawn)),
             }
         )
     return found
 
 
-def _size(picture):
+def _size(picture, title_share=0):
+    """Width and height of a picture in pixels, without its title, which the page prints as text."""
     from PIL import Image
 
     with Image.open(picture) as image:
-        return image.size
+        return image.width, image.height - round(title_share * image.height)
+
+
+def _copy_untitled(picture, target, size):
+    """Copy the lower part of a picture, `size` pixels of width and height."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        image.crop((0, image.height - size[1], *image.size)).save(target)
 
 
 def _stray_figures(profile, ran):
@@ -252,6 +270,9 @@ def _copy(profile, ran, folder):
             for file in (files.root() / "figures" / profile).glob(f"{figure['slug']}.*"):
                 if file.suffix in (".png", ".pdf", ".csv", ".html"):
                     shutil.copyfile(file, folder / "figures" / file.name)
+            if figure["size"]:
+                picture = files.root() / "figures" / profile / f"{figure['slug']}.png"
+                _copy_untitled(picture, folder / "figures" / f"{figure['slug']}.untitled.png", figure["size"])
         number = notebook["number"]
         executed = files.root() / "executed" / profile / f"{number}.manifest.json"
         shutil.copyfile(executed, folder / "manifests" / f"{number}.json")
@@ -331,7 +352,18 @@ def _css():
 
 
 def _json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """Content of a JSON file, empty where there is none; one that cannot be read ends the report with a sentence."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise notebooks_pipeline.UserError(
+            f"{manifests.relative(path)} is damaged: {parquet.how_to_run(path.parent.name)}, which writes it again."
+        )
+    return found
 
 
 def main(arguments=None):

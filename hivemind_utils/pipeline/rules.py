@@ -1,73 +1,66 @@
-"""The makefile that knows what has to run again."""
+"""The makefile of a profile's notebooks: their order, and which of them have to run.
+
+Files are compared by content and outside of make (see `manifests`), so that neither a clock nor a file's name matters
+to it: targets are the notebooks' numbers.
+"""
 
 import json
 
-from hivemind_utils.pipeline import notebooks, profiles, run
-from hivemind_utils.responses import embeddings
-from hivemind_utils.tables import files, parquet
+from hivemind_utils.pipeline import manifests, names, notebooks, profiles
+from hivemind_utils.tables import files
 
 
 def rules(spec):
-    """Write ``executed/<profile>/rules.mk`` and the resolved parameters it depends on; returns its path.
+    """Write ``executed/<profile>/rules.mk`` and the resolved parameters; returns its path.
 
-    A notebook depends on its source, its input tables and files, the package modules it imports and its resolved
-    parameters. A missing output, or a run that did not finish, forces it.
+    A notebook runs if its parameters, its cells, the package modules it imports, its input files or its tables are not
+    those of its last finished run, or if what that run wrote is not there as it was written. What depends on a
+    notebook that runs is asked again afterwards, and runs if its inputs changed.
     """
     profile = profiles.load_profile(spec)
     profiles.check_common(profile)
+    names.claim(profile.name, profile.path)
     folder = files.root() / "executed" / profile.name
-    inspected = {name[:2]: notebooks.inspect(name) for name in notebooks.notebooks()}
-    chosen = {number: notebook for number, notebook in inspected.items() if number in profile.run}
-    lines = [".PHONY: all FORCE", ".SUFFIXES:", f"all: {' '.join(chosen)}"]
-    strict = f"\t@$(PYTHON) -m hivemind_utils.pipeline.run --partial --profile '{_shell(spec)}'"
-    lines += ["ifneq ($(STRICT),)", strict, "endif", "FORCE:", ""]
+    digests = manifests.Digests(folder)
+    chosen = {number: notebooks.inspect(number) for number in sorted(profile.run)}
+    lines = [f".PHONY: all {' '.join(chosen)}", ".SUFFIXES:", f"all: {' '.join(chosen)}"]
+    strict = f"\t@$(PYTHON) -m hivemind_utils.pipeline.run --partial --profile={_shell(spec)}"
+    lines += ["ifneq ($(STRICT),)", strict, "endif", ""]
+    possible = set()  # numbers of notebooks that run, or may have to after another ran
     for number, notebook in chosen.items():
         values = profiles.resolve(profile, notebook)
-        parameters = write_parameters(folder, notebook, values)
-        stamp = folder / f"{number}.ipynb"
-        outputs = [parquet.path(t, profile.name) for t in notebook.writes]
-        if notebook.writes_embeddings:
-            outputs += _embeddings(profile.name, values)
-        needs = [notebook.path, parameters, *notebook.modules, *profiles.input_files(notebook, values)]
-        for table in notebook.reads:
-            needs += [parquet.path(table, profile.name)]
-            writer = table[:2]
-            needs += [folder / f"{writer}.ipynb"] if writer in chosen else []
-        if notebook.reads_embeddings:
-            needs += _embeddings(profile.name, values)
-        unfinished = (folder / f"{number}.running.ipynb").exists() or not all(p.exists() for p in outputs)
-        lines += [
-            f".PHONY: {number}",
-            f"{number}: {_make(stamp)}",
-            f"{_make(stamp)}: {' '.join(_make(p) for p in dict.fromkeys(needs))}{' FORCE' if unfinished else ''}",
-            f"\t@$(PYTHON) -m hivemind_utils.pipeline.run {notebook.name} --profile '{_shell(spec)}' $(STRICT)",
-            *(f"{_make(p)}: {_make(stamp)} ;" for p in outputs),
-            "",
-        ]
+        write_parameters(folder, notebook, values)
+        input_files = profiles.input_files(notebook, values)
+        needs = _needs(notebook, chosen)
+        why = manifests.why_stale(notebook, profile.name, values, input_files, digests)
+        lines += [f"{number}: {' '.join(needs)}"]
+        if why or possible & set(needs):
+            possible.add(number)
+            command = f"$(PYTHON) -m hivemind_utils.pipeline.run {notebook.name} --unless-current"
+            lines += [f"\t@{command} --profile={_shell(spec)} $(STRICT)"]
+        lines += [""]
+    digests.save()
     target = folder / "rules.mk"
     with files.atomic(target) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
     return target
 
 
+def _needs(notebook, chosen):
+    """Numbers of the chosen notebooks whose tables or embeddings a notebook reads."""
+    writers = {table[:2] for table in notebook.reads} | ({"04"} if notebook.reads_embeddings else set())
+    return sorted(writers & set(chosen) - {notebook.number})
+
+
 def write_parameters(folder, notebook, values):
-    """Write the resolved parameters if they changed; what they change reruns."""
+    """Write the resolved parameters, for readers."""
     parameters = folder / f"{notebook.number}.params.json"
-    text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    if not parameters.exists() or parameters.read_text(encoding="utf-8") != text:
+    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+    if not parameters.exists() or parameters.read_text(encoding="utf-8", errors="replace") != text:
         with files.atomic(parameters) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return parameters
-
-
-def _embeddings(profile, values):
-    return list(embeddings.files(values["encoder"], files.folder(profile) / "embeddings"))
-
-
-def _make(path):
-    """Write a path as make reads it: relative to the root, spaces and dollars escaped."""
-    return run._relative(path).replace("$", "$$").replace(" ", "\\ ").replace("#", "\\#")
 
 
 def _shell(text):
-    return str(text).replace("'", "'\\''").replace("$", "$$")
+    """Write a text as one word of a shell in a recipe of make."""
+    return "'" + str(text).replace("'", "'\\''").replace("$", "$$") + "'"

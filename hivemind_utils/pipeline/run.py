@@ -5,36 +5,54 @@ notebook succeeded. ``--rules`` writes the makefile that knows what has to run a
 """
 
 import argparse
-import hashlib
+import contextlib
 import json
 import logging
 import os
 import platform
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hivemind_utils.pipeline import notebooks, profiles, rules
+from hivemind_utils.llm import progress
+from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profiles, rules, writers
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import parquet
 
 
-def execute(name, spec, strict=False):
-    """Run one notebook of a profile; returns the exit status (0, or 3 for a partial result under `strict`)."""
+def execute(name, spec, strict=False, unless_current=False):
+    """Run one notebook of a profile; returns the exit status (0, or 3 for a partial result under `strict`).
+
+    With `unless_current`, a notebook whose last run stands is left alone.
+    """
     profile = profiles.load_profile(spec)
+    with writers.only_one(profile.name, f"notebook {name}"):
+        return _execute_alone(name, profile, spec, strict, unless_current)
+
+
+def _execute_alone(name, profile, spec, strict, unless_current):
     profiles.check_common(profile)
     notebook = notebooks.inspect(name)
     values = profiles.resolve(profile, notebook)
     files = profiles.input_files(notebook, values)
-    missing = [t for t in notebook.reads if not parquet.path(t, profile.name).exists()]
-    if missing:
-        raise notebooks.UserError(parquet.missing_message(missing[0], profile.name, spec))
-    inputs = [*files, *(parquet.path(t, profile.name) for t in notebook.reads)]
-
     folder = table_files.root() / "executed" / profile.name
+    digests = manifests.Digests(folder)
+    if unless_current and manifests.why_stale(notebook, profile.name, values, files, digests) is None:
+        digests.save()
+        return 0
+    for table in notebook.reads:
+        _check_table(table, profile.name, spec)
+    names.claim(profile.name, profile.path)
+    code = manifests.code(notebook, digests)  # before it runs: what changes meanwhile runs it again
+    inputs = manifests.inputs(notebook, profile.name, values, files, digests)
+
     folder.mkdir(parents=True, exist_ok=True)
     running, final = folder / f"{notebook.number}.running.ipynb", folder / f"{notebook.number}.ipynb"
     results = table_files.root() / "results" / profile.name / f"{notebook.number}.json"
@@ -44,18 +62,23 @@ def execute(name, spec, strict=False):
     drawn.write_text("", encoding="utf-8")
     os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()
-    _execute(notebook, running, values)
+    with _progress(folder / f"{notebook.number}.progress.txt", notebook.name):
+        _execute(notebook, running, values)
     seconds = round(time.monotonic() - started, 2)
     figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
+    _remove_stale_figures(profile.name, notebook.number, figures)
     drawn.unlink()
-    _remove_stale_figures(profile.name, folder / f"{notebook.number}.manifest.json", figures)
 
     partial = json.loads(results.read_text(encoding="utf-8")).get("partial") if results.exists() else None
+    manifests.path(profile.name, notebook.number).unlink(missing_ok=True)
+    os.replace(running, final)
     manifest = {
         "notebook": notebook.name,
         "profile": profile.name,
         "parameters": values,
-        "inputs": {_relative(p): _digest(p) for p in inputs},
+        "inputs": inputs,
+        "code": code,
+        "outputs": manifests.outputs(notebook, profile.name, values, figures, digests),
         "packages": _versions(),
         "python": platform.python_version(),
         "git_commit": _commit(),
@@ -64,61 +87,135 @@ def execute(name, spec, strict=False):
         "partial": partial,
         "figures": figures,
     }
-    with table_files.atomic(folder / f"{notebook.number}.manifest.json") as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(running, final)
-    print(f"{notebook.name:<24} {profile.name:<12} {seconds:6.1f} s   {_relative(final)}", flush=True)
+    digests.save()
+    manifests.write(manifest, profile.name, notebook.number)
+    print(f"{notebook.name:<24} {profile.name:<12} {seconds:6.1f} s   {manifests.relative(final)}", flush=True)
     if partial:
         print(f"WARNING: {notebook.name} is PARTIAL: {partial}", file=sys.stderr, flush=True)
     return 3 if partial and strict else 0
 
 
+def _check_table(table, profile, spec):
+    """Refuse an input table that is missing or cannot be read."""
+    if not parquet.path(table, profile).exists():
+        raise notebooks.UserError(parquet.missing_message(table, profile, spec))
+    try:
+        parquet.stamp(table, profile)
+    except parquet.DamagedError:
+        raise notebooks.UserError(parquet.damaged_message(table, profile, spec)) from None
+
+
+def make(target, spec, jobs):
+    """Run a profile's notebooks through make, as the only writer of its folders; returns make's exit status.
+
+    Parameters
+    ----------
+    target : str
+        "all", or a notebook's number.
+    spec : str
+        Name or path of the profile.
+    jobs : str
+        Notebooks at once.
+    """
+    flags = re.match(r"-?([A-Za-z]*)", os.environ.get("MAKEFLAGS", "")).group(1)
+    flags = "".join(flag for flag in flags if flag in "nqsi")
+    profile = profiles.load_profile(spec)
+    if target != "all" and target not in profile.run:
+        raise notebooks.UserError(
+            f"The profile {profile.name} runs {', '.join(profile.run)}, not {target}: see `run` in {profile.path.name}."
+        )
+    if not str(jobs).isdecimal() or int(jobs) < 1:
+        raise notebooks.UserError(f"JOBS must be a number of notebooks from 1 on, but {jobs!r} was given.")
+    with contextlib.ExitStack() as stack:
+        dry = set(flags) & {"n", "q"}
+        descriptors = () if dry else stack.enter_context(writers.only_one(profile.name, f"make {target}"))
+        written = rules.rules(spec)
+        environment = {
+            k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES")
+        }
+        python = shlex.quote(sys.executable).replace("$", "$$")
+        command = [os.environ.get("MAKE") or "make", "--no-print-directory", "--keep-going", f"-j{int(jobs)}"]
+        command += [f"-{flags}"] if flags else []
+        command += ["-f", manifests.relative(written), f"PYTHON={python}", f"STRICT={os.environ.get('STRICT', '')}"]
+        process = subprocess.Popen([*command, target], cwd=table_files.root(), env=environment, pass_fds=descriptors)
+        return _wait(process)
+
+
+def _wait(process):
+    """Wait for a process; what asks us to end is handed on, and waited for."""
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda number, _: process.send_signal(number))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal sent it to the process as well
+            continue
+
+
 def still_partial(spec):
     """Say which notebooks' last runs are partial; returns the exit status, 3 if any is."""
     profile = profiles.load_profile(spec)
-    found = {}
-    for number in profile.run:
-        manifest = table_files.root() / "executed" / profile.name / f"{number}.manifest.json"
-        if manifest.exists() and (partial := json.loads(manifest.read_text(encoding="utf-8"))["partial"]):
-            found[number] = partial
+    found = {number: (manifests.read(profile.name, number) or {}).get("partial") for number in profile.run}
+    found = {number: partial for number, partial in found.items() if partial}
     for number, partial in found.items():
         print(f"error: {notebooks.find_notebook(number)} is PARTIAL: {partial}", file=sys.stderr)
     return 3 if found else 0
 
 
-def _remove_stale_figures(profile, manifest, figures):
+@contextlib.contextmanager
+def _progress(path, name):
+    """Repeat on the terminal what long work in the notebook says of itself: a line a minute."""
+    path.write_text("", encoding="utf-8")
+    os.environ[progress.LOG] = str(path)
+    ended = threading.Event()
+
+    def follow():
+        with open(path, encoding="utf-8") as lines:
+            while True:
+                over = ended.wait(1)
+                for line in lines:
+                    print(f"{name:<24} {line.rstrip()}", file=sys.stderr, flush=True)
+                if over:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        os.environ.pop(progress.LOG, None)
+        path.unlink(missing_ok=True)
+
+
+def _remove_stale_figures(profile, number, figures):
     """Remove what the last run of the notebook drew and this one did not: it would show other data."""
-    old = json.loads(manifest.read_text(encoding="utf-8")).get("figures", []) if manifest.exists() else []
+    old = (manifests.read(profile, number) or {"figures": []})["figures"]
     for slug in set(old) - set(figures):
-        for suffix in ("png", "pdf", "csv", "json", "html"):
+        for suffix in manifests.FIGURE_SUFFIXES:
             (table_files.root() / "figures" / profile / f"{slug}.{suffix}").unlink(missing_ok=True)
 
 
 def _execute(notebook, running, values):
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [
-            str(table_files.root()),
-            *filter(None, [os.environ.get("PYTHONPATH")]),
-        ]  # the tree that runs is the tree imported
-    )
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not understand `int | None`; we checked already
-    with tempfile.TemporaryDirectory() as ipython:
-        quiet = Path(ipython) / "profile_default" / "ipython_kernel_config.py"
-        quiet.parent.mkdir()
-        quiet.write_text("c.IPKernelApp.log_level = 50\n", encoding="utf-8")  # silent about TCP on the loopback
-        os.environ["IPYTHONDIR"] = ipython
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.update(kernels.environment(Path(scratch)))
         _papermill(papermill, notebook, running, values)
 
 
 def _papermill(papermill, notebook, running, values):
     from nbclient.exceptions import DeadKernelError
 
+    def literal(path):
+        return str(path).replace("{", "{{").replace("}", "}}")  # papermill fills in parameters
+
     try:
         papermill.execute_notebook(
-            notebook.path,
-            running,
+            literal(notebook.path),
+            literal(running),
             parameters=values,
             kernel_name="python3",
             language="python",  # a notebook without language_info is still Python
@@ -128,18 +225,17 @@ def _papermill(papermill, notebook, running, values):
     except papermill.PapermillExecutionError as error:
         raise notebooks.UserError(
             f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}\n"
-            f"The notebook up to there, with the traceback: {_relative(running)}"
+            f"The notebook up to there, with the traceback: {manifests.relative(running)}"
         ) from None
     except DeadKernelError:
         raise notebooks.UserError(
             f"{notebook.name}: the kernel died, most often for want of memory. What is stored is kept; run it again.\n"
-            f"The notebook up to there: {_relative(running)}"
+            f"The notebook up to there: {manifests.relative(running)}"
         ) from None
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    except RuntimeError as error:  # jupyter_client: the kernel did not start
+        raise notebooks.UserError(
+            f"{notebook.name}: the kernel of {sys.executable} did not start ({error}). Run `make setup`, then again."
+        ) from None
 
 
 def _versions():
@@ -160,11 +256,6 @@ def _commit():
     return (head.stdout.strip() + ("+changes" if changed else "")) if head.returncode == 0 else None
 
 
-def _relative(path):
-    path = Path(path)
-    return str(path.relative_to(table_files.root())) if path.is_relative_to(table_files.root()) else str(path)
-
-
 def main(arguments=None):
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hivemind_utils.pipeline.run", description=__doc__.split("\n")[0])
@@ -175,16 +266,21 @@ def main(arguments=None):
         "--partial", action="store_true", help="run nothing; exit with 3 if a notebook's last run is partial"
     )
     parser.add_argument("--rules", action="store_true", help="write executed/<profile>/rules.mk for make, run nothing")
+    parser.add_argument("--unless-current", action="store_true", help="leave a notebook alone whose last run stands")
+    parser.add_argument("--make", metavar="TARGET", help="run `all` notebooks that have to, or a number and its needs")
+    parser.add_argument("--jobs", default="2", help="notebooks at once under --make (default: 2)")
     options = parser.parse_args(arguments)
-    if (options.notebook is None) != (options.rules or options.partial):
-        parser.error("give a notebook, or --rules, or --partial")
+    if sum([options.notebook is not None, options.rules, options.partial, options.make is not None]) != 1:
+        parser.error("give a notebook, or --rules, or --partial, or --make")
     try:
+        if options.make is not None:
+            return make(options.make, options.profile, options.jobs)
         if options.rules:
-            print(_relative(rules.rules(options.profile)))
+            print(manifests.relative(rules.rules(options.profile)))
             return 0
         if options.partial:
             return still_partial(options.profile)
-        return execute(options.notebook, options.profile, options.strict)
+        return execute(options.notebook, options.profile, options.strict, options.unless_current)
     except notebooks.UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,25 +1,34 @@
-"""Labels of open-endedness: the published schema, what follows from a label, and the doors labels come in by."""
+"""Open-endedness of queries: the published schema, what follows from a label, and how far annotators agree."""
 
 import json
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, model_validator
 
-from hivemind_utils.queries import wildchat
-from hivemind_utils.tables import ids
-from hivemind_utils.tables.files import read_file
+from hivemind_utils.metrics.agreement import krippendorff_alpha
+from hivemind_utils.metrics.shares import weighted_share, wilson
+from hivemind_utils.metrics.similarity import unit_rows
+from hivemind_utils.queries import labels as query_labels
+from hivemind_utils.queries import sheets
 
 OUTCOMES = ("closed", "dropped", "open")  # ties go to the first: to be open needs more votes than anything else
 
 
-PUBLISHED = {"open": 26_070, "closed": 8_817, "dropped": 2_539}  # arXiv 2510.22954, section 3; dropped: the rest
+CLAIMS = {"open": "open_ended", "closed": "closed_ended", "dropped": "dropped"}  # counts in the paper
 
 
-PUBLISHED_PEOPLE = {"majority_share": 0.89, "any_share": 1.0}  # appendix B.3, 100 queries, 3 people each
+ALTERNATIVE_CLAIMS = dict(
+    zip(
+        sheets.ALTERNATIVES,
+        ("alternatives_lt3", "alternatives_3_10", "alternatives_10_20", "alternatives_gt20"),
+        strict=True,
+    )
+)
 
 
-PUBLISHED_ALTERNATIVES = {"fewer than 3": 0.1873, "3 to 10": 0.3187, "10 to 20": 0.1474, "more than 20": 0.3466}
+ANSWERS = {"open_ended": sheets.yes_or_no, "alternatives": sheets.alternatives}  # columns that annotators fill
 
 
 class Judgement(BaseModel):
@@ -37,7 +46,9 @@ class ResponseType(BaseModel):
 
 
 class Label(BaseModel):
-    """The published schema; what a labeller must answer."""
+    """The published schema: what a labeller must return."""
+
+    ECHO: ClassVar[dict] = {"original_query": "query"}  # a label of another message is none
 
     original_query: str
     revised_query: str | None = None
@@ -77,7 +88,7 @@ def outcome(label):
 
 
 def tally(queries, votes, labeller):
-    """Join queries and their votes into one row a query.
+    """Join queries and their votes into one row per query.
 
     Parameters
     ----------
@@ -121,142 +132,221 @@ def tally(queries, votes, labeller):
     return pd.DataFrame(rows)
 
 
-def read_released(addresses):
-    """Read labels in the schema of `liweijiang/infinite-chats-taxonomy`: Parquet, local or ``hf://``.
+def collect(study, kept, labels_from, labeller, *, n_queries=None, paths=None, columns=None, keep_unfiltered=False):
+    """Collect labels of open-endedness, whichever source they come from.
 
     Parameters
     ----------
-    addresses : sequence of str or path-like
+    study : Study
+    kept : pandas.DataFrame
+        Table ``01_queries``.
+    labels_from : {"demo", "llm", "released", "imported"}
+        A simulated or a real language model, the authors' release, or somebody's file.
+    labeller : Labeller
+        The model to ask, where one is asked.
+    n_queries : int, optional
+        Ask about so many queries, those with the smallest ids, which are hashes: a random sample.
+    paths : str or list of str, optional
+        Files of released or imported labels.
+    columns : dict of str to str, optional
+        For imported labels; see `labels.read_imported`.
+    keep_unfiltered : bool
+        Keep released or imported labels of queries that notebook 01 did not keep.
 
     Returns
     -------
-    queries : pandas.DataFrame
-        query_id, conversation_id, text (the first user message, stripped).
-    votes : pandas.DataFrame
-        query_id, vote (0), value (the label as dict, or None), raw.
-    categories : pandas.DataFrame
-        query_id, vote (0), value ({"categories": [...]} or None), raw.
-    unreadable : int
-        Rows without any text.
+    QueryLabels
+
+    Raises
+    ------
+    ValueError
+        If no query has a label, or the source is unknown.
     """
-    import duckdb
-
-    with duckdb.connect() as db:
-        if any("://" in str(address) for address in addresses):
-            db.execute("INSTALL httpfs; LOAD httpfs")
-        kind, view = wildchat.scan([str(address) for address in addresses])
-        if kind != "parquet":
-            raise ValueError(f"Released labels are Parquet files, but {addresses} was passed.")
-        found = db.execute(view)
-        names = [column[0] for column in found.description]
-        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    if not {"messages", "lm_judge_annotation"} & set(names):
-        raise ValueError(f"Released labels need `messages` or `lm_judge_annotation`; the columns are {names}.")
-    queries, votes, categories, seen, unreadable = [], [], [], set(), 0
-    for row in rows:
-        label, text = _parsed(row.get("lm_judge_annotation")), _first_message(_parsed(row.get("messages")))
-        if text is None and isinstance(label, dict):
-            text = label.get("original_query")
-        if not (isinstance(text, str) and text.strip()):
-            unreadable += 1
-            continue
-        conversation = row.get("conversation_id") or ids.text_id(text.strip())
-        query = wildchat.query_id(conversation, text)
-        if query in seen:
-            unreadable += 1
-            continue
-        seen.add(query)
-        given = _parsed(row.get("categories"))
-        given = {"categories": [g for g in given if isinstance(g, dict)]} if isinstance(given, list) else None
-        queries.append({"query_id": query, "conversation_id": conversation, "text": text.strip()})
-        votes.append(
-            {"query_id": query, "vote": 0, "value": label if isinstance(label, dict) else None, "raw": _raw(label)}
-        )
-        categories.append({"query_id": query, "vote": 0, "value": given, "raw": _raw(given)})
-    return pd.DataFrame(queries), pd.DataFrame(votes), pd.DataFrame(categories), unreadable
+    if labels_from in ("demo", "llm"):
+        queries = kept.sort_values("query_id", ignore_index=True).head(n_queries)
+        return query_labels.ask(study, queries, "text", labeller.instructions(), Label, labeller)
+    if labels_from not in ("released", "imported"):
+        raise ValueError(f"`labels_from` must be demo, llm, released or imported, but {labels_from!r} was passed.")
+    found, origin = query_labels.label_files(paths)
+    if labels_from == "released":
+        queries, votes, _, n_unreadable = query_labels.read_released(found)
+        note = "The release holds only queries that the authors call open."
+    else:
+        queries, votes, n_unreadable = query_labels.read_imported(found, columns or {})
+        note = ""
+    is_kept = queries["query_id"].isin(kept["query_id"])
+    n_unfiltered = int((~is_kept).sum())
+    queries = queries if keep_unfiltered else queries[is_kept]
+    if queries.empty:
+        raise ValueError("No query has a label: labels and 01_queries share no query.")
+    study.comes_from(labels_from, origin)
+    votes = votes[votes["query_id"].isin(queries["query_id"])]
+    return query_labels.given(queries, votes, origin, n_unfiltered=n_unfiltered, n_unreadable=n_unreadable, note=note)
 
 
-def read_imported(paths, columns):
-    """Read labels and rewrites that somebody else made.
+def is_rewritten(open_ended):
+    """Whether the labeller changed each query's text: Series of bool."""
+    return open_ended["original"] != open_ended["revised"]
+
+
+def rewritten_texts(open_ended):
+    """Originals of the rewritten queries, then their rewrites: list of str."""
+    changed = open_ended[is_rewritten(open_ended)]
+    return [*changed["original"], *changed["revised"]]
+
+
+def with_rewrite_cosines(open_ended, vectors):
+    """Add the cosine similarity of original and rewrite; 1 where nothing was rewritten.
 
     Parameters
     ----------
-    paths : sequence of path-like
-        CSV, JSON Lines or Parquet.
-    columns : dict of str to str
-        ``original`` and ``open_ended`` (true or false), optionally ``revised`` and ``conversation_id``, to the file's
-        names; a dot reaches into nested objects, such as ``meta.response.allows_diverse_responses``.
+    open_ended : pandas.DataFrame
+        From `tally`.
+    vectors : ndarray of float, shape (2 * n_rewritten, n_dims)
+        Embeddings of `rewritten_texts`.
 
     Returns
     -------
-    queries, votes : pandas.DataFrame
-        As `read_released`.
-    unreadable : int
-        Rows without a text, and repeats.
+    pandas.DataFrame
+        Table ``02_open_ended``.
     """
-    known = ("original", "open_ended", "revised", "conversation_id")
-    if unknown := sorted(set(columns) - set(known)):
-        raise ValueError(f"`label_columns` may name {list(known)}, but {unknown} was passed.")
-    if missing := sorted({"original", "open_ended"} - set(columns)):
-        raise ValueError(f"`label_columns` must say which columns are {missing}.")
-    queries, votes, unreadable = [], [], 0
-    for row in (row for path in paths for row in read_file(path).to_dict("records")):
-        given = {ours: _reach(row, theirs) for ours, theirs in columns.items()}
-        if not (isinstance(given["original"], str) and given["original"].strip()):
-            unreadable += 1
-            continue
-        text = given["original"].strip()
-        conversation = str(given.get("conversation_id") or ids.text_id(text))
-        answer = {
-            "true": "Multiple",
-            "1": "Multiple",
-            "yes": "Multiple",
-            "false": "Single",
-            "0": "Single",
-            "no": "Single",
-        }
-        kind = answer.get(str(given["open_ended"]).lower())
-        label = {
-            "original_query": text,
-            "revised_query": given.get("revised"),
-            "response_type": {"classification": kind},
-        }
-        query = wildchat.query_id(conversation, text)
-        queries.append({"query_id": query, "conversation_id": conversation, "text": text})
-        votes.append({"query_id": query, "vote": 0, "value": label if kind else None, "raw": _raw(given)})
-    frame = pd.DataFrame(queries)
-    if frame.empty:
-        raise ValueError(f"None of the rows has a text in {columns['original']!r}.")
-    keep = ~frame["query_id"].duplicated()
-    unreadable += int((~keep).sum())  # a repeat says nothing new
-    return frame[keep].reset_index(drop=True), pd.DataFrame(votes)[keep].reset_index(drop=True), unreadable
+    changed = is_rewritten(open_ended)
+    cosines = pd.Series(1.0, index=open_ended.index)
+    if changed.any():
+        originals, rewrites = np.split(unit_rows(vectors), 2)
+        cosines[changed] = (originals * rewrites).sum(1).astype(float)
+    return open_ended.assign(rewrite_cosine=cosines)
 
 
-def _parsed(value):
-    """Return a nested value as Python has it, whether stored as such or as JSON text."""
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            return None
-    return value
+def largest_rewrites(open_ended, n=8):
+    """Return the rewrites that went farthest: original, revised, rewrite_cosine."""
+    changed = open_ended[is_rewritten(open_ended)]
+    return changed.nsmallest(n, "rewrite_cosine")[["original", "revised", "rewrite_cosine"]]
 
 
-def _first_message(messages):
-    for message in messages if isinstance(messages, list) else []:
-        if isinstance(message, dict) and message.get("role", "user") == "user":
-            return message.get("content")
-    return None
+def open_share(open_ended):
+    """Share of queries called open, with its Wilson interval: dict of share, lower, upper, n."""
+    n = int((open_ended["response_type"] == "open").sum())
+    lower, upper = wilson(n, len(open_ended))
+    return {"share": n / len(open_ended), "lower": float(lower), "upper": float(upper), "n": n}
 
 
-def _reach(row, name):
-    """Value under a name; dots reach into nested objects."""
-    if name in row:
-        return row[name]
-    for part in name.split("."):
-        row = row.get(part) if isinstance(row, dict) else None
-    return row
+def unsure_share(open_ended):
+    """Share of queries on whose openness the votes differ."""
+    return float(open_ended["open_share"].between(0.01, 0.99).mean())
 
 
-def _raw(value):
-    return json.dumps(value, ensure_ascii=False, default=str)
+def outcome_counts(open_ended, paper):
+    """Count open, closed and dropped queries, those by reason, next to the paper's shares.
+
+    Parameters
+    ----------
+    open_ended : pandas.DataFrame
+        Table ``02_open_ended``.
+    paper : Paper
+
+    Returns
+    -------
+    pandas.DataFrame
+        outcome, reason, n, share, published (share; NaN for dropped queries, whose reasons are not reported).
+    """
+    by_reason = open_ended.fillna({"why_dropped": ""}).groupby(["response_type", "why_dropped"]).size()
+    counts = by_reason.rename("n").reset_index().set_axis(["outcome", "reason", "n"], axis=1)
+    counts["outcome"] = pd.Categorical(counts["outcome"], list(CLAIMS))
+    counts = counts.sort_values(["outcome", "n"], ascending=[True, False], ignore_index=True)
+    published = pd.Series({kind: paper.number(claim) for kind, claim in CLAIMS.items()})
+    published = (published / published.sum()).drop("dropped")
+    return counts.assign(
+        share=counts["n"] / len(open_ended), published=counts["outcome"].astype(str).map(published).astype(float)
+    )
+
+
+def degrees(open_ended):
+    """Count queries by the share of votes that call them open: open_share, n."""
+    return open_ended.dropna(subset=["open_share"]).groupby("open_share").size().rename("n").reset_index()
+
+
+def sheet(open_ended, n, rng):
+    """Draw queries for annotators, those called open and those called closed in equal numbers; see `sheets.sheet`."""
+    items = open_ended.loc[open_ended["response_type"] != "dropped", ["query_id", "original", "response_type"]]
+    return sheets.sheet(items.rename(columns={"original": "query"}), n, rng, strata="response_type")
+
+
+def annotated_open_shares(open_ended, annotations):
+    """Share of the queries called open that annotators call open too: their majority, and any of them.
+
+    Parameters
+    ----------
+    open_ended, annotations : pandas.DataFrame
+        Tables ``02_open_ended`` and ``02_annotations``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By "majority" and "any": share, lower, upper, n; empty without annotations.
+    """
+    if annotations.empty:
+        return pd.DataFrame(columns=["share", "lower", "upper", "n"])
+    annotated, weights, called_open = _annotated(open_ended, annotations)
+    any_yes = np.where(np.isnan(annotated).all(1), np.nan, (annotated == 1).any(1))
+    rows = {}
+    for name, values in (("majority", sheets.majority(annotated)), ("any", any_yes)):
+        found = weighted_share(values[called_open], weights[called_open])
+        rows[name] = [float(found.estimate), found.lower, found.upper, found.n_prompts]
+    return pd.DataFrame(rows, index=["share", "lower", "upper", "n"]).T.astype({"n": int})
+
+
+def labeller_scores(open_ended, annotations):
+    """Score the labeller against the majority of annotators, weighted back to all queries; ties are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        measure, value, lower, upper; empty without annotations.
+    """
+    if annotations.empty:
+        return pd.DataFrame(columns=["measure", "value", "lower", "upper"])
+    annotated, weights, called_open = _annotated(open_ended, annotations)
+    truth = sheets.majority(annotated)
+    clear = ~np.isnan(truth)
+    return sheets.scores(truth[clear] == 1, called_open[clear], weights[clear])
+
+
+def alternatives(open_ended, annotations, paper):
+    """Share of annotations for each number of reasonable responses, for queries called open, next to the paper's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        answer, share, lower, upper, published; empty without annotations.
+    """
+    annotated, ids = sheets.matrix(annotations, "query_id", "alternatives", sheets.ALTERNATIVES)
+    called_open = open_ended.set_index("query_id")["response_type"].reindex(ids).eq("open").to_numpy()
+    table = sheets.answer_shares(annotated[called_open], sheets.ALTERNATIVES)
+    published = table["answer"].map({name: paper.number(c) / 100 for name, c in ALTERNATIVE_CLAIMS.items()})
+    return table.assign(published=published.astype(float))
+
+
+def annotator_alphas(annotations):
+    """Krippendorff's alpha of the annotators by column: open_ended (nominal), alternatives (ordinal)."""
+    if annotations.empty:
+        return {}
+    wide, _ = sheets.matrix(annotations, "query_id", "alternatives", sheets.ALTERNATIVES)
+    return {
+        "open_ended": krippendorff_alpha(sheets.matrix(annotations, "query_id", "open_ended")[0]),
+        "alternatives": krippendorff_alpha(wide, "ordinal"),
+    }
+
+
+def figure_table(degrees, alternatives, scores):
+    """Numbers of the figure of open-endedness in one table, by `panel`."""
+    panels = {"votes": degrees, "alternatives": alternatives, "annotators": scores}
+    return pd.concat([table.assign(panel=name) for name, table in panels.items() if len(table)])
+
+
+def _annotated(open_ended, annotations):
+    """Annotations by query and annotator, weights of the queries, and whether the labeller calls them open."""
+    annotated, ids = sheets.matrix(annotations, "query_id", "open_ended")
+    weights = annotations.groupby("query_id")["weight"].first()[ids].to_numpy(float)
+    called_open = open_ended.set_index("query_id")["response_type"][ids].eq("open").to_numpy()
+    return annotated, weights, called_open

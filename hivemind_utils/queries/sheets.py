@@ -1,13 +1,15 @@
-"""Do people agree with the labels? Sheets to fill, answers read back, and scores of a classifier with intervals."""
+"""Do annotators agree with the labels? Sheets to fill, annotations read back, scores of a classifier with intervals."""
 
 import re
 
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import resample
+from hivemind_utils.metrics import intervals
+from hivemind_utils.metrics.shares import weighted_share
 from hivemind_utils.tables import files
-from hivemind_utils.tables.files import read_file
+from hivemind_utils.tables.reading import read_file
+from hivemind_utils.tables.wording import counted
 
 ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
 
@@ -16,17 +18,17 @@ _YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0"}
 
 
 def sheet(items, n, rng, *, strata=None, answers=("open_ended", "alternatives")):
-    """Draw items for people to judge.
+    """Draw items for annotators to judge.
 
     Parameters
     ----------
     items : pandas.DataFrame
-        What people see.
+        What annotators see.
     n : int
         Items wanted; all where there are fewer.
     rng : numpy.random.Generator
     strata : str, optional
-        Column whose values are drawn in equal numbers, as far as they last; it is not shown to people.
+        Column whose values are drawn in equal numbers, as far as they last; annotators do not see it.
     answers : sequence of str
         Columns left empty for the answers, after an empty `annotator`.
 
@@ -71,8 +73,67 @@ def write_sheet(frame, path, answers):
     return True
 
 
+def offer(study, name, frame, answers):
+    """Write a sheet to ``data/<profile>/sheets``, unless somebody began to fill it; returns what was done, in words.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        Name of the file, without suffix.
+    frame : pandas.DataFrame
+        From `sheet`.
+    answers : sequence of str
+        Columns to fill.
+    """
+    path = study.folder / "sheets" / f"{name}.csv"
+    is_new = write_sheet(frame, path, answers)
+    done = f"{counted(len(frame), 'row')} to fill" if is_new else "already begun, left as it is"
+    return f"{path.relative_to(files.root())}: {done}"
+
+
+def collect(study, name, frame, keys, answers, *, paths=None, fill=None, known=None):
+    """Read the sheets that annotators filled, or those of the demo's annotators.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        Name of the sheet's file, without suffix.
+    frame : pandas.DataFrame
+        The sheet, for the demo's annotators.
+    keys, answers
+        As in `read_sheets`.
+    paths : str or list of str, optional
+        Filled sheets.
+    fill : callable, optional
+        Fills a sheet where `paths` names none: from `demo.logs.take_part`.
+    known : collection of str, optional
+        Values of the first key that there are; annotations of others are left out, which is said.
+
+    Returns
+    -------
+    annotations, problems : pandas.DataFrame
+        As `read_sheets`.
+    """
+    filled = files.addresses(paths)
+    if fill is not None and not filled:
+        filled = [study.folder / "sheets" / f"{name}_demo.csv"]
+        with files.atomic(filled[0]) as temporary:
+            fill(frame).to_csv(temporary, index=False)
+    annotations, problems = read_sheets(filled, keys, answers)
+    if known is not None:
+        is_known = annotations[keys[0]].isin(known)
+        if not is_known.all():
+            print(f"WARNING: {counted(int((~is_known).sum()), 'annotation')} of unknown queries are left out")
+        annotations = annotations[is_known].reset_index(drop=True)
+    n_people = counted(annotations["annotator"].nunique(), "annotator")
+    print(f"{counted(len(annotations), 'annotation')} of {n_people}; {len(problems)} cells could not be read")
+    return annotations, problems
+
+
 def read_sheets(paths, keys, answers):
-    """Read filled sheets: one file an annotator, or one with a column `annotator`.
+    """Read filled sheets: one file per annotator, or one with a column `annotator`.
 
     Parameters
     ----------
@@ -177,57 +238,30 @@ def majority(labels):
     return np.where(np.isnan(share) | (share == 0.5), np.nan, (share > 0.5).astype(float))
 
 
-def weighted_share(values, weights, draws):
-    """Weighted share with a bootstrap interval over items.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_items,)
-        0 to 1; NaN is left out.
-    weights : ndarray of float, shape (n_items,)
-        Items each stands for.
-    draws : ndarray of float, shape (n_boot, n_items)
-        From `resample.bootstrap_weights`.
-
-    Returns
-    -------
-    dict
-        share, lower, upper, n.
-    """
-    values, weights = np.asarray(values, float), np.asarray(weights, float)
-    there = ~np.isnan(values)
-    above, below = np.where(there, values, 0) * weights, there * weights
-    lower, upper = resample.interval(resample.weighted_ratios(above, below, draws))
-    value = above.sum() / below.sum() if there.any() else np.nan
-    return {"share": float(value), "lower": float(lower), "upper": float(upper), "n": int(there.sum())}
-
-
-def answer_shares(labels, answers, n_boot, rng):
-    """Share of all answers given to each value, with bootstrap intervals over items.
+def answer_shares(labels, answers):
+    """Share of all annotations given to each value, with jackknife intervals over items.
 
     Parameters
     ----------
     labels : ndarray of float, shape (n_items, n_annotators)
         Codes 0, 1, ... of `answers`; NaN where missing.
     answers : sequence of str
-    n_boot : int
-    rng : numpy.random.Generator
 
     Returns
     -------
     pandas.DataFrame
-        answer, share, lower, upper.
+        answer, share, lower, upper (within 0 and 1; NaN for a single item).
     """
     if not len(labels):
         return pd.DataFrame(columns=["answer", "share", "lower", "upper"])
     counts = np.stack([(labels == code).sum(1) for code in range(len(answers))], 1).astype(float)
     totals = counts.sum(1, keepdims=True) * np.ones(len(answers))
-    draws = resample.bootstrap_weights(len(labels), n_boot, rng)
-    lower, upper = resample.interval(resample.weighted_ratios(counts, totals, draws))
+    found = intervals.ratio_interval(counts, totals)
+    lower, upper = np.clip([found.lower, found.upper], 0, 1)
     return pd.DataFrame({"answer": answers, "share": counts.sum(0) / totals.sum(0), "lower": lower, "upper": upper})
 
 
-def scores(truth, predicted, weights, draws):
+def scores(truth, predicted, weights):
     """Precision, recall, specificity, accuracy and Cohen's kappa of a classifier, with intervals over items.
 
     Parameters
@@ -235,38 +269,32 @@ def scores(truth, predicted, weights, draws):
     truth, predicted : ndarray of bool, shape (n_items,)
     weights : ndarray of float, shape (n_items,)
         Items each stands for, for a stratified sample; else ones.
-    draws : ndarray of float, shape (n_boot, n_items)
-        From `resample.bootstrap_weights`.
 
     Returns
     -------
     pandas.DataFrame
-        measure, value, lower, upper; NaN where a measure is not defined.
+        measure, value, lower, upper; NaN where a measure is not defined. Intervals of shares are those of
+        `metrics.shares.weighted_share`; that of kappa is a jackknife interval on the scale of its inverse hyperbolic
+        tangent.
     """
-    truth, predicted = np.asarray(truth, bool), np.asarray(predicted, bool)
+    truth, predicted, weights = np.asarray(truth, bool), np.asarray(predicted, bool), np.asarray(weights, float)
     if not len(truth) == len(predicted) == len(weights):
         raise ValueError(f"Equal lengths are needed, but {len(truth)}, {len(predicted)}, {len(weights)} were passed.")
+    all_items = np.ones(len(truth), bool)
+    of = {"precision": (truth, predicted), "recall": (predicted, truth), "specificity": (~predicted, ~truth),
+          "accuracy": (truth == predicted, all_items)}  # fmt: skip
+    found = {name: weighted_share(hits[among], weights[among]) for name, (hits, among) in of.items()}
     cells = np.stack([truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted], 1)
-    cells = cells * np.asarray(weights, float)[:, None]
-    here, drawn = _measures(cells.sum(0)), _measures(draws @ cells)
-    rows = []
-    for name, value in here.items():
-        lower, upper = resample.interval(drawn[name])
-        rows.append((name, float(value), float(lower), float(upper)))
+    left_out = intervals.left_out_weights(np.arange(len(truth)))
+    found["kappa"] = intervals.correlation_interval(_kappa(left_out @ (cells * weights[:, None])))
+    rows = [(name, *map(float, (one.estimate, one.lower, one.upper))) for name, one in found.items()]
     return pd.DataFrame(rows, columns=["measure", "value", "lower", "upper"])
 
 
-def _measures(cells):
-    """Measures from weighted counts of true and false positives and negatives in the last axis."""
+def _kappa(cells):
+    """Cohen's kappa from weighted counts of true and false positives and negatives in the last axis."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(cells, float), -1, 0)
-    n = tp + fp + fn + tn
     with np.errstate(invalid="ignore", divide="ignore"):
+        n = tp + fp + fn + tn
         by_chance = ((tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)) / n**2
-        agreed = (tp + tn) / n
-        return {
-            "precision": tp / (tp + fp),
-            "recall": tp / (tp + fn),
-            "specificity": tn / (tn + fp),
-            "accuracy": agreed,
-            "kappa": (agreed - by_chance) / (1 - by_chance),
-        }
+        return ((tp + tn) / n - by_chance) / (1 - by_chance)

@@ -4,26 +4,17 @@ Reads conversations (Parquet or JSON Lines, both generations of WildChat's schem
 of prompts (CSV, JSON Lines, Parquet). Every row is kept, removed by a named rule, or counted as bad with a reason.
 """
 
-import json
-import re
 import tempfile
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.queries import near_duplicates
+from hivemind_utils.metrics import shares
+from hivemind_utils.queries import conversations, near_duplicates
 from hivemind_utils.tables import ids as table_ids
 from hivemind_utils.tables import schema
-from hivemind_utils.tables.files import read_file
-
-# str.strip() removes these; DuckDB's trim() alone removes blanks only.
-WHITESPACE = "".join(chr(i) for i in range(0x110000) if chr(i).isspace())
-
-
-HUGE_CHARS = 100_000
-
+from hivemind_utils.tables.wording import counted
 
 FILTERS = {
     "english": "the conversation and its first user turn are in one of the languages",
@@ -42,6 +33,23 @@ DUPLICATES = {
 }
 
 
+RULE_NAMES = {
+    "readable": "readable", "english": "English", "non_toxic": "not toxic", "not_flagged": "not flagged",
+    "single_turn": "single turn", "gpt4": "GPT-4", "length": "length", "exact_duplicates": "no exact duplicates",
+    "near_duplicates": "no near-duplicates", "per_user": "cap per user", "none": "all rules",
+}  # fmt: skip
+
+
+# Values of each bound that `Logs.sensitivity` tries next to the one used.
+GRID = {
+    "min_chars": [1, 5, 10, 15, 20, 30, 50],
+    "max_chars": [50, 100, 150, 200, 300, 500, 1_000, 100_000],
+    "max_user_turns": [1, 2, 3, 5],
+    "near_duplicate_threshold": [0.5, 0.7, 0.8, 0.9, 1.0],
+    "model_prefixes": [("gpt-4",), ("gpt-3.5",), ("",)],
+}
+
+
 _NEEDS = {
     "english": "language",
     "non_toxic": "toxic",
@@ -57,26 +65,9 @@ _RULE_OF = {
 }  # fmt: skip
 
 
-_TURN = {"role": "VARCHAR", "content": "VARCHAR", "language": "VARCHAR", "toxic": "BOOLEAN", "hashed_ip": "VARCHAR"}
-
-
-_CONVERSATION = {
-    **dict.fromkeys(["conversation_hash", "conversation_id", "model", "timestamp", "language", "hashed_ip"], "VARCHAR"),
-    "conversation": "STRUCT({})[]",
-    "openai_moderation": "STRUCT(flagged BOOLEAN)[]",
-    "toxic": "BOOLEAN",
-}
-
-
-_TEXT_NAMES = ("text", "prompt", "query", "question")
-
-
-_FIELDS = ("conversation_id", "text", "model", "timestamp", "language", "toxic", "flagged", "hashed_user")
-
-
 @dataclass(frozen=True)
 class Rules:
-    """The bounds of the rules, and which apply in which order."""
+    """The bounds of the rules, and which apply in which order; lists become tuples."""
 
     order: tuple[str, ...] = (*FILTERS, *DUPLICATES)
     languages: tuple[str, ...] = ("English",)
@@ -88,6 +79,8 @@ class Rules:
     max_per_user: int | None = None
 
     def __post_init__(self):
+        for name in ("order", "languages", "model_prefixes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         known = [*FILTERS, *DUPLICATES]
         if unknown := [rule for rule in self.order if rule not in known]:
             raise ValueError(f"The rules are {known}, but {unknown} was passed.")
@@ -130,7 +123,7 @@ class Logs:
         self._db = duckdb.connect()
         self._db.execute(
             f"SET threads={int(n_threads)}; SET memory_limit='{memory_limit}'; SET preserve_insertion_order=false; "
-            f"SET temp_directory={_quote(self._folder.name)}; SET enable_progress_bar=false"
+            f"SET temp_directory={conversations.quote(self._folder.name)}; SET enable_progress_bar=false"
         )
         if any("://" in address for address in self.addresses):
             self._db.execute("INSTALL httpfs; LOAD httpfs")
@@ -158,28 +151,37 @@ class Logs:
         except invalid_input as error:
             if "Invalid string encoding" not in str(error):
                 raise
-            self.addresses = [_repaired(address, Path(self._folder.name)) for address in self.addresses]
+            self.addresses = [
+                conversations.repaired_copy(address, Path(self._folder.name)) for address in self.addresses
+            ]
             self._read()
 
     def _read(self):
-        kind, view = scan(self.addresses)
+        kind, view = conversations.scan(self.addresses)
         if kind in ("parquet", "json"):
             described = dict(self._db.execute(f"SELECT column_name, column_type FROM (DESCRIBE {view})").fetchall())
         if kind == "parquet" and "conversation" not in described:
             kind = "flat"
         if kind == "flat":
-            frame, self.recorded = _prompt_list(self.addresses, self._columns)
+            frame, self.recorded = conversations.prompt_list(self.addresses, self._columns)
             self._db.register("prompt_list", frame)
             select = "SELECT * FROM prompt_list"
         else:
             if self._columns:
                 raise ValueError("`columns` is for lists of prompts; conversations have WildChat's names.")
-            select, self.recorded = conversation_features(view, described)
-        self._db.execute(f"CREATE OR REPLACE TEMP TABLE features AS {labelled(select, 'language' in self.recorded)}")
+            select, self.recorded = conversations.conversation_features(view, described)
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE features AS {conversations.labelled(select, 'language' in self.recorded)}"
+        )
         self.n_rows = self._count("true")
 
     def _count(self, condition):
         return self._db.execute(f"SELECT count(*) FROM features WHERE {condition}").fetchone()[0]
+
+    def describe(self):
+        """Say in a sentence what was read."""
+        recorded = ", ".join(sorted(self.recorded))
+        return f"{counted(self.n_rows, 'row')} in {counted(len(self.addresses), 'file')}; recorded: {recorded}"
 
     def bad_rows(self):
         """Rows that no rule can judge, by reason: DataFrame with reason, n_rows and one example's id."""
@@ -228,14 +230,14 @@ class Logs:
         columns = [column.name for column in schema.TABLES["01_queries"].columns]
         return queries[columns].reset_index(drop=True), waterfall, pd.concat([empty, *removed], ignore_index=True)
 
-    def sensitivity(self, rules, grid):
+    def sensitivity(self, rules, grid=GRID):
         """How many messages pass all filters when one bound moves and the others stay (before duplicates).
 
         Parameters
         ----------
         rules : Rules
         grid : dict of str to list
-            Field of `Rules` to the values it takes; the present value is added. Bounds of rules that do not apply, or
+            Field of `Rules` to the values it takes; the value used is added. Bounds of rules that do not apply, or
             whose column the data lack, are left out.
 
         Returns
@@ -291,116 +293,56 @@ class Logs:
         return frame
 
 
-def scan(addresses):
-    """SQL that reads the files as they are: ("parquet", "json" or "flat", the FROM clause)."""
-    suffixes = {re.sub(r"\.gz$", "", address.lower()).rsplit(".", 1)[-1] for address in addresses}
-    if len(suffixes) != 1:
-        raise ValueError(f"All files must have one format, but there are {sorted(suffixes)}.")
-    (suffix,) = suffixes
-    listed = "[" + ", ".join(_quote(address) for address in addresses) + "]"
-    if suffix in ("parquet", "pq"):
-        return "parquet", f"SELECT * FROM read_parquet({listed}, union_by_name=true)"
-    if suffix in ("jsonl", "ndjson"):
-        names = set().union(*map(_json_names, addresses))
-        if "conversation" not in names:
-            return "flat", ""
-        fields = ", ".join(f"{k}: {_quote(v)}" for k, v in _conversation_types(names).items())
-        return "json", (
-            f"SELECT * FROM read_json({listed}, format='newline_delimited', ignore_errors=true, "
-            f"maximum_object_size=67108864, columns={{{fields}}})"
-        )
-    if suffix in ("csv", "tsv"):
-        return "flat", ""
-    raise ValueError(f"Expected .parquet, .jsonl, .csv or .tsv files, but the suffix is {suffix!r}.")
+def last_filter(waterfall):
+    """Return the row of ``01_waterfall`` after the last filter, before repeats are removed."""
+    return waterfall[~waterfall["rule"].isin(DUPLICATES)].iloc[-1]
 
 
-def conversation_features(view, described):
-    """SQL that takes from every conversation what the rules need, whichever generation of the schema it has.
+def with_published(waterfall, count=None):
+    """Put the paper's number of candidates next to the last filter, where the data are those of the paper.
 
     Parameters
     ----------
-    view : str
-        SELECT over the raw rows.
-    described : dict of str to str
-        Columns of `view` and their DuckDB types.
+    waterfall : pandas.DataFrame
+        From `Logs.filter`.
+    count : float, optional
+        None where the data are others.
 
     Returns
     -------
-    select : str
-        Columns conversation_id, model, timestamp, language, first_language, toxic, flagged, n_user_turns, text (the
-        stripped first user message) and hashed_user; NULL where the data lack them.
-    recorded : set of str
-        Those the data have.
+    pandas.DataFrame
+        Table ``01_waterfall``.
     """
-    columns = {name.lower() for name in described}
-    conversation = described["conversation"]
-    if not re.search(r"\brole\"? VARCHAR", conversation) or not re.search(r"\bcontent\"? VARCHAR", conversation):
-        raise ValueError(
-            f"`conversation` must be a list of turns with role and content, but its type is {conversation}."
-        )
-
-    def turn_has(field):
-        return re.search(rf"\b{field}\"? [A-Z]", conversation) is not None
-
-    ids = [name for name in ("conversation_hash", "conversation_id") if name in columns]
-    if not ids:
-        raise ValueError(f"Conversations need `conversation_hash` or `conversation_id`; there are {sorted(described)}.")
-    toxic = (["toxic"] if "toxic" in columns else []) + (
-        ["list_bool_or(list_transform(conversation, lambda t: t.toxic))"] if turn_has("toxic") else []
-    )
-    user = ["first_turn.hashed_ip"] * turn_has("hashed_ip") + ["hashed_ip"] * ("hashed_ip" in columns)
-    parts = {
-        "conversation_id": f"coalesce({', '.join(ids)})",
-        "model": "model" if "model" in columns else None,
-        "timestamp": _utc(described["timestamp"]) if "timestamp" in columns else None,
-        "language": "language" if "language" in columns else None,
-        "first_language": "first_turn.language" if turn_has("language") else None,
-        "toxic": " OR ".join(f"coalesce({part}, false)" for part in toxic) or None,
-        "flagged": "list_bool_or(list_transform(openai_moderation, lambda m: m.flagged))"
-        if "openai_moderation" in columns
-        else None,
-        "n_user_turns": "len(list_filter(roles, lambda r: r = 'user'))",
-        "text": stripped("first_turn.content"),
-        "hashed_user": f"coalesce({', '.join(user)})" if user else None,
-    }
-    types = {"timestamp": "TIMESTAMP", "toxic": "BOOLEAN", "flagged": "BOOLEAN"}
-    absent = {name: f"NULL::{types.get(name, 'VARCHAR')}" for name in parts}
-    selected = ", ".join(f"{sql or absent[name]} AS {name}" for name, sql in parts.items())
-    needed = [c for c in described if c.lower() in _CONVERSATION]
-    select = (
-        f"SELECT {selected}, conversation IS NULL OR len(conversation) = 0 AS no_conversation, "
-        f"{' AND '.join(f'{c} IS NULL' for c in needed if c != 'openai_moderation')} AS no_row FROM ("
-        "SELECT *, conversation[list_position(roles, 'user')] AS first_turn FROM ("
-        f"SELECT {', '.join(needed)}, list_transform(conversation, lambda t: t.role) AS roles FROM ({view})))"
-    )
-    return select, {name for name, sql in parts.items() if sql}
+    published = pd.Series(pd.NA, index=waterfall.index, dtype="Int64")
+    if count is not None:
+        published[last_filter(waterfall).name] = int(count)
+    return waterfall.assign(published=published)
 
 
-def stripped(sql):
-    """SQL of Python's ``str.strip``; most messages begin and end with a visible character, which is quick to see."""
-    visible = " AND ".join(f"{sql}[{end}] BETWEEN '!' AND '~'" for end in (1, -1))
-    return f"CASE WHEN {visible} THEN {sql} ELSE trim({sql}, {_quote(WHITESPACE)}) END"
+def share_kept(waterfall):
+    """Share of all rows that pass the filters, with its Wilson interval: dict of share, lower, upper, n, n_rows."""
+    n, n_rows = int(last_filter(waterfall)["rows_out"]), int(waterfall["rows_in"].iloc[0])
+    lower, upper = shares.wilson(n, n_rows)
+    share = n / n_rows if n_rows else float("nan")
+    return {"share": share, "lower": float(lower), "upper": float(upper), "n": n, "n_rows": n_rows}
 
 
-def labelled(select, has_language):
-    """Wrap features in the reasons why a row is bad, the first that holds."""
-    unknown = "coalesce(lower(trim(language)), '') IN ('', 'unknown', 'nolang', 'none')" if has_language else "false"
-    return (
-        "SELECT * EXCLUDE (no_conversation, no_row, text), CASE WHEN bad IS NULL THEN text END AS text FROM ("
-        "SELECT *, length(text) AS n_chars, CASE WHEN no_row THEN 'unreadable row' "
-        "WHEN no_conversation THEN 'no conversation' WHEN coalesce(n_user_turns, 0) = 0 THEN 'no user turn' "
-        "WHEN coalesce(text, '') = '' THEN 'empty user message' "
-        f"WHEN {unknown} THEN 'unknown language' "
-        "WHEN contains(text, chr(65533)) OR contains(text, chr(0)) THEN 'broken Unicode' "
-        f"WHEN length(text) > {HUGE_CHARS} THEN 'huge text (over {HUGE_CHARS:,} characters)' END AS bad "
-        f"FROM ({select}))"
-    )
+def without_rule(sensitivity):
+    """Messages that pass when one rule is left out, by rule, from ``01_sensitivity``."""
+    left_out = sensitivity[sensitivity["bound"] == "rule left out"].set_index("value")["n_queries"]
+    return left_out.drop("none", errors="ignore")
+
+
+def examples(duplicates, queries, n=4):
+    """Show some repeats of every rule next to the message that was kept: rule, text, kept."""
+    kept = duplicates["kept_id"].map(queries.set_index("query_id")["text"])
+    return duplicates.assign(kept=kept)[["rule", "text", "kept"]].groupby("rule").head(n)
 
 
 def condition(rule, rules):
     """SQL condition of a rule on the features: true for rows that stay."""
-    languages = "(" + ", ".join(map(_quote, rules.languages)) + ")"
-    prefixes = " OR ".join(f"starts_with(model, {_quote(prefix)})" for prefix in rules.model_prefixes)
+    languages = "(" + ", ".join(map(conversations.quote, rules.languages)) + ")"
+    prefixes = " OR ".join(f"starts_with(model, {conversations.quote(prefix)})" for prefix in rules.model_prefixes)
     return {
         "english": f"language IN {languages} AND coalesce(first_language, language) IN {languages}",
         "non_toxic": "NOT coalesce(toxic, false)",
@@ -426,126 +368,3 @@ def _deduplicate(queries, rule, rules):
     gone = kept.ne(queries["query_id"])
     removed = queries.loc[gone, ["query_id", "text"]].assign(kept_id=kept[gone], rule=rule)
     return queries[~gone], removed[["query_id", "kept_id", "rule", "text"]]
-
-
-def _prompt_list(addresses, columns):
-    """Features of a plain list of prompts, and which of them the list has."""
-    if unknown := sorted(set(columns) - set(_FIELDS)):
-        raise ValueError(f"`columns` may name {list(_FIELDS)}, but {unknown} was passed.")
-    frames = [read_file(a) if Path(a).suffix not in (".jsonl", ".ndjson") else _json_rows(a) for a in addresses]
-    raw = pd.concat(frames, ignore_index=True).astype(object)
-    if absent := [theirs for theirs in columns.values() if theirs not in raw.columns]:
-        raise ValueError(f"`columns` names {absent}, but the columns are {list(raw.columns)}.")
-    if "text" not in columns:
-        found = [name for name in _TEXT_NAMES if name in raw.columns]
-        if not found:
-            raise ValueError(
-                f"A list of prompts needs a text column; there are {list(raw.columns)}. "
-                f"Say which it is, for example `columns: {{text: {raw.columns[0]}}}`."
-            )
-        columns = columns | {"text": found[0]}
-    columns = {name: name for name in _FIELDS if name in raw.columns and name != "text"} | columns
-
-    def values(name, convert):
-        given = raw[columns[name]] if name in columns else [None] * len(raw)
-        given = [None if not isinstance(v, str) and pd.isna(v) else convert(v) for v in given]
-        return pd.Series([None if v == "" and name != "text" else v for v in given], dtype=object)
-
-    frame = pd.DataFrame({name: values(name, lambda v: _encodable(str(v))) for name in _FIELDS})
-    frame["text"] = values("text", lambda v: _encodable(v).strip() if isinstance(v, str) else None)
-    for name in ("toxic", "flagged"):
-        frame[name] = values(name, lambda v: None if v == "" else str(v).lower() in ("true", "1", "yes"))
-    time = pd.to_datetime(frame["timestamp"], errors="coerce", utc=True, format="ISO8601")
-    frame["timestamp"] = time.dt.tz_localize(None).astype("datetime64[us]")
-    if "conversation_id" not in columns:
-        frame["conversation_id"] = values("text", lambda v: table_ids.text_id(str(v)))
-    no_row = raw.isna().all(axis=1)
-    return frame.assign(first_language=None, n_user_turns=1, no_conversation=False, no_row=no_row), set(columns)
-
-
-def _json_rows(address):
-    """Rows of a JSON Lines file; a line that is no JSON object is an empty row."""
-    rows = []
-    with open(address, encoding="utf-8-sig", errors="surrogateescape") as file:
-        for line in filter(str.strip, file):
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
-                row = None
-            rows.append(row if isinstance(row, dict) else {})
-    return pd.DataFrame(rows, dtype=object)
-
-
-def _encodable(text):
-    """Replace lone surrogates, which no UTF-8 file can hold, by U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _json_names(address, n_lines=1_000):
-    """Names of the fields in the first lines of a JSON Lines file, those of turns as ``conversation.<name>``."""
-    if "://" in address:
-        return {*_CONVERSATION, *(f"conversation.{name}" for name in _TURN)}
-    names = set()
-    with open(address, encoding="utf-8-sig", errors="replace") as file:
-        for line in islice(file, n_lines):
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
-                continue
-            if isinstance(row, dict):
-                turns = row.get("conversation")
-                turns = [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
-                names |= {*row, *(f"conversation.{name}" for turn in turns for name in turn)}
-    return names
-
-
-def _conversation_types(names):
-    """DuckDB types of the fields of conversations that there are."""
-    turn = ", ".join(f"{k} {v}" for k, v in _TURN.items() if k in ("role", "content") or f"conversation.{k}" in names)
-    return {name: kind.format(turn) for name, kind in _CONVERSATION.items() if name in names}
-
-
-def _utc(kind):
-    """SQL of the column `timestamp` as a timestamp without zone, in UTC."""
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return "make_timestamp(epoch_us(timestamp))"
-    return "try_cast(timestamp AS TIMESTAMP)"
-
-
-def _repaired(address, folder):
-    """Copy a local Parquet file whose strings are not all UTF-8, every broken byte replaced by U+FFFD."""
-    import pyarrow.parquet as pq
-
-    if "://" in address:
-        raise ValueError(f"{address} holds strings that are not UTF-8; download it, local files are repaired.")
-    source = pq.ParquetFile(address)
-    target = folder / f"{table_ids.text_id(address)}.parquet"
-    with pq.ParquetWriter(target, source.schema_arrow) as writer:
-        for batch in source.iter_batches(batch_size=10_000):
-            columns = [_valid(column) for column in batch.columns]
-            writer.write_batch(type(batch).from_arrays(columns, schema=source.schema_arrow))
-    return str(target)
-
-
-def _valid(array):
-    """Return an Arrow array whose strings, however deeply nested, are valid UTF-8."""
-    import pyarrow as pa
-
-    try:
-        array.validate(full=True)
-        return array
-    except pa.ArrowInvalid:
-        pass
-    if pa.types.is_string(array.type):
-        raw = array.view(pa.binary()).to_pylist()
-        return pa.array([None if b is None else b.decode("utf-8", "replace") for b in raw], pa.string())
-    if pa.types.is_struct(array.type):
-        children = [_valid(child) for child in array.flatten()]
-        return pa.StructArray.from_arrays(children, fields=list(array.type), mask=array.is_null())
-    if pa.types.is_list(array.type):
-        return pa.ListArray.from_arrays(array.offsets, _valid(array.values), type=array.type, mask=array.is_null())
-    return array
-
-
-def _quote(text):
-    return "'" + str(text).replace("'", "''") + "'"

@@ -165,7 +165,7 @@ def judge_prometheus(responses, model, rubric, instructions, *, store_path, seed
     outcome = sampler.run(distinct, store_path, seed=seed, **options)
     answers = store.read(store_path, distinct).set_index("key")["text"]
     why = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
-    scorer, rows, missing = f"{model} ({rubric})", [], []
+    scorer, rows, missing = f"{model} (prometheus:{rubric})", [], []  # not the name of the same rubric in JSON
     for row in responses.to_dict("records"):
         asked = [requests[row["response_id"], name] for name in RUBRICS[rubric]]
         if any(request.key not in answers.index for request in asked):

@@ -13,8 +13,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import agreement, subsets
 from hivemind_utils.metrics.contested import contested_set
-from hivemind_utils.tables import files as table_files
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import ids, reading
 
 ITEM_TYPES = ("absolute", "pairs")
 
@@ -37,7 +36,7 @@ _FIELDS = {
 _RELEASED = {"user_query": "prompt", "response": "response_1", "human_labels": "labels"}
 
 
-def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
     """Read labels into long form: one row a label.
 
     Parameters
@@ -50,8 +49,8 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8
         Keep rows whose column (the file's name) has that value, or one of those; compared as text.
     label_columns : list of str, optional
         Columns with one annotator's labels each; a name ending in ``*`` stands for all that begin so.
-    encoding : str
-        Of CSV and JSONL.
+    encoding : str, optional
+        Of text files; see `reading.read_file`.
 
     Returns
     -------
@@ -65,26 +64,8 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding="utf-8
         If a mapping names an unknown field or column, a filter keeps nothing, or there are no labels.
     """
     paths = paths if _is_list(paths) else [paths]
-    frame = pd.concat([read_any(path, encoding) for path in paths], ignore_index=True)
+    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
     return unroll(frame, columns=columns, where=where, label_columns=label_columns)
-
-
-def read_any(path, encoding="utf-8-sig"):
-    """Read a file, or the Parquet files of a data set's address."""
-    if "://" not in str(path):
-        return table_files.read_file(path, encoding=encoding)
-    import fsspec
-
-    address = str(path)
-    pattern = address if address.endswith(".parquet") else f"{address.rstrip('/')}/**/*.parquet"
-    files = fsspec.open_files(pattern, "rb")
-    if not files:
-        raise FileNotFoundError(f"{address} holds no Parquet file.")
-    frames = []
-    for file in files:
-        with file as stream:
-            frames.append(pd.read_parquet(stream))
-    return pd.concat(frames, ignore_index=True)
 
 
 def unroll(frame, *, columns=None, where=None, label_columns=None):

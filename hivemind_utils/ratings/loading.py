@@ -10,7 +10,7 @@ import pandas as pd
 from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.ratings import labels as rating_labels
-from hivemind_utils.tables import files, parquet, schema
+from hivemind_utils.tables import files, parquet, reading, schema
 from hivemind_utils.tables.wording import counted
 
 ITEM_NAMES = {"absolute": "ratings", "pairs": "pairs"}
@@ -45,7 +45,7 @@ class Source:
     where: dict = field(default_factory=dict)
     label_columns: list = field(default_factory=list)
     values: dict = field(default_factory=dict)
-    encoding: str = "utf-8-sig"
+    encoding: str | None = None
 
     @property
     def paths(self):
@@ -316,7 +316,7 @@ def read(study, *, pool_path=None, simulate=None):
     return Annotations(labels, items, empty("08_excluded"), scales, levels, pool)
 
 
-def read_pool(path, drawn=None, encoding="utf-8-sig"):
+def read_pool(path, drawn=None, encoding=None):
     """All responses to the prompts, from a file or a planted study; None without a path.
 
     Returns
@@ -328,7 +328,7 @@ def read_pool(path, drawn=None, encoding="utf-8-sig"):
         return None
     if is_simulated(path):
         return None if not drawn else drawn["pool"]
-    return pd.concat([rating_labels.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    return pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
 
 
 def simulated(study, paths, simulate):

@@ -12,7 +12,7 @@ from string import Template
 
 import pandas as pd
 
-from hivemind_utils.llm import completions, labeling, local_models, providers
+from hivemind_utils.llm import completions, gguf_models, gguf_scores, labeling, local_models, providers
 from hivemind_utils.ratings import judges as rating_judges
 from hivemind_utils.ratings import scores
 from hivemind_utils.ratings.loading import as_list, expanded, is_simulated, simulated
@@ -204,11 +204,17 @@ class LocalModels:
         if not named:
             return []
         request.needs_texts("Models")
+        of_hub = [name for name in named if not gguf_models.is_gguf(name)]
         lacking = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-        if lacking:
-            raise ValueError(f"{listed(named)} need {listed(lacking)}: run `make setup-local`.")
+        if of_hub and lacking:
+            raise ValueError(f"{listed(of_hub)} need {listed(lacking)}: run `make setup-local`.")
         return [
-            *(self._job(name, "lm", LM_KINDS, self._language_model(name), request) for name in self.language_models),
+            *(
+                _gguf_job(name, request)
+                if gguf_models.is_gguf(name)
+                else self._job(name, "lm", LM_KINDS, self._language_model(name), request)
+                for name in self.language_models
+            ),
             *(self._job(n, "reward", {"reward": "reward"}, self._reward_model(n), request) for n in self.reward_models),
         ]
 
@@ -225,6 +231,25 @@ class LocalModels:
     def _reward_model(self, name):
         model = _once(lambda: local_models.load_reward_model(name, device=self.device))
         return lambda prompts, texts: {"reward": local_models.reward_scores(*model(), prompts, texts)}
+
+
+def _gguf_job(name, request):
+    """Job of a model in a GGUF file: its server is started for the job and ended with it."""
+    shown = gguf_models.display_name(name)
+
+    def run():
+        problems = []
+
+        def ask(prompts, texts):
+            values, failed = gguf_scores.scores(name, prompts, texts)
+            problems.extend((shown, texts[row][:60], reason) for row, reason in failed.items())
+            return values
+
+        with gguf_models.running([name]):
+            found = _remembered(gguf_models.identity(name), "lm", request, ask)
+        return _long(shown, found, LM_KINDS), pd.DataFrame(problems, columns=_PROBLEMS).drop_duplicates()
+
+    return Job(shown, "transformers", run)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from hivemind_utils.llm import checks
 from hivemind_utils.metrics.comparison import prepare
 from hivemind_utils.ratings import labels
 from hivemind_utils.ratings.loading import AnnotatedItems
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, reading
 from hivemind_utils.tables import ids as table_ids
 
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
@@ -23,7 +24,7 @@ _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response
 COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
 
 
-def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding="utf-8-sig"):
+def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
     """Read scores that somebody computed.
 
     Parameters
@@ -49,7 +50,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
         Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
-    frame = pd.concat([labels.read_any(path, encoding) for path in paths], ignore_index=True)
+    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
     return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
 
 
@@ -78,6 +79,7 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
             raise ValueError(f"Scores need the column `{field}`, or `score_columns`; there are {list(frame.columns)}.")
     if not identifying:
         raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
+    checks.names("scores_kinds", kinds or {}, sorted(frame["scorer"].astype(str).unique()), of="scorers")
     if "kind" not in frame:
         frame["kind"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
     elif kinds:
@@ -97,7 +99,7 @@ def match(long, items, door):
     Parameters
     ----------
     long : pandas.DataFrame
-        From `read`; may carry ``distribution``.
+        From `read`; may carry ``distribution``, and ``why`` a score is missing.
     items : pandas.DataFrame
         Table ``08_items``.
     door : str
@@ -116,12 +118,15 @@ def match(long, items, door):
     name = _names(long)
     bad = long["score"].isna()
     again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
-    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "")
+    reason = np.select([bad, again], ["not a number", "scored before: first kept"], "").astype(object)
+    if "why" in long:
+        told = bad & long["why"].notna()
+        reason[told] = "no score: " + long.loc[told, "why"].astype(str)
     good = long.assign(key=name)[reason == ""]
     left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
     found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
     found = found.drop_duplicates(["item_id", "scorer"])
-    nothing = _without_score(long, good, found, items, name)
+    nothing = _without_score(long, good, found, items, name, reason)
     used = set(found["key"]) | set(found["second"].dropna())
     unknown = good.loc[~good["key"].isin(used), ["scorer", "key"]].rename(columns={"key": "item_id"})
     parts = [left_out, unknown.assign(reason="no such item"), _missing(found, items, left_out)]
@@ -131,7 +136,7 @@ def match(long, items, door):
     return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded
 
 
-def _without_score(long, good, found, items, name):
+def _without_score(long, good, found, items, name, reasons):
     """One row for every scorer none of whose scores serves an item, with the reason."""
     rows = []
     for scorer in sorted(set(long["scorer"]) - set(found["scorer"])):
@@ -144,7 +149,9 @@ def _without_score(long, good, found, items, name):
                 f"{given!r}; name item_id, or prompt and response, with `scores_columns`"
             )
         else:
-            reason = f"none of {n:,} scores is a number"
+            told = [text for text in reasons[long["scorer"] == scorer] if text.startswith("no score: ")]
+            why = f" ({max(told, key=told.count)})" if told else ""
+            reason = f"none of {n:,} scores is a number{why}"
         rows.append((scorer, "all", reason))
     return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
 

@@ -4,14 +4,17 @@ A *cell* is (prompt, model, decoding); a frame of cells has one row per request 
 """
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import cost, store
+from hivemind_utils.llm import checks, cost, gguf_models, sampler, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import conditions, files, schema
+from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import conditions, files, reading, schema
 
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "decoding", "request"]
 
@@ -23,6 +26,240 @@ PROVENANCE = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Who is asked what, and which responses are there without asking.
+
+    Attributes
+    ----------
+    source, origin : str
+        Where the responses come from: one of `schema.SOURCES`, and the files or services in words.
+    cells : pandas.DataFrame
+        Columns `CELL_COLUMNS`, one row per request; no rows where nobody is asked.
+    given : pandas.DataFrame
+        Responses that are there already, as `table.tabulate` takes them.
+    models, prompts : pandas.DataFrame or None
+        Facts about models and prompts.
+    human : list of str
+        Names in `model` that stand for people.
+    asking : dict
+        How cells are asked: the options of `sampler.run`.
+    paraphrases : pandas.DataFrame
+        Table ``04_paraphrases``.
+    problems : list of str
+        What is missing already, and why.
+    """
+
+    source: str
+    origin: str
+    cells: pd.DataFrame
+    given: pd.DataFrame
+    models: pd.DataFrame | None
+    prompts: pd.DataFrame | None
+    human: list
+    asking: dict
+    paraphrases: pd.DataFrame
+    problems: list
+
+    def describe(self):
+        """Say in a sentence who is asked what."""
+        n_cells = len(self.cells[["prompt_id", "model", "decoding"]].drop_duplicates())
+        asked = sum(request.n for request in self.cells["request"])
+        sentence = (
+            f"Source: {self.source} ({self.origin}). {asked:,} responses are asked of {self.cells['model'].nunique()} "
+            f"models in {n_cells:,} cells; {len(self.given):,} are given"
+        )
+        if len(self.paraphrases):
+            accepted = self.paraphrases["same_meaning"].fillna(False).sum()
+            sentence += f"; {accepted} of {len(self.paraphrases)} paraphrases accepted"
+        return "; ".join([sentence, *self.problems])
+
+
+def collect_cells(study, paths, *, chosen, layout, facts, calls, asking, paraphrasing=None, simulated=None):
+    """Lay out who is asked what, from whatever source the responses of a study come.
+
+    Parameters
+    ----------
+    study : Study
+    paths : path-like, list of them, or None
+        Files of responses; a YAML file is a population to simulate; None: models are asked.
+    chosen : dict
+        What is kept: prompts, models, n_samples; and draw_prompts, where models are asked.
+    layout : dict
+        How files of responses are read: columns, constants, encoding, human.
+    facts : dict
+        Facts about models and prompts: models_path, prompts_path, prompt_columns, categories_path.
+    calls : dict
+        What a model is asked: decodings, per_call, api_bases.
+    asking : dict
+        How it is asked: budget_usd, limits, prices, seed.
+    paraphrasing : dict, optional
+        Options of `paraphrases.write`, and n_samples.
+    simulated : callable, optional
+        ``simulated(study, path, chosen, calls, asking)`` gives the plan of a population's file.
+
+    Returns
+    -------
+    Plan
+    """
+    found = answer_files(paths)
+    asking = asking | {"store_path": files.store_path(study.number, study.profile)}
+    if not found:
+        return _asked(study, chosen, facts, calls, asking, paraphrasing)
+    if found[0].suffix in (".yaml", ".yml"):
+        if simulated is None:
+            raise ValueError(f"{found[0].name} is a population to simulate, but nobody simulates it: pass `simulated`.")
+        return simulated(study, found[0], chosen, calls, asking)
+    return _imported(found, chosen, layout, facts, asking)
+
+
+def _imported(found, chosen, layout, facts, asking):
+    """Plan of a study whose responses stand in files."""
+    given = response_table.read(found, **{name: layout[name] for name in ("columns", "constants", "encoding")})
+    kept = {name: chosen[name] for name in ("prompts", "models", "n_samples")}
+    return Plan(
+        source="imported",
+        origin=", ".join(file.name for file in found),
+        cells=no_cells(),
+        given=response_table.select(given, **kept),
+        models=response_table.read_facts(facts["models_path"]),
+        prompts=response_table.read_facts(facts["prompts_path"], facts["prompt_columns"]),
+        human=layout["human"],
+        asking=asking,
+        paraphrases=response_paraphrases.none(),
+        problems=[],
+    )
+
+
+def _asked(study, chosen, facts, calls, asking, paraphrasing):
+    """Plan of a study that asks models; a sheet of its prompts for a human check is written beside the tables."""
+    prompts = response_prompts.read_prompts(facts["prompts_path"], facts["prompt_columns"])
+    if facts["categories_path"]:
+        prompts, _ = response_prompts.join_categories(prompts, reading.read_any(facts["categories_path"]))
+    if chosen["prompts"] is not None:
+        prompts = prompts[prompts["prompt_id"].isin(chosen["prompts"])]
+    if chosen["draw_prompts"] is not None:
+        prompts = response_prompts.draw_prompts(prompts, chosen["draw_prompts"], study.rng)
+    response_prompts.write_sheet(prompts, study.folder / "prompts_to_check.csv")
+    models = choose_models(read_registry(facts["models_path"]), chosen["models"])
+    asking = asking | {"prices": prices(models, asking["prices"])}
+    written, problems, asked = response_paraphrases.none(), [], prompts
+    options = dict(calls)
+    if paraphrasing:
+        options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
+        writing = {name: value for name, value in paraphrasing.items() if name != "n_samples"}
+        written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **asking)
+        asked = pd.concat([prompts, response_paraphrases.accepted(written, prompts)], ignore_index=True)
+    return Plan(
+        source="sampled",
+        origin="models asked through litellm",
+        cells=cells(asked, models, n_samples=chosen["n_samples"] or 50, **options),
+        given=pd.DataFrame(),
+        models=models,
+        prompts=prompts.rename(columns={"prompt": "text"}),
+        human=[],
+        asking=asking,
+        paraphrases=written,
+        problems=problems,
+    )
+
+
+def costs(plan):
+    """Table ``04_plan``: what of a `Plan` is stored and missing, and what it would cost."""
+    rates = {name: plan.asking.get(name) for name in ("limits", "prices")}
+    return cost_plan(plan.cells, plan.asking["store_path"], **rates)
+
+
+def run(plan):
+    """Ask what of a `Plan` is not stored yet.
+
+    Returns
+    -------
+    sampler.Outcome
+    """
+    if plan.cells.empty:
+        names = ["wanted", "stored", "added", "unsupported", "missing", "cost_usd"]
+        return sampler.Outcome(pd.DataFrame(columns=names), 0.0, {}, {})
+    return sampler.run(plan.cells["request"], **plan.asking)
+
+
+def spent(outcome):
+    """Say in a sentence what a run cost, and which decodings providers refused."""
+    refused = "; ".join(f"{model}: {why}" for model, why in outcome.unsupported.items())
+    return f"${outcome.cost_usd:,.4f} spent; {refused or 'every decoding was honoured'}"
+
+
+def gather(plan, outcome):
+    """Collect the responses of a `Plan`: those stored by the sampler, then those given.
+
+    Parameters
+    ----------
+    plan : Plan
+    outcome : sampler.Outcome
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per response, as `table.tabulate` takes them.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    stored = [collect(plan.cells, plan.asking["store_path"])] if len(plan.cells) else []
+    found = pd.concat([*stored, plan.given], ignore_index=True)
+    if found.empty:
+        why = "; ".join(filter(None, [*plan.problems, outcome.partial])) or "the input has no rows"
+        raise ValueError(f"There are no responses yet. This was the plan: {why}. Set `budget_usd` to ask.")
+    return found
+
+
+def tables(plan, found, idea_scope=("prompt_id",)):
+    """Turn the responses of a plan into the tables of notebook 04.
+
+    Parameters
+    ----------
+    plan : Plan
+    found : pandas.DataFrame
+        From `gather`.
+    idea_scope : sequence of str
+        Columns within which given ideas compare.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+
+    Raises
+    ------
+    RuntimeError
+        If an input row was neither kept nor excluded with a reason.
+    """
+    facts = {"human": plan.human, "idea_scope": idea_scope, "models": plan.models, "prompts": plan.prompts}
+    made = response_table.tabulate(found, **facts)
+    n_kept, n_excluded = len(made["04_responses"]), len(made["04_excluded"])
+    if n_kept + n_excluded != len(found):
+        raise RuntimeError(f"{len(found)} rows came in, but {n_kept} were kept and {n_excluded} excluded.")
+    return made | {
+        "04_provenance": provenance(made["04_responses"], found),
+        "04_plan": costs(plan),
+        "04_paraphrases": plan.paraphrases,
+    }
+
+
+def lacking(plan, outcome, coverage):
+    """Say what a study lacks: prompts, responses that were asked for, cells without any; None where nothing.
+
+    Parameters
+    ----------
+    plan : Plan
+    outcome : sampler.Outcome
+    coverage : pandas.DataFrame
+        Table ``04_coverage``.
+    """
+    return "; ".join(filter(None, [*plan.problems, outcome.partial, response_table.missing_cells(coverage)])) or None
+
+
 def choose_models(registry, names=None):
     """Choose models by name or by a condition on the registry.
 
@@ -31,8 +268,9 @@ def choose_models(registry, names=None):
     registry : DataFrame
         ``data/reference/models.csv`` or a file like it, with at least model and litellm_id.
     names : list of str, or str, optional
-        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does; or a
-        condition on the registry's columns, such as ``main25`` or ``open_weights and size_b < 10``. Default: all.
+        Names as published, litellm ids, or names of models that the registry lacks, written as litellm does, or as
+        ``gguf:...`` for a file on this machine (see `gguf_models`); or a condition on the registry's columns, such as
+        ``main25`` or ``open_weights and size_b < 10``. Default: all.
 
     Returns
     -------
@@ -46,14 +284,15 @@ def choose_models(registry, names=None):
         return chosen.reset_index(drop=True)
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
-        if name not in known and "/" not in name:
+        if name not in known and "/" not in name and not gguf_models.is_gguf(name):
             close = difflib.get_close_matches(name, [str(other) for other in known], n=1, cutoff=0.4)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"The registry has no model {name!r}; others are written provider/model.{hint}")
     rows = []
     for name in names:
         found = registry[(registry["model"] == name) | (registry["litellm_id"] == name)].head(1)
-        rows.append(pd.DataFrame({"model": [name], "litellm_id": [name]}) if found.empty else found)
+        shown = gguf_models.display_name(name) if gguf_models.is_gguf(name) else name
+        rows.append(pd.DataFrame({"model": [shown], "litellm_id": [name]}) if found.empty else found)
     return pd.concat(rows, ignore_index=True).reindex(columns=registry.columns)
 
 
@@ -68,19 +307,37 @@ def no_cells():
     return pd.DataFrame(columns=CELL_COLUMNS)
 
 
-def read_registry(path):
-    """Read the registry of models; what is unknown is missing."""
-    registry = pd.read_csv(path)
+def read_registry(path=None):
+    """Read the registry of models, by default the project's; what is unknown is missing."""
+    registry = pd.read_csv(files.resolve("data/reference/models.csv" if path is None else path))
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")
     return registry
 
 
-def prices(models, given=None):
-    """US dollars per million tokens by litellm id: the profile's, else the registry's override."""
+def prices(models, given=None, others=()):
+    """US dollars per million tokens by litellm id: the profile's, else the registry's override.
+
+    A price may be given for a model by either of its names. One for a model that is not asked (a writer or a judge) is
+    kept, unless its name looks like that of a model whose price nobody knows.
+
+    Raises
+    ------
+    ValueError
+        If a price is no pair of numbers from 0 on, or a name is misspelt.
+    """
     own = models.reindex(columns=["litellm_id", "price_in", "price_out"]).dropna()
-    return {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()} | dict(given or {})
+    own = {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()}
+    given = checks.prices(given)
+    ids = dict(zip(models["model"], models["litellm_id"], strict=True))
+    given = {ids.get(name, name): tuple(pair) for name, pair in given.items()}
+    if unknown := [name for name in given if name not in {*ids.values(), *others}]:
+        unpriced = [name for name in ids.values() if cost.price(name, own | given) is None]
+        for name in unknown:
+            if checks.nearest(name, unpriced):
+                checks.names("prices", [name], unpriced, of="models asked")
+    return own | given
 
 
 def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per_call=1, api_bases=None):
@@ -91,7 +348,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     prompts : DataFrame
         From `read_prompts`.
     models : DataFrame
-        From `choose_models`.
+        From `choose_models`; its column ``decodings``, where it has one, names those that a model is asked under,
+        separated by spaces (empty: all).
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
@@ -106,12 +364,28 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     DataFrame
         Columns `CELL_COLUMNS`, one row per request.
     """
-    rows, bases = [], api_bases or {}
+    rows = []
+    names = [*dict.fromkeys([*models["model"].astype(str), *models["litellm_id"].astype(str)])]
+    bases = checks.addresses("api_bases", api_bases, names)
+    decodings = checks.mapping("decodings", decodings)
+    if not decodings:
+        raise ValueError("`decodings` must name at least one decoding, such as {top_p: {temperature: 1.0}}.")
+    for name, parameters in decodings.items():
+        checks.decoding(f"decodings: {name}", parameters, request_llm.KNOWN)
+    for name, value in (("n_samples", n_samples), ("per_call", per_call)):
+        checks.number(name, value, 1, whole=True)
+    checks.number("n_samples of paraphrases", n_paraphrase_samples, 1, whole=True)
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))
+        named = getattr(model, "decodings", None)
+        own = named.split() if isinstance(named, str) and named.strip() else list(decodings)
+        if unknown := set(own) - set(decodings):
+            raise ValueError(
+                f"{model.model} is to be asked under {sorted(unknown)}, but the decodings are {list(decodings)}."
+            )
         for prompt in prompts[response_prompts.PROMPT_COLUMNS].itertuples(index=False):
             n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
-            for name in list(decodings)[: None if prompt.kind == "original" else 1]:
+            for name in own[: None if prompt.kind == "original" else 1]:
                 asked = request_llm.requests(
                     model.litellm_id, prompt.prompt, decodings[name], n, per_call=per_call, api_base=base
                 )
@@ -126,8 +400,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     return frame
 
 
-def plan(frame, store_path, *, limits=None, prices=None):
-    """What is stored, missing, and would cost, by model and decoding; see `sampling.plan`."""
+def cost_plan(frame, store_path, *, limits=None, prices=None):
+    """What is stored, missing, and would cost, by model and decoding; see `cost.plan`."""
     groups = list(frame[["model", "decoding"]].itertuples(index=False, name=None))
     return cost.plan(frame["request"], store_path, groups=groups, limits=limits, prices=prices)
 

@@ -30,7 +30,7 @@ def load_encoder(name="minilm", **options):
     **options
         ``minilm``: `n_threads` (default: the cores this process may use). ``st:``: what SentenceTransformer takes, such
         as `device`. ``litellm:``: `batch_size` (texts per request, default 128), `n_workers` (requests in flight, 4),
-        `max_retries` (6), `timeout` (seconds, 120), and what litellm.embedding takes, such as `api_base` and `api_key`.
+        `max_retries` (6), `timeout` (seconds, 120), and what litellm takes, such as `api_base` and `api_key`.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
         for attempt in range(max_retries + 1):
             try:
                 with providers.guarded(model, api_base):
-                    reply = litellm.embedding(model=model, input=[text or " " for text in texts], **request)
+                    asked = litellm.aembedding(model=model, input=[text or " " for text in texts], **request)
+                    reply = providers.wait_for(asked)
                 break
             except Exception as error:
                 asked = providers.retry_after(error)
@@ -99,6 +100,8 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
 
     def encode(texts):
         texts = response_encoder.encodable(texts)
+        if not (api_base or "api_key" in options) and (lacking := providers.missing_keys(model)):
+            raise RuntimeError(f"{name} needs {' and '.join(lacking)} in the environment: set it and run again.")
         batches = [encode_batch(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
         if batches:
             encoder.n_dims = batches[0].shape[1]

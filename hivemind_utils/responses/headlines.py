@@ -2,8 +2,106 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity
-from hivemind_utils.tables.wording import counted, number, percent
+from hivemind_utils.responses import homogeneity, repetition
+from hivemind_utils.tables.wording import counted, estimate, listed, number, percent
+
+
+def repeats(share, threshold, decoding):
+    """Say for how many prompts a model repeats itself, from a row of `repetition.share_at_least`.
+
+    Examples
+    --------
+    >>> repeats({"share": 0.79, "lower": 0.7, "upper": 0.86}, 0.8, "top_p")
+    "For 79 % (95 % interval 70 % to 86 %) of prompts, a model's responses have mean similarity ≥ 0.8 (top_p)"
+    """
+    of_prompts = estimate(share["share"], share["lower"], share["upper"], 0, as_percent=True)
+    return f"For {of_prompts} of prompts, a model's responses have mean similarity ≥ {threshold:g} ({decoding})"
+
+
+def intra_heatmap(at_least, threshold):
+    """Say for how many prompts a model repeats itself, per decoding, from `repetition.share_at_least`."""
+    return {decoding: repeats(share, threshold, decoding) for decoding, share in at_least.iterrows()}
+
+
+def similarity_references(references, decoding):
+    """Say how alike two responses of one model are next to two to different prompts; `repetition.references`."""
+    mean = references.set_index(["kind", "decoding"])["mean"]
+    same = f"Mean similarity of two responses of one model: {number(mean['same model', decoding])} ({decoding})"
+    floor = mean.get(("different prompts", "all"))
+    return same if floor is None else f"{same}; to different prompts: {number(floor)}"
+
+
+def diversity_measures(wide, agreement):
+    """Say which model repeats itself most and whether other measures agree; `repetition.by_arm`, `rank_agreement`."""
+    ranks = agreement[agreement.index.isin(repetition.PANELS)]
+    if ranks.isna().any() or ranks.empty:
+        return f"{counted(len(wide), 'arm')}: too few to say whether measures agree"
+    top = wide.loc[wide["mean_cosine"].idxmax(), "model"]
+    bounds = f"ρ = {number(ranks.min())} to {number(ranks.max())}"
+    return f"{top} repeats itself most; other measures rank the arms alike with {bounds}"
+
+
+def rarefaction(curves, n):
+    """Say how many of `n` responses differ, or of as many as every group has; from `repetition.rarefaction`."""
+    if curves.empty:
+        return "No response to an original prompt holds a word: different ones cannot be counted"
+    n = min(n, curves.groupby("group")["n"].max().min())
+    unit = {"idea": "ideas", "response": "wordings"}[curves["unit"].iat[0]]
+    found = curves[curves["n"] == n]
+    each = [f"{value:.1f} ({group})" for group, value in zip(found["group"], found["found"], strict=True)]
+    return f"{counted(n, 'response')} to one prompt hold {listed(each, 9)} different {unit}"
+
+
+def second_opinion(wide, agreement):
+    """Say how well other similarities rank arms as the mean cosine does; `repetition.by_arm`, `rank_agreement`."""
+    ranks = agreement[agreement.index.isin(repetition.OPINIONS)]
+    if ranks.isna().any() or ranks.empty:
+        return f"{counted(len(wide), 'arm')}: too few to rank"
+    lowest = repetition.OPINIONS[ranks.idxmin()]
+    return f"Other similarities rank the arms as the mean cosine does: ρ ≥ {number(ranks.min())} ({lowest})"
+
+
+def paraphrases(means):
+    """Say what rephrasing the prompt does to similarity, from `repetition.paraphrase_means`."""
+    drop = means.loc["drop"]
+    if np.isnan(drop["mean"]):
+        return "No prompt has paraphrases: wordings cannot be compared"
+    moves = f"from {number(means['mean']['within'])} to {number(means['mean']['across'])}"
+    size = estimate(*drop[["mean", "lower", "upper"]], 3)
+    return f"Rephrasing the prompt changes mean similarity {moves}: a drop of {size}"
+
+
+def repetition_by_prompt(prompts):
+    """Say how far original prompts differ, from `repetition.by_prompt`."""
+    means = prompts.loc[prompts["kind"] == "original", "mean_cosine"]
+    return f"Mean repetition of open-ended prompts: {number(means.min())} to {number(means.max())}"
+
+
+def repetition_by_model(facts, correlations):
+    """Say how repetition goes with what is known of models; `repetition.with_facts`, `fact_correlations`."""
+    if correlations:
+        known = " and ".join(f"{name} (ρ = {rho:+.2f})" for name, rho in correlations.items())
+        return f"Repetition of models against {known}"
+    means = facts.groupby("tuning")["mean"].mean()
+    if means.empty:
+        return "The registry knows neither size, tuning nor release date of these models"
+    return "Mean repetition: " + ", ".join(f"{number(mean)} ({name} models)" for name, mean in means.items())
+
+
+def openness(prompts):
+    """Say how repetition goes with open-endedness, from `repetition.by_prompt`; empty where it is unknown."""
+    found = repetition.openness_correlation(prompts)
+    if np.isnan(found.estimate):
+        return ""
+    rho = estimate(found.estimate, found.lower, found.upper)
+    return f"Rank correlation over prompts of repetition with open-endedness: {rho}"
+
+
+def different_models(blocks, paper):
+    """Answer of notebook 06: how alike responses of different models are, from `homogeneity.blocks`."""
+    between = blocks.loc["different models"]
+    interval = estimate(between["mean"], between["lower"], between["upper"])
+    return f"Mean similarity of responses of different models: **{interval}** {paper('inter_mean')}"
 
 
 def inter_heatmap(blocks):
@@ -58,3 +156,153 @@ def pooled_diversity(pools):
     if needed["models"] is None:
         return f"{one} are more diverse than one response from each of {needed['most']} models"
     return f"One response from each of {counted(needed['models'], 'model')} is as diverse as {one}"
+
+
+def stable_modes(mean):
+    """Answer how many ideas there are, from `modes.mean_stable`."""
+    return f"Stable modes of a prompt's responses, mean over prompts: **{_interval(mean, 1)}**"
+
+
+def time_metaphor_map(row, modes):
+    """Say how many modes of one prompt are stable and what the largest takes, from ``07_prompts`` and ``07_modes``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> modes = pd.DataFrame({"keyphrases": ["river · flow"], "share": [0.4]})
+    >>> time_metaphor_map({"n_answers": 50, "n_modes": 3, "n_supported": 2}, modes)
+    '2 of 3 modes are stable; the largest, “river · flow”, has 40 % of 50 responses'
+    """
+    if modes.empty:
+        return f"{counted(row['n_answers'], 'response')}, no modes"
+    return (
+        f"{row['n_supported']:.0f} of {counted(int(row['n_modes']), 'mode')} {_are(row['n_modes'])} stable; the "
+        f"largest, “{modes['keyphrases'].iloc[0]}”, has {percent(modes['share'].iloc[0])} of "
+        f"{counted(row['n_answers'], 'response')}"
+    )
+
+
+def mode_ledger(modes):
+    """Say which mode belongs to one family most of all, from the rows of ``07_modes`` of one prompt."""
+    if modes.empty:
+        return "No modes, so no family owns one"
+    times = modes["owner_share"] / modes["owner_expected"]
+    own = modes.loc[times.idxmax()]
+    return (
+        f"“{own['keyphrases']}” is {times.max():.1f} times as frequent among responses of {own['owner']} as among all"
+    )
+
+
+def modes_overview(prompts):
+    """Say how much the largest mode takes and how many modes are stable, from ``07_prompts``."""
+    stable, found = int(prompts["n_supported"].sum()), int(prompts["n_modes"].sum())
+    if not found:
+        return f"No modes in the responses to {counted(len(prompts), 'prompt')}"
+    largest = percent(prompts["dominant_share"].median())
+    return (
+        f"The largest mode has {largest} of a prompt's responses (median); "
+        f"{stable} of {counted(found, 'mode')} {_are(found)} stable"
+    )
+
+
+def mode_stability(prompts):
+    """Say how many prompts have no stable mode, and where structureless data has as many, from ``07_prompts``."""
+    without = int((prompts["n_supported"] == 0).sum())
+    as_many = int((prompts["n_modes"] <= prompts["null_modes_max"]).sum())
+    return (
+        f"{without} of {counted(len(prompts), 'prompt')} {'has' if len(prompts) == 1 else 'have'} no stable mode; "
+        f"for {as_many}, the pipeline finds as many modes in structureless data"
+    )
+
+
+def dominant_ideas(dominance, difference):
+    """Compare the share of the commonest idea of models and people, from `modes.dominance` and its difference."""
+    if dominance.empty:
+        return "Too few responses to compare shares of the commonest idea at equal numbers"
+    best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
+    means = best.groupby("kind")["dominant_share"].mean()
+    n = best["n"].iloc[0]
+    if difference is None:
+        whose = "a model" if "model" in means else "people"
+        return f"Of {n} responses of {whose}, {percent(means.iloc[0])} share the commonest idea"
+    said = f"{percent(means['model'])} of {n} responses of a model share the commonest idea"
+    points = [f"{100 * value:+.0f}" for value in (difference.estimate, difference.lower, difference.upper)]
+    bounds = f" (95 % interval {points[1]} to {points[2]})" if np.isfinite(difference.lower) else ""
+    return f"{said}, {percent(means['people'])} of people's; difference: {points[0]}{bounds} percentage points"
+
+
+def similarity_floors(floors, excess, threshold):
+    """Set same-prompt pairs against the demanding null, from `ideas.shown` and `ideas.excess`."""
+    share = floors.set_index("kind")["share_above"]
+    where = f"reach a similarity of {threshold:g}"
+    null = "same prompt, different idea"
+    if excess is None or null not in share:
+        kind = "same prompt" if "same prompt" in share else "people"
+        if kind not in share:
+            return "No prompt has two responses to compare"
+        whose = {"same prompt": "same-prompt pairs", "people": "pairs of people"}[kind]
+        return f"{percent(share[kind])} of {whose} {where}; there are no idea labels to compare with"
+    same = share[null] + excess["difference"]["value"]
+    return (
+        f"{percent(share[null])} of pairs with different ideas {where}, "
+        f"{percent(same)} of all pairs whose ideas compare"
+    )
+
+
+def time_prompt(row, paper):
+    """Say how many modes the paper's prompt about time has, from its row of ``07_prompts``; empty without it."""
+    if row is None:
+        return ""
+    return (
+        f"The prompt about time has {counted(int(row['n_supported']), 'stable mode')} {paper('two_clusters')}; "
+        f"the largest mode has {percent(row['dominant_share'])} of its responses {paper('dominant')}"
+    )
+
+
+def floor_ratio(excess, paper):
+    """Say how many times as many same-prompt pairs are alike as pairs with different ideas, from `ideas.excess`."""
+    if excess is None:
+        return ""
+    ratio = estimate(*(excess["ratio"][name] for name in ("value", "lower", "upper")))
+    return f"Same-prompt pairs above the threshold, relative to those with different ideas: {ratio} {paper('excess')}"
+
+
+def responses_there(tables, usable):
+    """Say how many responses there are, of whom, and how many are usable, from the tables of notebook 04."""
+    kinds = tables["04_models"]["kind"].value_counts()
+    people = " and people" if kinds.get("human", 0) else ""
+    share = estimate(float(usable.estimate), float(usable.lower), float(usable.upper), 1, as_percent=True)
+    return (
+        f"**{counted(len(tables['04_responses']), 'response')}** of {counted(int(kinds.get('model', 0)), 'model')}"
+        f"{people} to {counted(len(tables['04_prompts']), 'prompt')}; usable: **{share}**"
+    )
+
+
+def coverage(shares):
+    """Say what share of an arm's responses went wrong, from `table.outcome_shares`."""
+    if shares.empty:
+        return "No responses"
+    mean = {name: percent(shares[name].mean(), 1) for name in ("empty", "truncated", "refused", "repeated")}
+    return (
+        f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {mean['refused']} refused and "
+        f"{mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
+    )
+
+
+def not_asked(tables):
+    """Say what was wanted and is not there, from ``04_plan``; empty where nobody was asked."""
+    wanted, missing, unsupported = (int(tables["04_plan"][name].sum()) for name in ("wanted", "missing", "unsupported"))
+    if not wanted:
+        return ""
+    return (
+        f"{counted(wanted, 'response')} asked of models: {missing:,} are missing, {unsupported:,} are not to be had "
+        "because a provider refuses the decoding"
+    )
+
+
+def _are(n):
+    return "is" if n == 1 else "are"
+
+
+def _interval(found, digits=2):
+    return estimate(float(found.estimate), float(found.lower), float(found.upper), digits)

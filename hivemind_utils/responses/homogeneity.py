@@ -50,7 +50,7 @@ def model_pairs(responses):
     sums, counts = arm_sums(responses)
     totals, pairs = similarity.homogeneity(sums, counts)
     published = similarity.pooled_mean(*similarity.homogeneity(sums, counts, self_pairs=True))
-    pooled = intervals.ratio_interval(totals, pairs)
+    pooled = intervals.ratio_interval(totals, np.where(pairs > 0, pairs, np.nan)).within(-1, 1)
     words = similarity.pooled_mean(*_lexical_homogeneity(responses))
     rows = [
         {
@@ -131,7 +131,7 @@ def group_means(responses, groups):
         values = means[:, [a for a, _ in chosen], [b for _, b in chosen]]
         known = ~np.isnan(values)
         per_prompt = np.where(known.any(1), np.nansum(values, 1) / np.maximum(known.sum(1), 1), np.nan)
-        found = intervals.mean_interval(per_prompt)
+        found = intervals.mean_interval(per_prompt).within(-1, 1)
         rows.append((name, float(found.estimate), float(found.lower), float(found.upper), int(known.any(0).sum())))
     return pd.DataFrame(rows, columns=["block", "mean", "lower", "upper", "n_arm_pairs"])
 

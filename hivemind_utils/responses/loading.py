@@ -9,7 +9,7 @@ import pandas as pd
 from hivemind_utils.metrics import diversity, words
 from hivemind_utils.responses import embeddings
 from hivemind_utils.responses.table import CELL, arm_names
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import ids, wording
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,19 @@ class Responses:
         return {arm: self.models["family"][self.model_of[arm]] for arm in self.arms}
 
     @cached_property
+    def words(self):
+        """Normalised words of every row."""
+        return words.word_lists(self.table["text"])
+
+    @property
+    def n_wordless(self):
+        """Number of responses without a word."""
+        return int(words.wordless(self.words).sum())
+
+    @cached_property
     def lexical(self):
         """TF-IDF vectors of the rows: a measure of form, not of meaning."""
-        return diversity.lexical_vectors(words.word_lists(self.table["text"]))
+        return diversity.lexical_vectors(self.words)
 
     @property
     def n_models(self):
@@ -139,8 +149,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         left_out = sorted(set(table["model"]) - set(table.loc[here, "model"]))
         table = table[here]
         if left_out:
-            named = ", ".join(left_out[:3])
-            study.partial(f"{len(left_out)} models have no responses under {decoding} ({named}) and are not compared")
+            study.partial(f"no responses under {decoding} from {wording.listed(left_out)} (not compared)")
     if conditions is not None:
         unknown = sorted(set(conditions) - set(table["condition"]))
         if unknown:
@@ -178,3 +187,27 @@ def choose_decoding(table, people, wanted=None):
     if counts.empty:
         return "none"
     return "top_p" if "top_p" in counts.index else sorted(counts[counts == counts.max()].index)[0]
+
+
+def embed(study, table, encoder, *, truncate_chars, may_pay):
+    """Embed the usable responses, whole and cut to their first characters, as far as they are not embedded yet.
+
+    Parameters
+    ----------
+    study : Study
+    table : pandas.DataFrame
+        Table ``04_responses``.
+    encoder : str
+    truncate_chars : int
+    may_pay : bool
+        Whether a paid encoder may be asked.
+
+    Returns
+    -------
+    str
+        What was done, in a sentence.
+    """
+    usable = table.loc[table["usable"], "text"]
+    texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
+    n_new = embeddings.embed(texts, encoder, study.folder / "embeddings", may_pay=may_pay)
+    return f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"

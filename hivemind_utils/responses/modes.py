@@ -1,57 +1,134 @@
-"""Tables of notebook 07: the map, the modes of every prompt, and whether they hold. Frames in, frames out."""
+"""Modes of the responses to every prompt, and whether they are stable: tables of notebook 07."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import clustering, diversity, mode_evidence, resample
+from hivemind_utils.metrics import clustering, diversity, intervals, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.responses.loading import Responses
+from hivemind_utils.tables.wording import counted, percent
 
-COLUMNS = ("map", "modes", "prompt")
+
+@dataclass(frozen=True)
+class Analysis:
+    """Modes of all prompts.
+
+    Attributes
+    ----------
+    points : pandas.DataFrame
+        Table ``07_map``, one row per response, in their order.
+    modes : pandas.DataFrame
+        Table ``07_modes``.
+    prompts : pandas.DataFrame
+        Table ``07_prompts``.
+    """
+
+    points: pd.DataFrame
+    modes: pd.DataFrame
+    prompts: pd.DataFrame
 
 
-def answered(answers, prompts, min_answers):
-    """Answers to original prompts that have enough of them to look for modes.
+@dataclass(frozen=True)
+class OnePrompt:
+    """Modes of one prompt.
+
+    Attributes
+    ----------
+    text : str
+        The prompt.
+    points : pandas.DataFrame
+        Its rows of ``07_map`` with model, family, is_human and text.
+    modes : pandas.DataFrame
+        Its rows of ``07_modes``.
+    row : pandas.Series
+        Its row of ``07_prompts``.
+    """
+
+    text: str
+    points: pd.DataFrame
+    modes: pd.DataFrame
+    row: pd.Series
+
+
+def with_enough(responses, min_responses):
+    """Keep the prompts with enough responses to look for modes.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers.
-    prompts : pandas.DataFrame
-        Table ``04_prompts``, indexed by prompt_id.
-    min_answers : int
+    responses : Responses
+    min_responses : int
 
     Returns
     -------
-    kept : pandas.DataFrame
-        Sorted by prompt and response_id, renumbered.
+    kept : Responses
+        Ordered by prompt_id and response_id, a hash.
     left_out : pandas.Series
-        Number of answers of every original prompt that has too few.
+        Number of responses of every prompt that has too few.
 
     Raises
     ------
     ValueError
         If no prompt is left.
     """
-    original = answers[answers["prompt_id"].map(prompts["kind"]) == "original"]
-    counts = original.groupby("prompt_id").size()
-    few = counts[counts < min_answers]
-    kept = original[~original["prompt_id"].isin(few.index)]
-    if kept.empty:
+    counts = responses.table.groupby("prompt_id").size()
+    few = counts[counts < min_responses]
+    rows = responses.table[~responses.table["prompt_id"].isin(few.index)].sort_values(["prompt_id", "response_id"])
+    if rows.empty:
         raise ValueError(
-            f"Modes need at least {min_answers} usable answers to one original prompt, but the largest of "
-            f"{len(counts)} original prompts has {counts.max() if len(counts) else 0}."
+            f"Modes need at least {min_responses} usable responses to one prompt, but the largest of "
+            f"{len(counts)} prompts has {counts.max() if len(counts) else 0}. Ask for more, or lower `min_responses`."
         )
-    return kept.sort_values(["prompt_id", "response_id"], ignore_index=True), few
+    table, vectors = rows.reset_index(drop=True), responses.vectors[rows.index.to_numpy()]
+    return Responses(table, vectors, responses.prompts, responses.models, responses.decoding), few
 
 
-def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_epochs=200, settings=None, reruns=None):
-    """Map the answers to one prompt, name its modes, and say which of them hold.
+def analyse(responses, rng, *, settings=None, reruns=None, progress=None):
+    """Map the responses to every prompt, name the modes, and say which of them are stable.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers to one prompt, with response_id, prompt_id, model, text; row i belongs to ``vectors[i]``.
-    vectors : ndarray of float, shape (n_answers, n_dims)
+    responses : Responses
+        Ordered by prompt, as `with_enough` returns them.
+    rng : numpy.random.Generator
+        Spawned per prompt.
+    settings, reruns : dict, optional
+        Of `clustering.find_modes` and `mode_evidence.evidence`.
+    progress : callable, optional
+
+    Returns
+    -------
+    Analysis
+    """
+    order, families = responses.prompt_order, responses.models["family"].to_dict()
+    if not responses.table["prompt_id"].is_monotonic_increasing:
+        raise ValueError("Responses must be ordered by prompt_id, but are not: pass what `with_enough` returns.")
+    parts = []
+    wrapped = progress(order, unit="prompt") if progress else order
+    for prompt_id, generator in zip(wrapped, rng.spawn(len(order)), strict=True):
+        rows = np.flatnonzero(responses.table["prompt_id"] == prompt_id)
+        table, text = responses.table.iloc[rows].reset_index(drop=True), responses.prompts["text"][prompt_id]
+        parts.append(
+            analyse_prompt(table, responses.vectors[rows], families, text, generator, settings=settings, reruns=reruns)
+        )
+    return Analysis(
+        pd.concat([part["map"] for part in parts], ignore_index=True),
+        pd.concat([part["modes"] for part in parts], ignore_index=True),
+        pd.DataFrame([part["prompt"] for part in parts]),
+    )
+
+
+def analyse_prompt(
+    table, vectors, families, prompt_text, rng, *, n_phrases=3, map_epochs=200, settings=None, reruns=None
+):
+    """Map the responses to one prompt, name its modes, and say which of them are stable.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Usable responses to one prompt, with response_id, prompt_id, model, text; row i belongs to ``vectors[i]``.
+    vectors : ndarray of float, shape (n_responses, n_dims)
     families : dict of str to str
         Family of every model.
     prompt_text : str
@@ -62,7 +139,7 @@ def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_ep
     map_epochs : int
         Of the two-dimensional map, which is looked at; the reduction in which modes are sought has its own.
     settings, reruns : dict, optional
-        Of `clustering.find_modes` and `clustering.evidence`.
+        Of `clustering.find_modes` and `mode_evidence.evidence`.
 
     Returns
     -------
@@ -72,18 +149,16 @@ def analyse(answers, vectors, families, prompt_text, rng, *, n_phrases=3, map_ep
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):  # matrices of one prompt are small: threads would wait for each other
-        return _analyse(
-            answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings or {}, reruns or {}
-        )
+        return _analyse(table, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings or {}, reruns or {})
 
 
-def _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings, reruns):
+def _analyse(table, vectors, families, prompt_text, rng, n_phrases, map_epochs, settings, reruns):
     by_graph, by_modes, by_map, by_words, by_lexical, by_evidence = rng.spawn(6)
     vectors = np.asarray(vectors)
     first, inverse, counts = clustering.distinct_rows(vectors)
     n_neighbors = min(settings.get("n_neighbors", 15), max(1, len(first) - 1))
     neighbours = clustering.nearest_neighbours(vectors[first], n_neighbors, by_graph)
-    words = words_metrics.word_lists(answers["text"])
+    words = words_metrics.word_lists(table["text"])
     lexical = clustering.lexical_coordinates(words, by_words)
     labels = clustering.find_modes(vectors, by_modes, neighbours=neighbours, **settings)
     place = clustering.umap_coordinates(
@@ -93,22 +168,22 @@ def _analyse(answers, vectors, families, prompt_text, rng, n_phrases, map_epochs
     proof = mode_evidence.evidence(
         vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings
     )
-    at = answers[["response_id", "prompt_id"]].assign(
+    points = table[["response_id", "prompt_id"]].assign(
         x=place[inverse, 0], y=place[inverse, 1], pc_1=components[:, 0], pc_2=components[:, 1], mode=labels,
         lexical_mode=lexical_modes(lexical, by_lexical, settings),
     )  # fmt: skip
-    ledger = _ledger(answers, vectors, families, labels, words, n_phrases, set(words_metrics.words(prompt_text)))
+    ledger = _ledger(table, vectors, families, labels, words, n_phrases, set(words_metrics.words(prompt_text)))
     for name in ("separation", "found_again_seeds", "found_again_subsamples", "word_p", "supported"):
         ledger[name] = getattr(proof, name)
-    return {"map": at, "modes": ledger, "prompt": _summary(at, ledger, explained, proof, counts)}
+    return {"map": points, "modes": ledger, "prompt": _summary(points, ledger, explained, proof, counts)}
 
 
 def lexical_modes(lexical, rng, settings):
-    """Modes that words alone make; an answer without a word is noise.
+    """Modes that words alone make; a response without a word is noise.
 
     Parameters
     ----------
-    lexical : ndarray of float, shape (n_answers, n_dims)
+    lexical : ndarray of float, shape (n_responses, n_dims)
         From `clustering.lexical_coordinates`.
     rng : numpy.random.Generator
     settings : dict
@@ -116,7 +191,7 @@ def lexical_modes(lexical, rng, settings):
 
     Returns
     -------
-    ndarray of int, shape (n_answers,)
+    ndarray of int, shape (n_responses,)
     """
     labels = np.full(len(lexical), clustering.NOISE)
     worded = np.flatnonzero(np.einsum("ij,ij->i", lexical, lexical) > 1e-12)
@@ -125,11 +200,11 @@ def lexical_modes(lexical, rng, settings):
     return labels
 
 
-def _ledger(answers, vectors, families, labels, words, n_phrases, exclude):
-    """What every mode is made of, who gives it, and the answer in its middle."""
+def _ledger(table, vectors, families, labels, words, n_phrases, exclude):
+    """What every mode is made of, who gives it, and the response in its middle."""
     phrases = words_metrics.keyphrases(words, labels, n_phrases, exclude)
     exemplars = clustering.medoids(vectors, labels)
-    family = answers["model"].map(families)
+    family = table["model"].map(families)
     expected = family.value_counts(normalize=True)
     rows = []
     for mode, (named, exemplar) in enumerate(zip(phrases, exemplars, strict=True)):
@@ -137,31 +212,31 @@ def _ledger(answers, vectors, families, labels, words, n_phrases, exclude):
         shares = family[inside].value_counts(normalize=True)
         owner = shares.index[np.lexsort((shares.index.to_numpy(str), -shares.to_numpy()))[0]]
         rows.append({
-            "prompt_id": answers["prompt_id"].iat[0], "mode": mode, "size": int(inside.sum()), "share": inside.mean(),
-            "n_texts": answers.loc[inside, "text"].nunique(), "n_models": answers.loc[inside, "model"].nunique(),
+            "prompt_id": table["prompt_id"].iat[0], "mode": mode, "size": int(inside.sum()), "share": inside.mean(),
+            "n_texts": table.loc[inside, "text"].nunique(), "n_models": table.loc[inside, "model"].nunique(),
             "n_families": len(shares), "owner": owner, "owner_share": shares[owner], "owner_expected": expected[owner],
-            "keyphrases": " · ".join(named) or f"mode {mode + 1}", "exemplar": answers["response_id"].iat[exemplar],
-            "exemplar_text": answers["text"].iat[exemplar],
+            "keyphrases": " · ".join(named) or f"mode {mode + 1}", "exemplar": table["response_id"].iat[exemplar],
+            "exemplar_text": table["text"].iat[exemplar],
         })  # fmt: skip
     names = ["prompt_id", "mode", "size", "share", "n_texts", "n_models", "n_families", "owner", "owner_share",
              "owner_expected", "keyphrases", "exemplar", "exemplar_text"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
 
-def _summary(at, ledger, explained, proof, counts):
+def _summary(points, ledger, explained, proof, counts):
     sizes = ledger["size"].to_numpy()
-    often = counts[counts >= clustering.smallest_mode(len(at))]
+    often = counts[counts >= clustering.smallest_mode(len(points))]
     row = {
-        "prompt_id": at["prompt_id"].iat[0],
-        "n_answers": len(at),
+        "prompt_id": points["prompt_id"].iat[0],
+        "n_answers": len(points),
         "n_distinct": len(counts),
         "n_repeated_texts": len(often),
-        "repeated_share": often.sum() / len(at),
+        "repeated_share": often.sum() / len(points),
         "n_modes": len(ledger),
         "n_supported": int(ledger["supported"].sum()),
         "dominant_share": ledger["share"].max() if len(ledger) else np.nan,
         "effective_modes": diversity.effective_number(sizes) if len(sizes) else np.nan,
-        "noise_share": float((at["mode"] == clustering.NOISE).mean()),
+        "noise_share": float((points["mode"] == clustering.NOISE).mean()),
         "explained_1": explained[0],
         "explained_2": explained[1],
         "separation": proof.overall_separation,
@@ -170,7 +245,7 @@ def _summary(at, ledger, explained, proof, counts):
         "null_modes_min": int(proof.null_modes.min()),
         "null_modes_max": int(proof.null_modes.max()),
         "null_noise_share": proof.null_noise.mean(),
-        "n_lexical_modes": int(at["lexical_mode"].max()) + 1,
+        "n_lexical_modes": int(points["lexical_mode"].max()) + 1,
     }
     for name in ("seeds", "subsamples", "lexical"):
         row[f"ari_{name}"] = _mean(proof.agreement.get(name, ()))
@@ -197,89 +272,191 @@ def verdict(row):
     """
     again = ""
     if row["n_repeated_texts"]:
-        again = f" {row['n_repeated_texts']:.0f} single texts make up {row['repeated_share']:.0%} of the answers."
+        texts = counted(int(row["n_repeated_texts"]), "text")
+        again = f" {texts} alone, given again and again, {'is' if row['n_repeated_texts'] == 1 else 'are'} "
+        again += f"{percent(row['repeated_share'])} of the responses."
     null = f"{row['null_modes_min']:.0f} to {row['null_modes_max']:.0f}"
     if row["null_modes_min"] == row["null_modes_max"]:
         null = f"{row['null_modes_max']:.0f}"
-    found = f"the pipeline finds {row['n_modes']:.0f} in the answers and {null} in structureless data"
+    found = f"the pipeline finds {row['n_modes']:.0f} in the responses and {null} in structureless data"
+    if row["n_answers"] == 1:
+        return "There is one response only."
     if row["n_distinct"] == 1:
-        return f"All {row['n_answers']} answers are one text."
+        return f"All {row['n_answers']} responses are one text."
     if row["n_modes"] == 0:
-        answers = f"No modes: the {row['n_answers']} answers ({row['n_distinct']} distinct)"
-        return f"{answers} do not fall into groups: one idea throughout, or none that recurs.{again}"
+        sizes = f"{row['n_answers']} responses ({row['n_distinct']} distinct)"
+        return f"No modes: the {sizes} do not fall into groups: one idea throughout, or none that recurs.{again}"
     if row["n_supported"] == 0:
         return f"The evidence supports no separate modes: {found}.{again}"
-    plural = "mode" if row["n_supported"] == 1 else "modes"
-    return f"The evidence supports {row['n_supported']:.0f} {plural}: {found}.{again}"
+    return f"The evidence supports {counted(int(row['n_supported']), 'mode')}: {found}.{again}"
 
 
-def dominance(answers, labels, people, size, n_draws, weights, prompt_order, rng):
-    """Share of the commonest idea among equally many answers of every arm, averaged over prompts.
+def verdicts(prompts, texts):
+    """Write the verdict of every prompt below its text.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        With prompt_id and arm.
-    labels : pandas.Series
-        Idea of every answer, NaN where it has none: an idea of its own.
-    people : set of str
-        Arms that are people.
-    size : int
-        Answers drawn of every cell; cells with fewer stay out.
-    n_draws : int
-    weights : ndarray of float, shape (n_boot, n_prompts)
-    prompt_order : sequence of str
-        Prompts in the order of the weights.
+    prompts : pandas.DataFrame
+        Table ``07_prompts``.
+    texts : mapping
+        Text of every prompt, by prompt_id.
+
+    Returns
+    -------
+    str
+    """
+    return "\n".join(f"{texts[row['prompt_id']]}\n    {verdict(row)}" for row in prompts.to_dict("records"))
+
+
+def mean_stable(prompts):
+    """Mean number of stable modes of a prompt, an `Interval` over prompts, from ``07_prompts``."""
+    return intervals.mean_interval(prompts["n_supported"].to_numpy(float))
+
+
+def largest_first(prompts, texts):
+    """Rows of ``07_prompts`` with their text, those with most responses first."""
+    with_text = prompts.assign(text=prompts["prompt_id"].map(texts))
+    return with_text.sort_values(["n_answers", "prompt_id"], ascending=[False, True])
+
+
+def one_prompt(found, responses, wanted):
+    """Pick one prompt to look at.
+
+    Parameters
+    ----------
+    found : Analysis
+    responses : Responses
+        Those analysed.
+    wanted : str
+        prompt_id or text; where there is none such, the prompt with most responses.
+
+    Returns
+    -------
+    OnePrompt
+    """
+    texts = responses.prompts["text"]
+    rows = found.prompts[(found.prompts["prompt_id"] == wanted) | (found.prompts["prompt_id"].map(texts) == wanted)]
+    rows = rows if len(rows) else found.prompts
+    row = rows.loc[rows.sort_values("n_answers", kind="stable").index[-1]]
+    facts = responses.table[["response_id", "model", "text"]].assign(
+        family=responses.table["model"].map(responses.models["family"]), is_human=responses.is_human
+    )
+    points = found.points[found.points["prompt_id"] == row["prompt_id"]].merge(facts, on="response_id")
+    modes = found.modes[found.modes["prompt_id"] == row["prompt_id"]].reset_index(drop=True)
+    return OnePrompt(texts[row["prompt_id"]], points, modes, row)
+
+
+def map_caption(shown, encoder):
+    """Caption of the map of one prompt, an `OnePrompt`."""
+    return (
+        f"“{shown.text}” {counted(len(shown.points), 'response')}, {shown.row['n_distinct']} distinct texts, "
+        f"{counted(shown.points['model'].nunique(), 'source')}; encoder {encoder}. "
+        f"A star marks modes that are not stable. {verdict(shown.row)}"
+    )
+
+
+def balanced_kmeans(responses, found, shown, k, rng):
+    """Compare modes with clusters of equal size, as in the released analysis.
+
+    Parameters
+    ----------
+    responses : Responses
+    found : Analysis
+    shown : OnePrompt
+        The prompt whose responses are clustered.
+    k : int or None
+        Clusters; at most one per response. None: not asked for.
     rng : numpy.random.Generator
 
     Returns
     -------
-    pandas.DataFrame
-        Columns arm, kind (model or people), n, n_prompts, dominant_share, lower, upper.
+    dict or None
+        k, and the adjusted Rand index with the modes.
     """
-    codes = labels.astype(object).where(
-        labels.notna(), pd.Series([("alone", i) for i in range(len(labels))], labels.index)
-    )
-    codes = pd.Series(pd.factorize(codes)[0], index=labels.index)
-    groups = answers.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])
-    cells = {key: at["code"].to_numpy() for key, at in groups if len(at) >= size}
-    shares = {}
-    for key, generator in zip(cells, rng.spawn(len(cells)), strict=True):
-        picks = generator.permuted(np.tile(cells[key], (n_draws if len(cells[key]) > size else 1, 1)), axis=1)[:, :size]
-        shares[key] = (picks[:, :, None] == picks[:, None, :]).sum(2).max(1).mean() / size
-    rows = []
-    for arm in sorted({arm for arm, _ in shares}):
-        values = np.array([shares.get((arm, prompt), np.nan) for prompt in prompt_order])
-        mean, lower, upper = resample.mean_interval(values, weights)
-        kind = "people" if arm in people else "model"
-        rows.append((arm, kind, size, int((~np.isnan(values)).sum()), float(mean), float(lower), float(upper)))
-    return pd.DataFrame(rows, columns=["arm", "kind", "n", "n_prompts", "dominant_share", "lower", "upper"])
+    if k is None:
+        return None
+    rows = np.flatnonzero(responses.table["prompt_id"] == shown.row["prompt_id"])
+    labels = clustering.balanced_kmeans(responses.vectors[rows], min(k, len(rows)), rng)
+    modes = found.points["mode"].to_numpy()[rows]
+    return {"k": k, "adjusted_rand_with_modes": clustering.adjusted_rand(labels, modes)}
 
 
-def headline(row, ledger):
-    """Title of a prompt's map: what holds, and how much the largest mode takes.
+def dominant_shares(responses, ideas, size, n_draws, rng):
+    """Share of the commonest idea among equally many responses of every arm, by prompt.
 
     Parameters
     ----------
-    row : mapping
-        A row of ``07_prompts``.
-    ledger : pandas.DataFrame
-        The prompt's rows of ``07_modes``.
+    responses : Responses
+    ideas : dict of str to pandas.Series
+        What tells ideas apart ("modes", "given"), and the idea of every response by response_id. Responses that a
+        series lacks stay out; those it has as NaN have an idea of their own.
+    size : int
+        Responses drawn of every cell; cells with fewer stay out.
+    n_draws : int
+    rng : numpy.random.Generator
+        Spawned per cell.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ideas, arm, kind (model or people), prompt_id, n (drawn), share (mean over draws).
     """
-    if ledger.empty:
-        return f"{row['n_answers']} answers, no modes"
-    largest = ledger.iloc[0]
-    return (
-        f"{row['n_supported']:.0f} of {row['n_modes']:.0f} modes hold; the largest, “{largest['keyphrases']}”, "
-        f"takes {largest['share']:.0%} of {row['n_answers']} answers"
-    )
+    rows = []
+    for name, idea_of in ideas.items():
+        known = responses.table["response_id"].isin(idea_of.index).to_numpy()
+        table = responses.table[known]
+        codes = pd.factorize(table["response_id"].map(idea_of))[0]
+        codes = np.where(codes < 0, -1 - np.arange(len(codes)), codes)  # an idea of its own
+        groups = table.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])
+        cells = {key: cell["code"].to_numpy() for key, cell in groups if len(cell) >= size}
+        for (arm, prompt_id), generator in zip(cells, rng.spawn(len(cells)), strict=True):
+            cell = cells[arm, prompt_id]
+            n = n_draws if len(cell) > size else 1
+            picks = generator.permuted(np.tile(cell, (n, 1)), axis=1)[:, :size]
+            share = (picks[:, :, None] == picks[:, None, :]).sum(2).max(1).mean() / size
+            kind = "people" if responses.model_of[arm] in responses.people else "model"
+            rows.append((name, arm, kind, prompt_id, size, share))
+    return pd.DataFrame(rows, columns=["ideas", "arm", "kind", "prompt_id", "n", "share"])
 
 
-def dominance_headline(table, size):
-    """Title of the dominance figure: models beside people, by the best idea labels there are."""
-    at = table[table["ideas"] == table["ideas"].iat[-1]]
-    means = at.groupby("kind")["dominant_share"].mean()
-    if "model" not in means:
-        return f"Of {size} answers of people {means['people']:.0%} rest on the commonest idea"
-    beside = f"; of people's {means['people']:.0%}" if "people" in means else ""
-    return f"Of {size} answers of a model {means['model']:.0%} rest on its commonest idea{beside} (mean)"
+def dominance(shares):
+    """Mean of the commonest idea's share over prompts, with its interval, for every arm.
+
+    Parameters
+    ----------
+    shares : pandas.DataFrame
+        From `dominant_shares`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Table ``07_dominance``.
+    """
+    rows = []
+    for (name, arm, kind, n), cells in shares.groupby(["ideas", "arm", "kind", "n"]):
+        found = intervals.share_interval(cells["share"])
+        rows.append((arm, kind, n, len(cells), found.estimate, found.lower, found.upper, name))
+    columns = ["arm", "kind", "n", "n_prompts", "dominant_share", "lower", "upper", "ideas"]
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:7], float))
+    order = list(shares["ideas"].unique())  # stays as passed: the last is the best
+    return table.sort_values("ideas", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+def dominance_difference(shares):
+    """Commonest idea's share among models less that among people, paired by prompt, by the best idea labels.
+
+    Parameters
+    ----------
+    shares : pandas.DataFrame
+        From `dominant_shares`.
+
+    Returns
+    -------
+    Interval or None
+        None where models or people are missing.
+    """
+    best = shares[shares["ideas"] == shares["ideas"].iloc[-1]] if len(shares) else shares
+    wide = best.groupby(["prompt_id", "kind"])["share"].mean().unstack()
+    if not {"model", "people"} <= set(wide.columns):
+        return None
+    return intervals.difference_interval(wide["model"], wide["people"])

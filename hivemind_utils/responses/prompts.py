@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.tables import files, ids
+from hivemind_utils.tables import files, ids, reading
 
 PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
 
@@ -29,7 +29,7 @@ def read_prompts(paths, columns=None):
     """
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        frame = pd.read_parquet(path) if "://" in str(path) else files.read_file(path)
+        frame = reading.read_any(path)
         frame = frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items() if theirs in frame})
         text = [name for name in ("text", "prompt", "query") if name in frame]
         if not text:
@@ -43,6 +43,9 @@ def read_prompts(paths, columns=None):
     prompts = prompts.dropna(subset="prompt").drop_duplicates("prompt", ignore_index=True)
     own = prompts["prompt"].map(ids.prompt_id)
     prompts["prompt_id"] = prompts["prompt_id"].where(prompts["prompt_id"].notna(), own).astype(str)
+    if (twice := prompts.duplicated("prompt_id", keep=False)).any():  # before anybody is asked
+        same = prompts.loc[twice, ["prompt_id", "prompt"]].head(2).to_dict("records")
+        raise ValueError(f"A prompt_id must stand for one prompt, but these have the same: {same}. Rename one.")
     by_parent = np.where(prompts["parent_id"].notna(), "paraphrase", "original")
     prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), by_parent)
     if unknown := sorted(set(prompts["kind"]) - set(KINDS)):

@@ -1,25 +1,111 @@
-"""Tables of notebook 05, repetition within a model: frames and embeddings in, tidy frames out."""
+"""Tables of notebook 05, repetition within a model: responses in, tidy frames out."""
 
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, resample, similarity
+from hivemind_utils.metrics import diversity, intervals, resample, similarity
+from hivemind_utils.responses.loading import choose_decoding
 from hivemind_utils.responses.table import CELL
 
 ARM = CELL[1:]
-
-
-MEASURES = (
-    "mean_cosine", "mean_cosine_equal_n", "mean_cosine_centred", "mean_cosine_truncated", "mean_tfidf", "share_above",
-    "vendi_1", "vendi_2", "vendi_inf", "vendi_1_equal_n", "effective_distinct", "effective_distinct_equal_n",
-    "distinct_1", "distinct_2", "distinct_3", "self_overlap", "compression_ratio", "duplicate_share", "opener_share",
-    "mean_chars",
-)  # fmt: skip
-
-
+PANELS = {  # printed names; "form": the measure knows words, not meaning
+    "mean_cosine": "mean cosine",
+    "vendi_1_equal_n": "Vendi score",
+    "effective_distinct_equal_n": "effective number of wordings (form)",
+    "distinct_2": "distinct word pairs (form)",
+    "compression_ratio": "compression ratio (form)",
+    "opener_share": "commonest opener (form)",
+}
+OPINIONS = {
+    "mean_tfidf": "TF-IDF cosine (form)",
+    "mean_cosine_centred": "mean cosine, centred",
+    "mean_cosine_truncated": "mean cosine, truncated",
+}
+FALLING = {"vendi_1_equal_n", "effective_distinct_equal_n", "distinct_2"}  # with repetition; all others rise
+_COSINE, _SHARE, _NUMBER, _POSITIVE = (-1, 1), (0, 1), (1, np.inf), (0, np.inf)
+MEASURES = {  # columns of 05_repetition that are averaged over prompts, with the range of each
+    "mean_cosine": _COSINE, "mean_cosine_equal_n": _COSINE, "mean_cosine_centred": _COSINE,
+    "mean_cosine_truncated": _COSINE, "mean_tfidf": _COSINE, "share_above": _SHARE, "vendi_1": _NUMBER,
+    "vendi_2": _NUMBER, "vendi_inf": _NUMBER, "vendi_1_equal_n": _NUMBER, "effective_distinct": _NUMBER,
+    "effective_distinct_equal_n": _NUMBER, "distinct_1": _SHARE, "distinct_2": _SHARE, "distinct_3": _SHARE,
+    "self_overlap": _SHARE, "compression_ratio": _POSITIVE, "duplicate_share": _SHARE, "opener_share": _SHARE,
+    "mean_chars": _POSITIVE,
+}  # fmt: skip
+_EQUAL_N = ("mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n")
 _EDGES = np.linspace(0, 1, 11)
+_QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
+
+
+def cell_means(responses, truncated):
+    """Mean similarity of every cell: all responses of one arm to one prompt.
+
+    For unit vectors with sum s, the mean over all pairs of n responses is (|s|² - n) / (n (n - 1)).
+
+    Parameters
+    ----------
+    responses : Responses
+    truncated : ndarray of float, shape (n_responses, n_dims)
+        Embeddings of the responses cut to their first characters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by cell; n, mean_chars, mean_cosine, mean_cosine_centred, mean_cosine_truncated, mean_tfidf; means are
+        NaN for a cell with one response.
+
+    Raises
+    ------
+    ValueError
+        If no cell has two responses.
+    """
+    groups = responses.table.groupby(CELL, sort=True)
+    codes, n_cells = groups.ngroup().to_numpy(), groups.ngroups
+    cells = groups.agg(n=("response_id", "size"), mean_chars=("text", lambda texts: texts.str.len().mean()))
+    if cells["n"].max() < 2:
+        raise ValueError("Every cell has one response: repetition needs at least two per prompt and model.")
+    cells["mean_cosine"] = similarity.repetition(*similarity.cell_sums(responses.vectors, codes, n_cells))
+    cells["mean_cosine_centred"] = similarity.centred_repetition(responses.vectors, codes, n_cells)
+    cells["mean_cosine_truncated"] = similarity.repetition(*similarity.cell_sums(truncated, codes, n_cells))
+    cells["mean_tfidf"] = diversity.mean_pairwise_cosine_sparse(responses.lexical, codes, n_cells)
+    return cells
+
+
+def cell_measures(responses, cells, threshold, equal_n, n_draws, rng, progress=None):
+    """Add to the means of every cell with two or more responses what a mean does not see.
+
+    Parameters
+    ----------
+    responses : Responses
+    cells : pandas.DataFrame
+        From `cell_means`.
+    threshold : float
+        For the share of pairs.
+    equal_n, n_draws : int
+        Size and number of the random subsets at which cells of different size are compared.
+    rng : numpy.random.Generator
+        Spawned per cell.
+    progress : callable, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Table ``05_repetition``.
+    """
+    kept = cells[cells["n"] >= 2]
+    rows_of = responses.table.groupby(CELL, sort=True).indices
+    pairs = list(zip(kept.index, rng.spawn(len(kept)), strict=True))
+    measures = []
+    for cell, generator in progress(pairs, unit="cell") if progress else pairs:
+        words, vectors = [responses.words[i] for i in rows_of[cell]], responses.vectors[rows_of[cell]]
+        measures.append(
+            diversity.summarise(words, vectors)
+            | {"share_above": share_of_pairs(vectors, threshold)}
+            | at_equal_size(words, vectors, equal_n, n_draws, generator)
+        )
+    table = kept.join(pd.DataFrame(measures, index=kept.index)).reset_index()
+    return table.drop(columns="n_distinct")
 
 
 def share_of_pairs(embeddings, threshold):
@@ -29,25 +115,25 @@ def share_of_pairs(embeddings, threshold):
 
 
 def at_equal_size(words, embeddings, size, n_draws, rng):
-    """Measures of random subsets of `size` answers, averaged over draws without replacement.
+    """Measures of random subsets of `size` responses, averaged over draws without replacement.
 
     Parameters
     ----------
     words : list of list of str
-        Normalised words of every answer.
-    embeddings : ndarray of float, shape (n_answers, n_dims)
+        Normalised words of every response.
+    embeddings : ndarray of float, shape (n_responses, n_dims)
     size, n_draws : int
-        One draw of everything where the cell has exactly `size` answers.
+        One draw of everything where the cell has exactly `size` responses.
     rng : numpy.random.Generator
 
     Returns
     -------
     dict of float
-        mean_cosine_equal_n, vendi_1_equal_n, effective_distinct_equal_n; NaN where the cell has fewer answers.
+        mean_cosine_equal_n, vendi_1_equal_n, effective_distinct_equal_n; NaN where the cell has fewer responses.
     """
     n = len(embeddings)
     if size < 2:
-        raise ValueError(f"`size` must be at least 2 answers, but {size} was passed.")
+        raise ValueError(f"`size` must be at least 2 responses, but {size} was passed.")
     if n < size:
         return dict.fromkeys(_EQUAL_N, float("nan"))
     n_draws = 1 if n == size else n_draws
@@ -59,34 +145,55 @@ def at_equal_size(words, embeddings, size, n_draws, rng):
     vendi = np.exp(-(spectrum * np.log(spectrum)).sum(1))
     texts = pd.factorize(pd.Series(map(tuple, words)))[0][picks]
     shares = (texts[:, :, None] == texts[:, None, :]).mean(2)
-    distinct = np.exp(-np.log(shares).mean(1))  # exp entropy: -mean over answers of the log share of their text
+    distinct = np.exp(-np.log(shares).mean(1))  # exp entropy: -mean over responses of the log share of their text
     values = (means.mean(), max(vendi.mean(), 1.0), distinct.mean())
     return dict(zip(_EQUAL_N, map(float, np.clip(values, [-1, 1, 1], [1, size, size])), strict=True))
 
 
-_EQUAL_N = ("mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n")
+def originals(table, responses):
+    """Cells of ``05_repetition`` of original, open-ended prompts, with the name of their arm.
+
+    Raises
+    ------
+    ValueError
+        If no model gave two responses to such a prompt.
+    """
+    kept = table[table["prompt_id"].map(responses.prompts["kind"]) == "original"]
+    if kept["model"].isin(responses.people).all():
+        raise ValueError("No model gave two responses to an original prompt: see `kind` in 04_prompts and 04_models.")
+    names = responses.table.drop_duplicates(["model", "condition"]).set_index(["model", "condition"])["arm"]
+    return kept.join(names, on=["model", "condition"])
 
 
-def bin_shares(repetition, decoding, people):
+def main_decoding(cells, people):
+    """Decoding under which models are compared: top_p, else the commonest."""
+    return choose_decoding(cells, people)
+
+
+def bin_shares(cells, people):
     """Percent of prompts whose mean repetition falls in each bin of width 0.1, per model; the paper's Figure 4.
 
     Parameters
     ----------
-    repetition : pandas.DataFrame
-        Cells with the columns arm, model, decoding, mean_cosine.
-    decoding : str
-        Which decoding; people are added whatever theirs is called.
+    cells : pandas.DataFrame
+        Cells with the columns arm, model, decoding, mean_cosine; see `originals`.
     people : set of str
-        Names of groups of people: beside the models, not in the average.
+        Groups of people: shown under every decoding, not in the average.
 
     Returns
     -------
     pandas.DataFrame
-        Columns arm, model, bin, low, percent, n_prompts; arm "Average" weighs models equally. The last bin is closed; a
-        bin for negative means stands first where there are any.
+        Columns decoding, arm, model, bin, low, percent, n_prompts; arm "Average" weighs models equally. The last bin is
+        closed; a bin for negative means stands first where there are any.
     """
-    is_person = repetition["model"].isin(people)
-    chosen = repetition[(repetition["decoding"] == decoding) | is_person]
+    decodings = sorted(cells.loc[~cells["model"].isin(people), "decoding"].unique())
+    tables = [_bin_shares(cells, decoding, people) for decoding in decodings]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _bin_shares(cells, decoding, people):
+    is_person = cells["model"].isin(people)
+    chosen = cells[(cells["decoding"] == decoding) | is_person]
     edges = np.concatenate([[-1.0], _EDGES]) if (chosen["mean_cosine"] < 0).any() else _EDGES
     names = [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
     rows = []
@@ -100,31 +207,51 @@ def bin_shares(repetition, decoding, people):
     average = by_model.groupby(["bin", "low"], as_index=False)["percent"].mean()
     n_prompts = chosen.loc[~chosen["model"].isin(people), "prompt_id"].nunique()
     average = average.assign(arm="Average", model="Average", n_prompts=n_prompts)
-    return pd.concat([shares, average], ignore_index=True)[list(shares.columns)]
+    table = pd.concat([shares, average], ignore_index=True)[list(shares.columns)]
+    table.insert(0, "decoding", decoding)
+    return table
 
 
-def percent_at_least(repetition, decoding, people, threshold):
-    """Percent of prompts whose mean repetition is at least `threshold`, models weighing equally, people left out.
+def share_at_least(cells, people, threshold):
+    """Share of prompts whose mean repetition is at least `threshold`, models weighing equally, people left out.
 
-    At a multiple of 0.1 this is the sum of the upper bins of "Average" in `bin_shares`, the paper's 79 %.
-    """
-    chosen = repetition[(repetition["decoding"] == decoding) & ~repetition["model"].isin(people)]
-    alike = chosen["mean_cosine"].ge(threshold)
-    by_arm = alike.groupby([chosen["model"], chosen["condition"]]).mean()
-    return float(100 * by_arm.groupby("model").mean().mean())
-
-
-def arm_means(repetition, prompt_order, weights):
-    """Mean over prompts of every measure of every arm, with its interval.
+    At a multiple of 0.1 this is the sum of the upper bins of "Average" in `bin_shares`, the paper's headline.
 
     Parameters
     ----------
-    repetition : pandas.DataFrame
-        Table ``05_repetition``.
-    prompt_order : sequence of str
-        Prompts in the order of the weights' columns.
-    weights : ndarray of float, shape (n_boot, n_prompts)
-        From `resample.bootstrap_weights`; one array for all arms keeps them paired.
+    cells : pandas.DataFrame
+        See `originals`.
+    people : set of str
+    threshold : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by decoding; share, lower, upper (`intervals.share_bounds`, standard error by the jackknife over
+        prompts), n_prompts.
+    """
+    rows = {}
+    for decoding, at in cells[~cells["model"].isin(people)].groupby("decoding"):
+        wide = at.pivot(index="prompt_id", columns=["model", "condition"], values="mean_cosine")
+        weights, known = intervals.left_out_weights(wide.index), wide.notna().to_numpy(float)
+        alike, n = weights @ (wide >= threshold).to_numpy(float), weights @ known
+        shares = np.divide(alike, n, out=np.full(n.shape, np.nan), where=n > 0)
+        by_arm = pd.DataFrame(shares, columns=wide.columns)
+        replicates = by_arm.T.groupby(level="model").mean().mean().to_numpy()
+        error = intervals.jackknife_interval(replicates).se
+        rows[decoding] = intervals.share_bounds(replicates[0], error, len(wide))
+    columns = {"share": "estimate", "lower": "lower", "upper": "upper", "n_prompts": "n_prompts"}
+    table = {name: [getattr(found, field) for found in rows.values()] for name, field in columns.items()}
+    return pd.DataFrame(table, index=pd.Index(rows, name="decoding"))
+
+
+def arm_means(cells):
+    """Mean over prompts of every measure of every arm, with its interval over prompts.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Rows of ``05_repetition``.
 
     Returns
     -------
@@ -132,31 +259,52 @@ def arm_means(repetition, prompt_order, weights):
         Table ``05_arms``.
     """
     tables = []
-    for measure in MEASURES:
-        wide = repetition.pivot(index="prompt_id", columns=ARM, values=measure)
-        wide = wide.reindex(prompt_order).sort_index(axis=1)
-        mean, lower, upper = resample.mean_interval(wide.to_numpy(), weights)
+    for measure, bounds in MEASURES.items():
+        wide = cells.pivot(index="prompt_id", columns=ARM, values=measure).sort_index(axis=1)
+        found = intervals.mean_interval(wide.to_numpy()).within(*bounds)
         table = wide.columns.to_frame(index=False).assign(
-            measure=measure, n_prompts=wide.notna().sum().to_numpy(), mean=mean, lower=lower, upper=upper
-        )
+            measure=measure, n_prompts=wide.notna().sum().to_numpy(), mean=found.estimate, lower=found.lower,
+            upper=found.upper,
+        )  # fmt: skip
         tables.append(table[table["n_prompts"] > 0])
     return pd.concat(tables, ignore_index=True)
 
 
-def references(answers, embeddings, prompts, people, threshold, n_random_pairs, n_boot, rng, progress=None):
+def by_arm(arms):
+    """Means of ``05_arms`` with one row per arm and one column per measure."""
+    return arms.pivot(index=ARM, columns="measure", values="mean").reset_index().rename_axis(columns=None)
+
+
+def rank_agreement(wide):
+    """Spearman correlation over arms of the mean cosine with other measures, 1 where they rank arms alike.
+
+    Parameters
+    ----------
+    wide : pandas.DataFrame
+        From `by_arm`.
+
+    Returns
+    -------
+    pandas.Series
+        By measure of `PANELS` and `OPINIONS`; measures that fall with repetition are turned round. NaN for fewer than
+        three arms.
+    """
+    measures = [name for name in (*PANELS, *OPINIONS) if name in wide and name != "mean_cosine"]
+    signs = [-1 if name in FALLING else 1 for name in measures]
+    found = [s * resample.rank_agreement(wide["mean_cosine"], wide[n]) for s, n in zip(signs, measures, strict=True)]
+    return pd.Series(found, index=measures, dtype=float, name="rank agreement with mean cosine")
+
+
+def references(responses, threshold, n_random_pairs, rng, progress=None):
     """Distribution of pair similarity for kinds of pairs, from the least to the most demanding comparison.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers, sorted; row i belongs to ``embeddings[i]``.
-    embeddings : ndarray of float32, shape (n_answers, n_dims)
-    prompts : pandas.DataFrame
-        Table ``04_prompts``, indexed by prompt_id. The floor of random pairs takes all of them.
-    people : set of str
+    responses : Responses
+        To prompts of all kinds: the floor of random pairs takes all of them.
     threshold : float
         For the share of pairs.
-    n_random_pairs, n_boot : int
+    n_random_pairs : int
     rng : numpy.random.Generator
     progress : callable, optional
         Wraps the loop over prompts.
@@ -166,21 +314,22 @@ def references(answers, embeddings, prompts, people, threshold, n_random_pairs, 
     pandas.DataFrame
         Table ``05_references``.
     """
-    kinds = answers["prompt_id"].map(prompts["kind"])
-    is_person = answers["model"].isin(people)
-    arms = pd.factorize(answers["model"] + "\0" + answers["condition"], sort=True)[0]
-    models = pd.factorize(answers["model"], sort=True)[0]
+    table, vectors = responses.table, responses.vectors
+    kinds = table["prompt_id"].map(responses.prompts["kind"])
+    is_person = pd.Series(responses.is_human, index=table.index)
+    arms = pd.factorize(table["model"] + "\0" + table["condition"], sort=True)[0]
+    models = pd.factorize(table["model"], sort=True)[0]
     groups = []
-    for decoding, at in answers[~is_person & (kinds == "original")].groupby("decoding"):
+    for decoding, at in table[~is_person & (kinds == "original")].groupby("decoding"):
         groups.append((("same model", "different models"), decoding, at.index))
-    for decoding, at in answers[~is_person & (kinds == "closed")].groupby("decoding"):
+    for decoding, at in table[~is_person & (kinds == "closed")].groupby("decoding"):
         groups.append((("same model, closed-ended prompt", None), decoding, at.index))
-    groups.append((("people", None), "all", answers.index[is_person & (kinds == "original")]))
+    groups.append((("people", None), "all", table.index[is_person & (kinds == "original")]))
     rows = []
     for names, decoding, index in groups:
         if len(index) == 0:
             continue
-        by_prompt = [at.index.to_numpy() for _, at in answers.loc[index].groupby("prompt_id")]
+        by_prompt = [at.index.to_numpy() for _, at in table.loc[index].groupby("prompt_id")]
         # One model under two conditions is neither: pairs within come from arms, pairs between from models.
         sides = (arms, models) if (arms != models).any() and names[1] else (arms,)
         for side, name in enumerate(names):
@@ -189,61 +338,72 @@ def references(answers, embeddings, prompts, people, threshold, n_random_pairs, 
             if side < len(sides):
                 codes = sides[side] * 0 if name == "people" else sides[side]
                 wrap = (lambda it, total, label=name: progress(it, total=total, desc=label)) if progress else None
-                counts = similarity.pair_histograms([(embeddings[i], codes[i]) for i in by_prompt], progress=wrap)
+                counts = similarity.pair_histograms([(vectors[i], codes[i]) for i in by_prompt], progress=wrap)
             if counts[:, side].sum() > 0:
-                rows.append(_distribution(name, decoding, counts[:, side], threshold, n_boot, rng))
-    parents = answers["prompt_id"].map(prompts["parent_id"])  # a prompt and its paraphrase are not different prompts
-    prompt_codes = pd.factorize(answers["prompt_id"].where(parents.isna(), parents), sort=True)[0]
-    cosines = similarity.random_pair_cosines(embeddings, prompt_codes, n_random_pairs, rng)
+                rows.append(_distribution(name, decoding, counts[:, side], threshold))
+    parents = table["prompt_id"].map(responses.prompts["parent_id"])  # a paraphrase is no different prompt
+    prompt_codes = pd.factorize(table["prompt_id"].where(parents.isna(), parents), sort=True)[0]
+    cosines = similarity.random_pair_cosines(vectors, prompt_codes, n_random_pairs, rng)
     if len(cosines):
         floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
-        row = _distribution("different prompts", "all", floor[None], threshold, n_boot, rng)
+        row = _distribution("different prompts", "all", floor[None], threshold)
         rows.append(row | {"mean": float(cosines.mean(dtype=float))})
     return pd.DataFrame(rows)
 
 
-def both_readings(answers, embeddings, repetition, decoding, people):
-    """Shares at or above 0.7, 0.8 and 0.9 of prompt means (as the figure bins) and of pairs (as the text says)."""
-    chosen = answers[(answers["decoding"] == decoding) & ~answers["model"].isin(people)]
-    chosen = chosen[chosen["prompt_id"].isin(repetition["prompt_id"])]
-    cells = [at.index.to_numpy() for _, at in chosen.groupby(CELL)]
-    counts = similarity.pair_histograms([(embeddings[i], np.zeros(len(i), int)) for i in cells])[:, 0]
-    means = repetition.loc[(repetition["decoding"] == decoding) & ~repetition["model"].isin(people), "mean_cosine"]
-    shares = {}
-    for at in (0.7, 0.8, 0.9):
-        shares[f"prompt means ≥ {at}"] = float((means >= at).mean())
-        shares[f"pairs ≥ {at}"] = float(similarity.share_at_least(counts.sum(0), at))
-    return shares
-
-
-def rarefaction_curves(answers, words, ideas, prompts, people):
-    """Mean expected number of different answers in a random subset of a cell, for models and people.
+def both_readings(responses, cells):
+    """Shares at or above 0.7, 0.8 and 0.9 of prompt means (as the figure bins) and of pairs (as the text says).
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Usable answers.
-    words : list of list of str
-        Normalised words of every answer.
-    ideas : pandas.DataFrame
-        Table ``04_ideas``; where every answer has one, it says what counts as different, else the normalised text does.
-    prompts : pandas.DataFrame
-        Indexed by prompt_id; original prompts count.
-    people : set of str
+    responses : Responses
+    cells : pandas.DataFrame
+        See `originals`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns group, unit, n, found, estimated (Chao1, mean over cells of full size), n_cells.
+        One row per decoding; all models pooled.
     """
-    labelled = answers["response_id"].map(ideas.set_index("response_id")["idea"])
-    kept = answers["prompt_id"].map(prompts["kind"]) == "original"
-    unit = "idea" if len(ideas) and labelled[kept].notna().all() else "text"
-    label = labelled if unit == "idea" else pd.Series([" ".join(w) for w in words], index=answers.index)
+    table, people, levels = responses.table, responses.people, (0.7, 0.8, 0.9)
+    machines = cells[~cells["model"].isin(people)]
+    rows = {}
+    for decoding, at in machines.groupby("decoding"):
+        chosen = table[(table["decoding"] == decoding) & ~responses.is_human & table["prompt_id"].isin(at["prompt_id"])]
+        members = [cell.index.to_numpy() for _, cell in chosen.groupby(CELL)]
+        parts = [(responses.vectors[i], np.zeros(len(i), int)) for i in members]
+        pairs = similarity.pair_histograms(parts)[:, 0].sum(0)
+        means = {f"prompt means ≥ {level}": float((at["mean_cosine"] >= level).mean()) for level in levels}
+        above = {f"pairs ≥ {level}": float(similarity.share_at_least(pairs, level)) for level in levels}
+        rows[decoding] = means | above
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("decoding")
+
+
+def rarefaction(responses, ideas):
+    """Mean expected number of different responses in a random subset of a cell, for models and people.
+
+    Parameters
+    ----------
+    responses : Responses
+        Those to original prompts count.
+    ideas : pandas.DataFrame
+        Table ``04_ideas``; where every response has an idea, it says what counts as different, else the normalised text
+        does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns group, unit ("idea" or "response"), n, found, estimated (Chao1, mean over cells of full size), n_cells.
+    """
+    table = responses.table
+    labelled = table["response_id"].map(ideas.set_index("response_id")["idea"])
+    kept = table["prompt_id"].map(responses.prompts["kind"]) == "original"
+    unit = "idea" if len(ideas) and labelled[kept].notna().all() else "response"
+    label = labelled if unit == "idea" else pd.Series([" ".join(w) for w in responses.words], index=table.index)
     kept &= label != ""
-    group = np.where(answers["model"].isin(people), "people", "models, " + answers["decoding"])
+    group = np.where(responses.is_human, "people", "models, " + table["decoding"])
     rows = []
-    for name, members in answers[kept].groupby(group[kept.to_numpy()]):
+    for name, members in table[kept].groupby(group[kept.to_numpy()]):
         cells = [label[at.index].value_counts().to_numpy() for _, at in members.groupby(CELL)]
         size = int(np.median([c.sum() for c in cells]))
         full = [c for c in cells if c.sum() >= size]
@@ -254,20 +414,25 @@ def rarefaction_curves(answers, words, ideas, prompts, people):
     return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "n_cells"])
 
 
-def paraphrase_table(answers, embeddings, prompts):
+def paraphrases(responses):
     """Similarity within a prompt, across to its paraphrases, and between paraphrases, per original and arm.
+
+    Parameters
+    ----------
+    responses : Responses
 
     Returns
     -------
     pandas.DataFrame
         Table ``05_paraphrases``; empty where no prompt has paraphrases.
     """
-    parents = answers["prompt_id"].map(prompts["parent_id"])
-    original = answers["prompt_id"].where(parents.isna(), parents)
+    table, vectors = responses.table, responses.vectors
+    parents = table["prompt_id"].map(responses.prompts["parent_id"])
+    original = table["prompt_id"].where(parents.isna(), parents)
     columns = [*CELL, "n_paraphrases", "within", "across", "between", "within_paraphrase"]
     rows = []
-    for key, at in answers.groupby([original, *ARM]):
-        sides = {p: embeddings[i.index.to_numpy()] for p, i in at.groupby("prompt_id")}
+    for key, at in table.groupby([original, *ARM]):
+        sides = {p: vectors[i.index.to_numpy()] for p, i in at.groupby("prompt_id")}
         first = sides.pop(key[0], None)
         if not sides or first is None or len(first) < 2:
             continue
@@ -279,55 +444,133 @@ def paraphrase_table(answers, embeddings, prompts):
     return pd.DataFrame(rows, columns=columns).astype({"n_paraphrases": int} | dict.fromkeys(columns[5:], float))
 
 
-def by_prompt(repetition, prompts, n_boot=500):
-    """Mean repetition of every prompt over models, with an interval over models.
+def paraphrase_means(table):
+    """Means over prompts of ``05_paraphrases``, arms averaged first, and the drop from within to across.
 
-    A model's conditions and decodings are averaged first: they are not independent of each other.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``05_paraphrases``.
 
     Returns
     -------
     pandas.DataFrame
-        Columns prompt_id, text, kind, category, open_endedness, mean_cosine, lower, upper, n_models.
+        Indexed by within, across, between and drop (within less across, paired by prompt); mean, lower, upper,
+        n_prompts. NaN where there are no paraphrases.
     """
-    rng = np.random.default_rng(0)  # the interval's resamples are the same for every prompt and call
-    wide = repetition.groupby(["model", "prompt_id"])["mean_cosine"].mean().unstack()
-    weights = resample.bootstrap_weights(len(wide), n_boot, rng)
-    mean, lower, upper = resample.mean_interval(wide.to_numpy(), weights)
-    table = pd.DataFrame({"prompt_id": wide.columns, "mean_cosine": mean, "lower": lower, "upper": upper})
-    table["n_models"] = wide.notna().sum().to_numpy()
-    facts = prompts[["text", "kind", "category", "open_endedness"]].reset_index()
-    table = table.merge(facts, on="prompt_id", validate="one_to_one")
-    return table.sort_values("mean_cosine", ascending=False, ignore_index=True)
+    by_prompt = table.groupby("prompt_id")[["within", "across", "between"]].mean()
+    found = {name: intervals.mean_interval(by_prompt[name]).within(-1, 1) for name in by_prompt}
+    found["drop"] = intervals.difference_interval(by_prompt["within"], by_prompt["across"]).within(-2, 2)
+    rows = [(f.estimate, f.lower, f.upper, f.n_prompts) for f in found.values()]
+    return pd.DataFrame(rows, index=list(found), columns=["mean", "lower", "upper", "n_prompts"])
 
 
-def with_facts(arms, models):
-    """Arms joined with what the registry knows of their models."""
-    facts = models[["model", "family", "size_b", "tuning", "release_date"]]
-    return arms.merge(facts, on="model", validate="many_to_one")
+def by_prompt(table, responses):
+    """Mean repetition of every prompt over models, with an interval over models; paraphrases and people left out.
+
+    A model's conditions and decodings are averaged first: they are not independent of each other.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``05_repetition``.
+    responses : Responses
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns prompt_id, text, kind, category, open_endedness, mean_cosine, lower, upper, n_models; highest first.
+    """
+    paraphrase = table["prompt_id"].map(responses.prompts["kind"]) == "paraphrase"
+    asked_once = table[~table["model"].isin(responses.people) & ~paraphrase]
+    wide = asked_once.groupby(["model", "prompt_id"])["mean_cosine"].mean().unstack()
+    found = intervals.mean_interval(wide.to_numpy()).within(-1, 1)
+    means = {"mean_cosine": found.estimate, "lower": found.lower, "upper": found.upper, "n_models": found.n_prompts}
+    prompts = pd.DataFrame({"prompt_id": wide.columns} | means)
+    facts = responses.prompts[["text", "kind", "category", "open_endedness"]].reset_index()
+    prompts = prompts.merge(facts, on="prompt_id", validate="one_to_one")
+    return prompts.sort_values("mean_cosine", ascending=False, ignore_index=True)
 
 
-def _distribution(kind, decoding, counts, threshold, n_boot, rng):
+def by_category(prompts):
+    """Mean repetition of the original prompts of every category, and their number, from `by_prompt`."""
+    return prompts[prompts["kind"] == "original"].groupby("category")["mean_cosine"].agg(["mean", "size"])
+
+
+def openness_correlation(prompts):
+    """Spearman correlation over prompts of repetition with open-endedness, and its interval, from `by_prompt`.
+
+    Returns
+    -------
+    intervals.Interval
+        NaN for fewer than three prompts of known open-endedness.
+    """
+    known = prompts.dropna(subset=["open_endedness"])
+    if np.isnan(resample.rank_agreement(known["mean_cosine"], known["open_endedness"])):
+        return intervals.Interval(np.nan, np.nan, np.nan, np.nan, len(known))
+    return intervals.spearman_interval(known["mean_cosine"], known["open_endedness"], known["prompt_id"])
+
+
+def with_facts(arms, decoding, responses):
+    """Mean repetition of the models' arms under one decoding, with what the registry knows of the models.
+
+    Parameters
+    ----------
+    arms : pandas.DataFrame
+        Table ``05_arms``.
+    decoding : str
+    responses : Responses
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `arms` and family, size_b, tuning, release_date (a day, NaT where unknown).
+    """
+    chosen = (arms["measure"] == "mean_cosine") & (arms["decoding"] == decoding)
+    known = responses.models[["family", "size_b", "tuning", "release_date"]]
+    facts = arms[chosen & ~arms["model"].isin(responses.people)].join(known, on="model").reset_index(drop=True)
+    days = pd.to_datetime(facts["release_date"], format="ISO8601", errors="coerce")  # a registry may say "2024-05"
+    return facts.assign(release_date=days)
+
+
+def fact_correlations(facts):
+    """Spearman correlation over models of repetition with size and with release date, as far as both vary.
+
+    Parameters
+    ----------
+    facts : pandas.DataFrame
+        From `with_facts`; a model's conditions are averaged.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    known = {}
+    for name, column in (("size", "size_b"), ("release date", "release_date")):
+        ranks = facts.dropna(subset=[column]).assign(rank=lambda f, c=column: f[c].rank())
+        one = ranks.groupby("model")[["rank", "mean"]].mean()
+        known[name] = resample.rank_agreement(one["rank"], one["mean"])
+    return {name: rho for name, rho in known.items() if not np.isnan(rho)}
+
+
+def _distribution(kind, decoding, counts, threshold):
     """One row of ``05_references`` from histograms per prompt, shape (n_prompts, 2000)."""
     centres = -1 + (np.arange(similarity.N_BINS) + 0.5) * 2 / similarity.N_BINS
     totals = counts.sum(1)
     means = np.divide(counts @ centres, totals, out=np.full(len(counts), np.nan), where=totals > 0)
-    weights = resample.bootstrap_weights(len(means), n_boot, rng)
-    mean, lower, upper = resample.mean_interval(means, weights)
+    found = intervals.mean_interval(means).within(-1, 1)
     pooled = counts.sum(0)
     quantiles = {name: similarity.histogram_quantile(pooled, q) for name, q in _QUANTILES.items()}
     return {
         "kind": kind,
         "decoding": decoding,
         "n_pairs": int(pooled.sum()),
-        "mean": float(mean),
-        "lower": float(lower),
-        "upper": float(upper),
+        "mean": float(found.estimate),
+        "lower": float(found.lower),
+        "upper": float(found.upper),
         **quantiles,
         "share_above": float(similarity.share_at_least(pooled, threshold)),
     }
-
-
-_QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
 
 
 def _mean(values):

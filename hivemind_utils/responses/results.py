@@ -1,6 +1,53 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
-from hivemind_utils.responses import homogeneity
+from hivemind_utils.responses import homogeneity, ideas, repetition
+
+
+def intra_model(
+    responses, cells, arms, at_least, shares, references, readings, agreement, curves, means, prompts, facts
+):
+    """Numbers of notebook 05.
+
+    Parameters
+    ----------
+    responses : Responses
+    cells : pandas.DataFrame
+        From `repetition.cell_means`.
+    arms, shares, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
+        As `arm_means`, `bin_shares`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
+        `paraphrase_means`, `by_prompt` and `with_facts` of `repetition` return them.
+    at_least : dict of float to pandas.DataFrame
+        From `repetition.share_at_least`, by threshold.
+
+    Returns
+    -------
+    dict
+    """
+    headline = arms[arms["measure"].isin(["mean_cosine", "mean_cosine_equal_n", "vendi_1_equal_n"])]
+    average = shares[shares["arm"] == "Average"].groupby("decoding")
+    openness = repetition.openness_correlation(prompts)
+    drop = means.loc["drop"]
+    return {
+        "models": sorted(set(responses.table["model"]) - responses.people),
+        "n_cells": int((cells["n"] >= 2).sum()),
+        "n_cells_single_response": int((cells["n"] < 2).sum()),
+        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
+        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
+        "average_bins": {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average},
+        "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
+        "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
+        "arms": headline.to_dict("records"),
+        "rank_agreement": agreement.to_dict(),
+        "shares_both_readings": readings.to_dict("index"),
+        "rarefaction": curves.groupby("group").last().to_dict("index"),
+        "by_category": repetition.by_category(prompts).to_dict("index"),
+        "open_endedness_rank_correlation": float(openness.estimate),
+        "open_endedness_rank_correlation_lower": float(openness.lower),
+        "open_endedness_rank_correlation_upper": float(openness.upper),
+        "model_facts_rank_correlation": repetition.fact_correlations(facts),
+        "paraphrases": means["mean"].dropna().to_dict()
+        | ({} if means["mean"].isna().all() else {"drop_lower": drop["lower"], "drop_upper": drop["upper"]}),
+    }
 
 
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
@@ -38,4 +85,108 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
         "share_exact": float(shares["exact"].mean()) if len(shares) else None,
         "share_span": float(shares["span"].mean()) if len(shares) else None,
         "models_needed": homogeneity.models_needed(pools),
+    }
+
+
+def clusters(responses, left_out, prompts, shown, stable):
+    """Numbers of notebook 07 about modes.
+
+    Parameters
+    ----------
+    responses : Responses
+        Those analysed.
+    left_out : pandas.Series
+        Prompts with too few responses.
+    prompts : pandas.DataFrame
+        Table ``07_prompts``.
+    shown : OnePrompt
+        From `modes.one_prompt`.
+    stable : Interval
+        From `modes.mean_stable`.
+
+    Returns
+    -------
+    dict
+    """
+    medians = ["n_modes", "n_supported", "dominant_share", "effective_modes", "noise_share", "null_modes_mean"]
+    with_text = prompts.assign(text=prompts["prompt_id"].map(responses.prompts["text"]))
+    of_time = with_text["text"].str.lower().str.contains(r"\bmetaphor\b.*\btime\b")  # the paper's prompt
+    return {
+        "decoding": responses.decoding,
+        "n_prompts": len(prompts),
+        "n_responses": len(responses),
+        "prompts_left_out": len(left_out),
+        "shown": shown.row.to_dict() | {"text": shown.text},
+        "time": next(iter(with_text[of_time].to_dict("records")), None),
+        "modes": prompts[medians].median().to_dict(),
+        "stable_modes": {"mean": stable.estimate, "lower": stable.lower, "upper": stable.upper},
+        "n_prompts_without_support": int((prompts["n_supported"] == 0).sum()),
+    }
+
+
+def idea_labels(judged, agreement, dominance, difference, floors, excess, source, threshold):
+    """Numbers of notebook 07 that rest on idea labels.
+
+    Parameters
+    ----------
+    judged : dict or None
+        Counts of `ideas.judge`.
+    agreement, dominance : pandas.DataFrame
+        Tables ``07_agreement`` and ``07_dominance``.
+    difference : Interval or None
+        From `modes.dominance_difference`.
+    floors : pandas.DataFrame
+        From `ideas.shown`.
+    excess : dict or None
+        From `ideas.excess`.
+    source : str or None
+        Of the ideas in `floors`.
+    threshold : float
+
+    Returns
+    -------
+    dict
+    """
+    quoted = ideas.quoted(floors, excess)
+    bounds = ("estimate", "lower", "upper")
+    return {
+        "judge": judged,
+        "agreement": agreement.to_dict("records"),
+        "dominance": dominance.to_dict("records"),
+        "dominance_difference": difference and {name: getattr(difference, name) for name in bounds},
+        "floors": quoted | {"ideas": source, "threshold": threshold},
+        "floors_at_0.8": quoted if threshold == 0.8 and source in ("given", "judge") else None,
+    }
+
+
+def generated(tables, usable):
+    """Numbers of notebook 04.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        From `design.tables`.
+    usable : Interval
+        From `table.usable_share`.
+
+    Returns
+    -------
+    dict
+    """
+    coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
+    n = len(tables["04_responses"])
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    return {
+        "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
+        "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
+        "n_responses": n,
+        "n_usable": int(tables["04_responses"]["usable"].sum()),
+        "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},
+        "n_excluded": len(tables["04_excluded"]),
+        **{f"share_{name}": coverage[f"n_{name}"].sum() / n for name in outcomes},
+        "n_asked": int(plan["wanted"].sum()),
+        "n_unsupported": int(plan["unsupported"].sum()),
+        "n_missing": int(plan["missing"].sum()),
+        "cost_usd": float(tables["04_provenance"]["cost_usd"].sum()),
+        "n_paraphrases": {"written": len(written), "accepted": int(written["same_meaning"].fillna(False).sum())},
     }

@@ -1,9 +1,10 @@
-"""Read answers that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
+"""Read responses that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
 
-Nothing is dropped silently: a row either becomes an answer or stands in ``04_excluded`` with its reason. Empty,
+Nothing is dropped silently: a row either becomes a response or stands in ``04_excluded`` with its reason. Empty,
 truncated and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.llm import outcomes
-from hivemind_utils.tables import files, ids, schema
+from hivemind_utils.metrics import intervals
+from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
 
@@ -37,50 +39,52 @@ _FIELDS = {
 _PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
 
 
-def read(paths, *, columns=None, encoding="utf-8-sig"):
-    """Read answers from files into one frame with the project's column names.
+def read(paths, *, columns=None, constants=None, encoding=None):
+    """Read responses from files into one frame with the project's column names.
 
     Parameters
     ----------
     paths : str, Path or list of them
-        Files in long form (one answer a row), or with a list of answers in every row.
-    columns : dict of str to str, optional
-        The project's name of a column to the file's, for example ``{"condition": "mode", "idea": "partition"}``.
-    encoding : str
-        Of CSV and JSONL.
+        Files of one response per row, or with a list of responses in every row; see `reading.read_file` for formats.
+    columns : dict of str to (str or list of str), optional
+        The project's name of a column to the file's, or a path into it, for example ``{"condition": "mode", "response":
+        "choices.*.message.content"}``. A list of names for "response" is a wide file: one column per model.
+    constants : dict of str to str, optional
+        Columns with one value per file, for example ``{"model": "<file>"}``, the file's name.
+    encoding : str, optional
+        Of text files, where it is not UTF-8, UTF-16 or Windows-1252.
 
     Returns
     -------
     pandas.DataFrame
-        At least prompt_id or prompt, model and response; lists of answers unrolled.
+        At least prompt_id or prompt, model and response; lists of responses unrolled.
 
     Raises
     ------
     ValueError
-        If a mapping names an unknown field or column, or a needed column is missing.
+        If a mapping names an unknown field or column, a needed column is missing, or a value is not a text.
     """
     columns = dict(columns or {})
-    for field in columns:
-        if field not in _FIELDS:
-            raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
+    wide = columns.pop("response") if isinstance(columns.get("response"), list) else None
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        frame = files.read_file(path, encoding=encoding)
-        for field, theirs in columns.items():
-            if theirs not in frame.columns:
-                raise ValueError(f"{Path(path).name} has no column {theirs!r} for `{field}`; it has {list(frame)}.")
-        frame = frame.drop(columns=[f for f in columns if f in frame.columns and f not in columns.values()])
-        frame = frame.rename(columns={theirs: field for field, theirs in columns.items()})
+        name = Path(path).name
+        frame = reading.read_file(path, encoding=encoding)
+        frame = frame if wide is None else reading.unpivot(frame, wide)
+        frame = reading.select_fields(frame, columns, _FIELDS, name, constants)
         if "response" not in frame.columns and "responses" in frame.columns:
             frame = frame.rename(columns={"responses": "response"})
         missing = [f for f in ("response", "model") if f not in frame.columns]
         missing += [] if {"prompt", "prompt_id"} & set(frame.columns) else ["prompt"]
         if missing:
             raise ValueError(
-                f"{Path(path).name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
+                f"{name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
                 f"Say which column it is, for example `columns: {{{missing[0]}: name_in_the_file}}`."
             )
-        frames.append(_unroll(frame))
+        frame = _unroll(frame, name)
+        for field in [f for f in ("response", "prompt", "model") if f in frame]:
+            frame[field] = pd.Series(reading.as_texts(frame[field], field, name), index=frame.index, dtype=object)
+        frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -88,7 +92,7 @@ def read_facts(path, columns=None):
     """Read facts about models or prompts from a file, columns renamed as `columns` says; None without a file."""
     if path is None:
         return None
-    frame = files.read_file(path)
+    frame = reading.read_any(path)
     return frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
 
 
@@ -107,7 +111,7 @@ def select(answers, *, prompts=None, models=None, n_samples=None):
             absent = [name for name in wanted if str(name) not in set(names)]
             if absent:
                 held = sorted(set(names[answers[column].notna()]))
-                raise ValueError(f"The answers hold no {column} {absent}; they hold {held[:20]}.")
+                raise ValueError(f"The responses hold no {column} {absent}; they hold {held[:20]}.")
             answers = answers[names.isin([str(name) for name in wanted])]
     if n_samples is not None:
         cell = [name for name in (key, "model", "condition", "decoding") if name in answers.columns]
@@ -143,13 +147,13 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
         If nothing usable is left, one prompt_id has two texts, or `human` names somebody who never answered.
     """
     if answers.empty:
-        raise ValueError("There are no answers: the input has no rows.")
+        raise ValueError("There are no responses: the input has no rows.")
     frame, excluded = _clean(answers)
     if frame.empty:
-        raise ValueError(f"None of {len(answers)} rows is an answer: {excluded['reason'].value_counts().to_dict()}.")
+        raise ValueError(f"None of {len(answers)} rows is a response: {excluded['reason'].value_counts().to_dict()}.")
     absent = sorted(set(human) - set(frame["model"]))
     if absent:
-        raise ValueError(f"`human` names {absent}, but the answers come from {sorted(frame['model'].unique())}.")
+        raise ValueError(f"`human` names {absent}, but the responses come from {sorted(frame['model'].unique())}.")
     frame["response_id"] = [ids.hash_values(row) for row in frame[[*CELL, "sample_idx"]].itertuples(index=False)]
     frame["text_id"] = frame["text"].map(ids.text_id)
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
@@ -224,6 +228,58 @@ def arm_names(frame):
     return frame["model"].where(frame["model"].map(several) == 1, frame["model"] + " · " + frame["condition"])
 
 
+def arms(coverage_table):
+    """Sum ``04_coverage`` by arm: prompts, prompts without a usable response, counts, and the range of usable ones."""
+    return coverage_table.groupby(CELL[1:]).agg(
+        prompts=("prompt_id", "size"),
+        missing=("n_usable", lambda n: (n == 0).sum()),
+        **{name: (name, "sum") for name in coverage_table.columns if name.startswith("n_")},
+        smallest=("n_usable", "min"),
+        largest=("n_usable", "max"),
+    )
+
+
+def outcome_shares(coverage_table):
+    """Usable responses per prompt, and shares of the responses by what went wrong, for every arm.
+
+    Parameters
+    ----------
+    coverage_table : pandas.DataFrame
+        Table ``04_coverage``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, condition, decoding; usable_min, usable_mean, usable_max; empty, truncated, refused, filtered,
+        repeated (a text that came before in its cell).
+    """
+    what = ["empty", "truncated", "refused", "filtered", "repeated"]
+    groups = coverage_table.groupby(CELL[1:])
+    sums = groups[["n_answers", *(f"n_{name}" for name in what)]].sum()
+    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
+    usable = groups["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
+    shares.columns = what
+    return usable.join(shares).reset_index()
+
+
+def usable_share(coverage_table):
+    """Share of responses that are usable, pooled over prompts, an `Interval` over prompts, from ``04_coverage``."""
+    sums = coverage_table.groupby("prompt_id")[["n_usable", "n_answers"]].sum()
+    found = intervals.ratio_interval(sums["n_usable"], sums["n_answers"].where(sums["n_answers"] > 0))
+    return dataclasses.replace(found, lower=np.maximum(found.lower, 0), upper=np.minimum(found.upper, 1))
+
+
+def excluded_by_reason(tables):
+    """Count the rows of ``04_excluded`` by reason."""
+    return tables["04_excluded"]["reason"].value_counts().rename("rows").to_frame()
+
+
+def write(study, tables):
+    """Write the tables of notebook 04, by name."""
+    for name, table in tables.items():
+        study.write(name, table)
+
+
 def missing_cells(coverage_table):
     """Say in one sentence which cells have no usable answer, or None where all do."""
     missing = coverage_table[coverage_table["n_usable"] == 0]
@@ -232,36 +288,43 @@ def missing_cells(coverage_table):
     worst = missing.groupby("model").size().sort_values(ascending=False, kind="stable")
     named = ", ".join(f"{model} lacks {n}" for model, n in worst.head(3).items())
     more = f" and {len(worst) - 3} more models" if len(worst) > 3 else ""
-    return f"{len(missing)} of {len(coverage_table)} cells have no usable answer ({named}{more})"
+    return f"{len(missing)} of {len(coverage_table)} cells have no usable response ({named}{more})"
 
 
-def _unroll(frame):
-    """One row an answer: lists, arrays and JSON lists of answers become rows, numbered in order."""
-
-    def as_list(value):
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            try:
-                value = json.loads(value)
-            except (json.JSONDecodeError, RecursionError):
-                return None
-        return list(value) if isinstance(value, list | tuple | np.ndarray) else None
-
-    lists = frame["response"].map(as_list)
+def _unroll(frame, name="the file"):
+    """One row per response: lists of responses become rows, numbered in order, with the lists that go with them."""
+    lists = frame["response"].map(reading.as_list)
+    given = frame["response"].map(lambda value: isinstance(value, list | tuple | np.ndarray))
     if lists.notna().sum() == 0 or lists.notna().sum() < frame["response"].notna().sum():
-        given = frame["response"].map(lambda value: isinstance(value, list | tuple | np.ndarray))
         if given.any():
-            raise ValueError(f"Row {given.idxmax()} holds a list of answers, row {lists.isna().idxmax()} does not.")
-        return frame
-    for name in [name for name in ("sample_idx", "idea", "finish_reason") if name in frame.columns]:
-        values = frame[name].map(as_list)
-        if values.notna().any() or (name == "sample_idx" and lists.map(np.size).max() > 1):
             raise ValueError(
-                f"`{name}` goes with one answer, but `response` holds lists of answers, numbered by their order. "
-                "Write one answer a row."
+                f"{name}: row {given.idxmax() + 1} holds a list of responses, row {lists.isna().idxmax() + 1} does not."
             )
-    # An empty list is no answer: it becomes a null row, which is excluded and counted.
-    frame = frame.assign(response=lists.map(lambda value: value if isinstance(value, list) else [None]))
-    return frame.explode("response", ignore_index=True)
+        return frame
+    lists = lists.map(lambda value: value if isinstance(value, list) else [None])  # no response: excluded and counted
+    beside = {}
+    for column in [c for c in ("sample_idx", "idea", "finish_reason") if c in frame.columns]:
+        values = frame[column].map(reading.as_list)
+        if frame[column].isna().all():
+            continue
+        if values.isna().all():
+            raise ValueError(
+                f"{name}: `{column}` has one value per row, but `response` holds lists of responses. Give lists of one "
+                "length, or write one response per row."
+            )
+        lengths = values.map(lambda value: len(value) if isinstance(value, list) else -1)
+        differ = lengths != lists.map(len)
+        if differ.any():
+            row = differ.idxmax()
+            raise ValueError(
+                f"{name}, row {row + 1}: `response` holds {len(lists[row])} responses, but `{column}` {lengths[row]} "
+                "values. Lists that go together must be of one length."
+            )
+        beside[column] = values
+    frame = frame.assign(response=lists, **beside)
+    empty = lists.map(len) == 0
+    frame = frame.explode(["response", *beside], ignore_index=True)
+    return frame if not empty.any() else frame.assign(response=frame["response"].where(frame["response"].notna(), None))
 
 
 def _clean(answers):

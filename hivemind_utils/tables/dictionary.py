@@ -17,6 +17,13 @@ def dictionary():
         "Beside the tables: `embeddings/<encoder>.npy` (float32, one row per distinct text) with",
         "`embeddings/<encoder>.parquet` (its `text_id`), and in `truth/` what the demo population planted, which tests",
         "read and notebooks never do.",
+        "",
+        "In `data/reference/`, besides what the study published:",
+        "",
+        "- `time_metaphors_smollm2.parquet`: 1,024 answers of a real model to one prompt, sampled by this project; its",
+        "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
+        "  (`benchmarks/time_metaphors.py` samples it again)",
+        "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom",
     ]
     for table in schema.TABLES.values():
         lines += ["", f"## {table.name}", "", f"Written by `{parquet.writer(table.name)}`. One row is {table.row}.", ""]

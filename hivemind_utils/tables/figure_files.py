@@ -6,11 +6,13 @@ import textwrap
 
 from hivemind_utils.tables import files
 
+_PADDING = 0.06  # inches around a saved picture
+
 
 def title(fig, text):
     """Give a figure its finding as title: bold, at the left, wrapped to the width."""
     width = fig.get_size_inches()[0]
-    wrapped = "\n".join(textwrap.wrap(text, int(width * 14)))
+    wrapped = "\n".join(_wrap(text, int(width * 14)))
     fig.suptitle(wrapped, x=0.01, ha="left", fontsize=9, fontweight="bold", parse_math=False)
 
 
@@ -45,17 +47,18 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     width, height = fig.get_size_inches()
     box = fig.get_tightbbox(renderer)  # inches, from the lower left corner
     below, above = (box.y0 - 0.1) / height, (box.y1 + 0.05) / height
-    wrapped = textwrap.wrap(caption, int(width * 19)) + textwrap.wrap(source_line(stamp), int(width * 19))
+    wrapped = _wrap(caption, int(width * 19)) + _wrap(source_line(stamp), int(width * 19))
     colour = "#A03000" if stamp["source"] == "simulated" else "#444444"
     plain = {"parse_math": False}  # a dollar is a dollar
     fig.text(box.x0 / width, below, "\n".join(wrapped), fontsize=6, color=colour, va="top", linespacing=1.25, **plain)
     if stamp.get("partial"):
         banner = f"PARTIAL: {stamp['partial']}"
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
+    title_share = _title_share(fig, renderer)
     folder = files.root() / "figures" / profile
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
         with files.atomic(folder / f"{slug}.{suffix}") as temporary:
-            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=_PADDING, metadata=metadata)
     with files.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     printed = {
@@ -63,10 +66,25 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
         "caption": caption,
         "source": source_line(stamp),
         "partial": stamp.get("partial"),
+        "title_share": title_share,
     }
     with files.atomic(folder / f"{slug}.json") as temporary:
         temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _note(slug)
+
+
+def _title_share(fig, renderer):
+    """Share of the saved picture's height, from the top, that the title takes."""
+    if not fig.get_suptitle():
+        return 0.0
+    whole = fig.get_tightbbox(renderer)  # inches, from the lower left corner
+    bottom = fig._suptitle.get_window_extent(renderer).y0 / fig.dpi
+    return round((whole.y1 + _PADDING - bottom) / (whole.height + 2 * _PADDING), 4)
+
+
+def _wrap(text, width):
+    """Lines of a text, none of which ends between a number and its percent sign."""
+    return textwrap.wrap(text.replace(" %", "\u00a0%"), width)
 
 
 def save_html(html, slug, *, profile):

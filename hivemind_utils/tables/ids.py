@@ -23,9 +23,15 @@ def prompt_id(text):
 
 
 def repaired(text):
-    """Return the text with lone surrogates, which no file can hold, replaced by question marks."""
+    r"""Return the text with lone surrogates, which no file can hold, replaced by U+FFFD, and pairs of them joined.
+
+    Examples
+    --------
+    >>> repaired("a\ud800b") == "a\ufffdb", repaired("\ud83d\udc4d") == "\U0001f44d"
+    (True, True)
+    """
     text = str(text)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def hash_values(values):

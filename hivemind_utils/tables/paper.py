@@ -66,6 +66,10 @@ class Paper:
             raise KeyError(f"data/reference/claims.csv has no claim {claim_id!r}.")
         return self._stated[claim_id]
 
+    def __contains__(self, claim_id):
+        """Whether there is such a claim."""
+        return claim_id in self._stated
+
     def __call__(self, claim_id):
         """Return what the paper states in brackets, to stand after a number of this run."""
         return f"(paper: {self[claim_id]})"

@@ -4,10 +4,15 @@ The one place that touches ``data/<profile>``. A table carries its source in its
 simulated can be mistaken for a finding.
 """
 
+import contextlib
 import json
 from pathlib import Path
 
 from hivemind_utils.tables import files, schema
+
+
+class DamagedError(ValueError):
+    """A table's file is there but is no table: cut off, empty, or written by something else."""
 
 
 def path(name, profile):
@@ -60,17 +65,21 @@ def read(name, profile, columns=None):
     ------
     FileNotFoundError
         If the table is missing; the message names the notebook that writes it.
+    DamagedError
+        If it cannot be read, likewise.
     """
     import pandas as pd
 
-    return pd.read_parquet(_existing(name, profile), columns=columns)
+    with _readable(name, profile) as file:
+        return pd.read_parquet(file, columns=columns)
 
 
 def stamp(name, profile):
     """Where a table's data come from, as written with it: a dict with at least ``source``."""
     import pyarrow.parquet as pq
 
-    return json.loads(pq.read_schema(_existing(name, profile)).metadata[b"hivemind"])
+    with _readable(name, profile) as file:
+        return json.loads(pq.read_schema(file).metadata[b"hivemind"])
 
 
 def write_results(results, number, profile):
@@ -92,10 +101,29 @@ def _existing(name, profile):
     return file
 
 
+@contextlib.contextmanager
+def _readable(name, profile):
+    """Yield a table's path; what cannot be read there is said to be damaged."""
+    import pyarrow as pa
+
+    file = _existing(name, profile)
+    try:
+        yield file
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(damaged_message(name, profile)) from error
+
+
 def missing_message(name, profile, spec=None):
     """Say that a table is missing, which notebook writes it and how; `spec` is the profile as the user gave it."""
     place = Path("data") / profile / f"{name}.parquet"
     return f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(spec or profile)}."
+
+
+def damaged_message(name, profile, spec=None):
+    """Say that a table cannot be read, and how to write it again; `spec` is the profile as the user gave it."""
+    place, number = Path("data") / profile / f"{name}.parquet", schema.schema_of(name).number
+    command = f"make {number}" if (spec or profile) == "demo" else f"make {number} PROFILE={spec or profile}"
+    return f"{place} is damaged. Notebook {writer(name)} writes it: run `{command}`."
 
 
 def how_to_run(profile):

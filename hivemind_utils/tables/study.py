@@ -100,6 +100,22 @@ class Study:
         figure_files.title(fig, title)
         figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
 
+    def figures(self, slug, by, drawn, table, titles, caption=""):
+        """Show one figure for each value of a column, ``<slug>_<value>``; see `figure`.
+
+        Parameters
+        ----------
+        slug : str
+        by : str
+            Column of `table`.
+        drawn, titles : dict
+            Figure and finding by value of that column.
+        table : pandas.DataFrame
+        caption : str
+        """
+        for value, one in drawn.items():
+            self.figure(files.slug(slug, value), one, table[table[by] == value], titles[value], caption)
+
     def page(self, slug, html):
         """Write ``figures/<profile>/<slug>.html``."""
         figure_files.save_html(html, slug, profile=self.profile)
@@ -135,10 +151,9 @@ class Study:
         _display(lines)
         _display(f"> {simulated}{answer}", f"answer-{self.number}", update=True)
 
-    def _add_partial(self, sentence):
-        known = self.stamp.get("partial")
-        if not known or sentence not in known:
-            self.stamp["partial"] = "; ".join(filter(None, [known, sentence]))
+    def _add_partial(self, sentences):
+        known = (self.stamp.get("partial") or "").split("; ")
+        self.stamp["partial"] = "; ".join(dict.fromkeys(filter(None, known + sentences.split("; "))))
 
     @staticmethod
     def _partial_of(stamp):

@@ -86,5 +86,17 @@ def counted(n, singular, plural=None):
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def short(text, length=40):
+    """Write a text on one line, cut where it is longer; words may be cut, for not every script has spaces.
+
+    Examples
+    --------
+    >>> short("a longer text", 8)
+    'a longe…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
 def _missing(value):
     return value is None or math.isnan(value)

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 from hivemind_utils.demo import logs as logs_demo
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import labeling
-from hivemind_utils.metrics import resample
 from hivemind_utils.queries import open_endedness, sheets, taxonomy
 from hivemind_utils.queries.wildchat import Logs, Rules
 from hivemind_utils.tables import files, parquet
+from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = logs_demo.load(ROOT / "data" / "demo" / "logs.yaml")
@@ -164,7 +164,7 @@ class TestRecovery:
 
     def test_planted_category_shares_lie_in_their_intervals(self, labelled):
         open_ = labelled[labelled["response_type"] == "open"]
-        votes = votes_of(logs_demo.TAXONOMY_LABELLER, taxonomy.Kinds, open_[["query_id", "revised"]].to_numpy())
+        votes = votes_of(logs_demo.TAXONOMY_LABELLER, taxonomy.Categories, open_[["query_id", "revised"]].to_numpy())
         categories, _, n_votes = taxonomy.categorise(votes, KINDS)
         shares = taxonomy.shares(categories, KINDS, len(n_votes)).set_index("category")
         # Ambiguous kinds are called closed more often, so fewer of them reach notebook 03: the plant, as it arrives.
@@ -192,7 +192,7 @@ class TestRecovery:
         assert people_right.mean() > 0.97  # five people are nearly always right together
         predicted = facts["response_type"].eq("open").to_numpy()
         weights = filled.groupby("query_id")["weight"].first()[ids].to_numpy()
-        made = sheets.scores(truth == 1, predicted, weights, resample.bootstrap_weights(len(ids), 1_000, rng))
+        made = sheets.scores(truth == 1, predicted, weights)
         made = made.set_index("measure")
         judged = labelled[(labelled["response_type"] != "dropped") & (labelled["type"] != "dropped")]
         called, unclear = judged["response_type"] == "open", judged["ambiguous"].astype(bool)
@@ -234,3 +234,35 @@ def test_truth_is_written_for_tests(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "root", lambda: tmp_path)
     parquet.write_truth(logs_demo.draw(LOGS, 0, 30)[1], "p", "queries")
     assert len(pd.read_parquet(tmp_path / "data" / "p" / "truth" / "queries.parquet")) == 30
+
+
+class TestInNotebooks:
+    @pytest.fixture
+    def study(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "root", lambda: tmp_path)
+        return Study("01", "p", 0)
+
+    def test_a_description_of_logs_is_drawn_written_and_said_to_be_simulated(self, study, tmp_path):
+        path = ROOT / "data" / "demo" / "logs.yaml"
+        with logs_demo.conversations(study, str(path), 60) as conversations:
+            assert conversations.n_rows == 60 and "60 rows in 2 files" in conversations.describe()
+        assert study.stamp == {"source": "simulated", "origin": "logs-old.parquet and logs-new.parquet"}
+        assert (tmp_path / "data" / "p" / "truth" / "queries.parquet").is_file()
+
+    def test_files_are_opened_as_they_are_and_said_to_be_imported(self, study, tmp_path):
+        (tmp_path / "mine.csv").write_text("asked\nName a tree that is old.\n")
+        with logs_demo.conversations(study, ["mine.csv"], columns={"text": "asked"}) as conversations:
+            assert conversations.n_rows == 1
+        assert study.stamp == {"source": "imported", "origin": "mine.csv"}
+        assert not (tmp_path / "data").exists()
+
+    def test_the_demo_takes_part_only_where_labels_come_from_the_demo(self, study, monkeypatch):
+        served = []
+        monkeypatch.setattr(provider, "serve", lambda name, responder: served.append(name))
+        path = ROOT / "data" / "demo" / "logs.yaml"
+        assert logs_demo.take_part(study, "released", path) is None and not served
+        fill = logs_demo.take_part(study, "demo", path, 30)
+        assert served == [logs_demo.LABELLER, logs_demo.TAXONOMY_LABELLER]
+        text = logs_demo.draw(LOGS, 0, 30)[1]["text"].iloc[0]
+        filled = fill(pd.DataFrame({"query_id": ["a"], "query": [text], "open_ended": [""], "alternatives": [""]}))
+        assert len(filled) == LOGS["annotators"]["n"] and filled["open_ended"].isin(["yes", "no"]).all()

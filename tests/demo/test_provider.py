@@ -1,8 +1,7 @@
-import asyncio
-
 import pytest
 
 from hivemind_utils.demo import provider
+from hivemind_utils.llm import providers
 
 
 def echo(messages, *, n, seed, parameters):
@@ -36,7 +35,7 @@ def test_parameters_seed_and_n_reach_the_responder(litellm):
 
 
 def test_the_asynchronous_call_answers_alike(litellm):
-    reply = asyncio.run(litellm.acompletion("simulated/echo-1", [{"role": "user", "content": "hello"}], seed=7))
+    reply = providers.wait_for(litellm.acompletion("simulated/echo-1", [{"role": "user", "content": "hello"}], seed=7))
     assert reply.choices[0].message.content == ask(litellm, seed=7).choices[0].message.content
 
 

@@ -13,17 +13,21 @@ def close():
     plt.close("all")
 
 
-def texts(fig):
+def texts(drawn):
+    fig = getattr(drawn, "figure", drawn)
     fig.canvas.draw()
     return [t.get_text() for ax in fig.axes for t in (*ax.texts, *ax.get_yticklabels(), *ax.get_xticklabels())]
+
+
+NAMES = {"readable": "readable", "length": "length"}
 
 
 def test_waterfall_shows_counts_losses_and_the_published_count():
     table = pd.DataFrame({"rule": ["readable", "length"], "rows_in": [1000, 990], "rows_out": [990, 400],
                           "note": ["", "no cap"], "published": pd.array([None, 37426], "Int64")})  # fmt: skip
-    shown = texts(queries.waterfall(table))
+    shown = texts(queries.waterfall(table, NAMES))
     assert "400  (−590)   published: 37,426" in shown and "length (none)" in shown and "1,000" in shown
-    queries.waterfall(table.assign(rows_in=0, rows_out=0, published=None))
+    queries.waterfall(table.assign(rows_in=0, rows_out=0, published=None), NAMES)
 
 
 def test_sensitivity_draws_numbers_as_lines_and_names_as_bars():
@@ -32,7 +36,7 @@ def test_sensitivity_draws_numbers_as_lines_and_names_as_bars():
         + [("model_prefixes", name, 5, name == "gpt-4") for name in ("gpt-4", "any")],
         columns=["bound", "value", "n_queries", "is_used"],
     )
-    fig = queries.sensitivity(table)
+    fig = queries.sensitivity(table, NAMES)
     assert "85" in texts(fig) and "any" in texts(fig)
     assert fig.axes[0].lines[0].get_ydata().tolist() == [99, 85, 70]
 
@@ -41,7 +45,7 @@ def test_outcomes_name_reasons_and_published_shares():
     table = pd.DataFrame({"outcome": ["open", "dropped"], "reason": ["", "greeting"], "n": [70, 30],
                           "share": [0.7, 0.3], "published": [0.697, None]})  # fmt: skip
     shown = texts(queries.outcomes(table))
-    assert {"70 (70.0%)", "published 69.7%", "dropped: greeting"} <= set(shown)
+    assert {"70 (70.0 %)", "published 69.7 %", "dropped: greeting"} <= set(shown)
 
 
 @pytest.mark.parametrize("with_people", [True, False])
@@ -63,9 +67,9 @@ SHARES = pd.DataFrame({
 
 
 def test_taxonomy_groups_leaves_and_draws_a_bar_each():
-    fig = queries.taxonomy(SHARES)
-    assert ["Alone", "Both", "   One", "   Two"] == [t.get_text() for t in fig.axes[0].get_yticklabels()]
-    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.5, 0.2, 0.1] and "α 0.90" in texts(fig)
+    ax = queries.taxonomy(SHARES)
+    assert ["Alone", "Both", "   One", "   Two"] == [t.get_text() for t in ax.get_yticklabels()]
+    assert [bar.get_width() for bar in ax.patches] == [0.5, 0.2, 0.1] and "α 0.90" in texts(ax)
 
 
 def test_cooccurrence_writes_the_counts():
@@ -79,7 +83,23 @@ def test_trends_and_new_kinds():
             for group in groups for kind in ("One", "Two")]  # fmt: skip
     columns = ["by", "group", "category", "n_queries", "share", "lower", "upper"]
     fig = queries.trends(pd.DataFrame(rows, columns=columns))
-    assert [ax.get_title() for ax in fig.axes] == ["by month", "by model"]
+    assert [ax.get_title("left") for ax in fig.axes] == ["by month", "by model"]
     groups = pd.DataFrame({"merged": ["Travel", "Media"], "n": [5, 1], "spellings": [3, 1]})
     assert "5  3 spellings" in texts(queries.novel(groups))
     queries.novel(groups.head(1))
+
+
+def test_figures_of_one_panel_are_drawn_into_axes_that_are_passed():
+    _, axes = plt.subplots(1, 2)
+    assert queries.taxonomy(SHARES, axes[0]) is axes[0]
+    assert queries.vote_degrees(pd.DataFrame({"open_share": [0, 1], "n": [1, 2]}), axes[1]) is axes[1]
+
+
+def test_nothing_to_draw_draws_nothing():
+    empty = pd.DataFrame()
+    assert queries.open_endedness(empty, empty, empty) is None
+    assert queries.waterfall(empty, NAMES) is None and queries.sensitivity(empty, NAMES) is None
+    for draw in (queries.outcomes, queries.taxonomy, queries.novel, queries.trends):
+        assert draw(empty) is None
+    assert queries.cooccurrence(empty, []) is None
+    assert plt.get_fignums() == []

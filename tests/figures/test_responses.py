@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils.tables import figure_files
 from hivemind_utils.figures import responses, style
-from hivemind_utils.metrics import resample
-from hivemind_utils.responses import homogeneity
-from hivemind_utils.responses import repetition as response_repetition
+from hivemind_utils.responses import homogeneity, repetition
+from hivemind_utils.responses import table as response_table
+from hivemind_utils.tables import figure_files
 
 PEOPLE = "writers"
-MEASURES = list(responses.MEASURE_NAMES)
-OPINIONS = ["mean_tfidf", "mean_cosine_centred", "mean_cosine_truncated"]
+MEASURES = [*repetition.PANELS, *repetition.OPINIONS]
+NAMED = repetition.PANELS | repetition.OPINIONS
 DOLLARS = "Is $5_a^ or <b>$10</b> & $^ the better price?"
 LONG = "an-organisation/a-model-with-a-name-that-is-much-longer-than-any-name-should-be-instruct-2025-12-31"
 
@@ -29,6 +28,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
     with matplotlib.rc_context():
+        style.use.cache_clear()  # it sets the look once a process, which the context takes back
         style.use()
         plt.rcParams.update({"savefig.dpi": 72, "pdf.fonttype": 3})  # quick: the layout is judged, not the print
         yield tmp_path
@@ -36,6 +36,10 @@ def project(tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
+
+
+def named(measures):
+    return {measure: NAMED[measure] for measure in measures}
 
 
 def names_of(n, given=()):
@@ -82,7 +86,7 @@ def references_table(n_prompts=13):
 
 
 def curves_table(groups=("models, min_p", "models, top_p", "people"), n=12):
-    rows = [(g, "text", k, k**0.7, 40.0, 13) for g in groups for k in range(1, n + 1)]
+    rows = [(g, "response", k, k**0.7, 40.0, 13) for g in groups for k in range(1, n + 1)]
     return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "n_cells"])
 
 
@@ -113,9 +117,9 @@ def by_prompt_table(n, texts=(), known=True, interval=True, categories=4):
     )
 
 
-def heatmap_of(pairs, family, colours, column="mean_cosine"):
+def heatmap_of(pairs, family, models, column="mean_cosine"):
     order, tree = homogeneity.family_order(pairs)
-    return responses.model_pair_heatmap(homogeneity.square(pairs, order, column), tree, family, colours)
+    return responses.model_pair_heatmap(homogeneity.square(pairs, order, column), tree, family, models)
 
 
 def pairs_of(arms, interval=True, seed=0):
@@ -150,7 +154,7 @@ def prompt_texts(n, texts=()):
     return pd.Series([*texts, *long[len(texts) :]], index=[f"p{i:02}" for i in range(n)])
 
 
-def pools_table(pools=("one model, k answers", "k models, one answer each", "people"), interval=True):
+def pools_table(pools=("one model, k responses", "k models, one response each", "people"), interval=True):
     rows = [(pool, k, k**0.5) for pool in pools for k in (1, 2, 3, 5, 8)]
     table = pd.DataFrame(rows, columns=["pool", "k", "vendi_1"])
     half = 0.1 if interval else np.nan
@@ -180,24 +184,22 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
 def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=None):
     """Every figure (or some) from tables of one size: yields its name, the figure and the number of its axes."""
     models = models_of(names, people)
-    colours = style.family_colours(models)
-    arms, repetition = arms_of(names, people=people, interval=interval), repetition_of(names, n_prompts, people)
-    wide = arms.pivot(index=["model", "condition", "decoding"], columns="measure", values="mean").reset_index()
-    opinions = {name: resample.rank_agreement(wide["mean_cosine"], wide[name]) for name in OPINIONS}
+    arms, cells = arms_of(names, people=people, interval=interval), repetition_of(names, n_prompts, people)
+    wide = repetition.by_arm(arms)
+    agreement = repetition.rank_agreement(wide)
     family = models.set_index("model")["family"].to_dict()
-    machines = arms[(arms["measure"] == "mean_cosine") & (arms["model"] != PEOPLE)]
-    facts = response_repetition.with_facts(machines, models_with_facts(names))
+    facts = facts_of(names, **registry(names))
     shown = [*names, PEOPLE] if people else names
     makers = {
-        "coverage": (2, lambda: responses.coverage(responses.coverage_table(coverage_of(names)))),
-        "intra_heatmap": (2, lambda: responses.intra_heatmap(bins_of(repetition), models, colours)),
+        "coverage": (2, lambda: responses.coverage(response_table.outcome_shares(coverage_of(names)))),
+        "intra_heatmap": (2, lambda: responses.intra_heatmap(bins_of(cells), models)),
         "references": (1, lambda: responses.references(references_table(n_prompts))),
-        "arm_panels": (6, lambda: responses.arm_panels(arms, MEASURES[:1] + MEASURES[4:], models, colours)),
+        "arm_panels": (6, lambda: responses.arm_panels(arms, repetition.PANELS, models)),
         "rarefaction": (1, lambda: responses.rarefaction(curves_table())),
-        "second_opinion": (3, lambda: responses.second_opinion(wide, OPINIONS, opinions, models, colours)),
-        "paraphrases": (1, lambda: responses.paraphrases(paraphrases_table(names), models, colours)),
+        "second_opinion": (3, lambda: responses.second_opinion(wide, repetition.OPINIONS, agreement, models)),
+        "paraphrases": (1, lambda: responses.paraphrases(paraphrases_table(names), models)),
         "by_prompt": (2, lambda: responses.by_prompt(by_prompt_table(n_prompts, texts, interval=interval))),
-        "by_facts": (3, lambda: responses.by_facts(facts, colours)[0]),
+        "by_facts": (3, lambda: responses.by_facts(facts, models)),
         "nearest_sources": (2, lambda: responses.nearest_sources(curve_table(interval=interval))),
         "overlap_shares": (
             1,
@@ -206,7 +208,7 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
         "pooled_diversity": (1, lambda: responses.pooled_diversity(pools_table(interval=interval))),
         "model_pair_heatmap": (
             3 if len(shown) < 3 else 4,
-            lambda: heatmap_of(pairs_of(shown, interval), family, colours),
+            lambda: heatmap_of(pairs_of(shown, interval), family, models),
         ),
     }
     if len(names) < 3:
@@ -215,17 +217,26 @@ def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=Non
         del makers["model_pair_heatmap"]
     for name, (n_axes, make) in makers.items():
         if only is None or name in only:
-            yield name, make(), n_axes
+            drawn = make()
+            yield name, getattr(drawn, "figure", drawn), n_axes
 
 
-def bins_of(repetition):
-    return response_repetition.bin_shares(repetition, "top_p", {PEOPLE})
+def bins_of(cells):
+    return repetition.bin_shares(cells, {PEOPLE})
 
 
-def models_with_facts(names):
+def registry(names):
     n = len(names)
     sizes, tuning = np.geomspace(0.5, 400, n), ["base" if i % 4 == 0 else "instruct" for i in range(n)]
-    return models_of(names, False, size_b=sizes, tuning=tuning, release_date=[f"202{i % 6}-03-01" for i in range(n)])
+    return {"size_b": sizes, "tuning": tuning, "release_date": [f"202{i % 6}-03-01" for i in range(n)]}
+
+
+def facts_of(names, **facts):
+    """Rows of `repetition.with_facts`: the arms of models, with what the registry knows."""
+    arms = arms_of(names, ["mean_cosine"], people=False)
+    models = models_of(names, False, **facts)
+    models["release_date"] = pd.to_datetime(models["release_date"])
+    return arms.join(models.set_index("model")[["family", "size_b", "tuning", "release_date"]], on="model")
 
 
 # ------------------------------------------------------------------------------------------------------ what is drawn
@@ -245,7 +256,9 @@ def texts_of(ax, which):
 
 def assert_on_the_page(fig, name):
     """Title a figure as the notebooks do; fails where an axis or a legend leaves the page or covers another."""
-    figure_files.title(fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some")
+    figure_files.title(
+        fig, f"A finding of {name} that is long enough to need the whole width of the figure, and then some"
+    )
     fig.draw_without_rendering()
     renderer = fig.canvas.get_renderer()
     page = fig.bbox
@@ -283,7 +296,8 @@ def assert_no_overlap(fig, name):
 
 
 NAMES = {"coverage", "intra_heatmap", "references", "arm_panels", "rarefaction", "second_opinion", "paraphrases",
-         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity", "model_pair_heatmap"}  # fmt: skip
+         "by_prompt", "by_facts", "nearest_sources", "overlap_shares", "pooled_diversity",
+         "model_pair_heatmap"}  # fmt: skip
 
 
 def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(project):
@@ -292,7 +306,9 @@ def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(pro
         assert isinstance(fig, plt.Figure) and len(fig.axes) == n_axes, name
         assert_on_the_page(fig, name)
         table = pd.DataFrame({"x": [1]})
-        figure_files.save(fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9)
+        figure_files.save(
+            fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9
+        )
         assert_no_overlap(fig, name)
         assert (project / "figures" / "mine" / f"{name}.png").stat().st_size > 5000
         plt.close(fig)
@@ -338,18 +354,18 @@ def test_figures_with_very_long_names_dollars_and_tags_are_readable():
 
 
 def test_the_coverage_table_adds_up_prompts():
-    table = responses.coverage_table(coverage_of(["b", "a"], n=10))
+    table = response_table.outcome_shares(coverage_of(["b", "a"], n=10))
     assert table["model"].tolist() == ["a", "b"]
     assert table[["usable_min", "usable_mean", "usable_max"]].to_numpy().tolist() == [[9, 9, 9]] * 2
     assert table[["empty", "truncated", "repeated"]].to_numpy() == pytest.approx(np.array([[0.1, 0.2, 0.1]] * 2))
-    assert not responses.coverage_table(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
+    assert not response_table.outcome_shares(coverage_of(["a"], n=0).assign(n_usable=0)).isna().any(axis=None)
     pd.testing.assert_frame_equal(
-        responses.coverage_table(coverage_of(["a", "b"])), responses.coverage_table(coverage_of(["b", "a"]))
+        response_table.outcome_shares(coverage_of(["a", "b"])), response_table.outcome_shares(coverage_of(["b", "a"]))
     )
 
 
 def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
-    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
+    fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
     left, right = fig.axes
     assert texts_of(left, "y") == ["a · min_p", "a · top_p", "b · min_p", "b · top_p"]
     assert (left.get_xlabel(), right.get_xlabel()) == ("usable answers a prompt", "share of answers")
@@ -360,27 +376,24 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
         "filtered",
         "repeated",
     ]
-    fig = responses.coverage(responses.coverage_table(coverage_of(["a", "b"], decodings=("as given",))))
+    fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]
 
 
 def test_people_do_not_make_their_lack_of_a_decoding_a_second_one():
     arms = arms_of(["gpt-1", "qwen-2"], decodings=("as given",))
     models = models_of(["gpt-1", "qwen-2"])
-    fig = responses.arm_panels(arms, MEASURES[:2], models, style.family_colours(models))
+    fig = responses.arm_panels(arms, named(MEASURES[:2]), models)
     assert set(texts_of(fig.axes[0], "y")) == {"gpt-1", "qwen-2", PEOPLE}
 
 
 def test_the_heat_map_puts_the_average_first_and_people_last_and_prints_percents():
     names = ["gpt-1", "qwen-2"]
-    repetition = repetition_of(names, 4)
-    repetition.loc[repetition["model"] == "gpt-1", "mean_cosine"] = 0.95
-    repetition.loc[repetition["model"] == "qwen-2", "mean_cosine"] = -0.05
+    cells = repetition_of(names, 4)
+    cells.loc[cells["model"] == "gpt-1", "mean_cosine"] = 0.95
+    cells.loc[cells["model"] == "qwen-2", "mean_cosine"] = -0.05
     models = models_of(names)
-    fig = responses.intra_heatmap(
-        response_repetition.bin_shares(repetition, "top_p", {PEOPLE}), models, style.family_colours(models)
-    )
-    ax, bar = fig.axes
+    ax, bar = responses.intra_heatmap(bins_of(cells), models).figure.axes
     assert texts_of(ax, "x") == ["Average", "gpt-1", "qwen-2", PEOPLE]
     assert texts_of(ax, "y")[0] == "0.9–1.0" and texts_of(ax, "y")[-1] == "< 0"
     assert (ax.get_ylabel(), bar.get_ylabel()) == ("mean similarity", "% of prompts")
@@ -396,25 +409,23 @@ def test_the_heat_map_puts_the_average_first_and_people_last_and_prints_percents
 
 
 def test_references_stand_from_different_to_alike_with_their_number_of_pairs():
-    (ax,) = responses.references(references_table()[::-1]).axes
+    ax = responses.references(references_table()[::-1])
     labels = texts_of(ax, "y")
     assert labels[0] == "different prompts  (n = 1,234,567)"
     assert labels[-1] == "same model, closed-ended prompt, top_p  (n = 1,234,567)"
     assert [t.get_text() for t in ax.texts] == ["0.10", "0.40", "0.60", "0.75", "0.80", "0.95"]
-    assert ax.get_xlabel() == "cosine similarity of two answers"
+    assert ax.get_xlabel() == "cosine similarity of two responses"
 
 
 @pytest.mark.parametrize("measures", [["mean_cosine"], ["mean_cosine", "vendi_1_equal_n", "distinct_2"]])
 def test_arm_panels_order_arms_by_the_first_measure(measures):
     names = ["gpt-1", "qwen-2", "llama-3"]
     arms, models = arms_of(names, measures), models_of(names)
-    fig = responses.arm_panels(arms, measures, models, style.family_colours(models))
+    fig = responses.arm_panels(arms, named(measures), models)
     first = arms[arms["measure"] == "mean_cosine"].sort_values("mean")
     assert len(fig.axes) == len(measures)
     assert texts_of(fig.axes[0], "y") == first["model"].tolist()
-    assert [ax.get_title(loc="left").replace("\n", " ") for ax in fig.axes] == [
-        responses.MEASURE_NAMES[m] for m in measures
-    ]
+    assert [ax.get_title(loc="left").replace("\n", " ") for ax in fig.axes] == [NAMED[m] for m in measures]
     for ax, measure in zip(fig.axes, measures, strict=True):
         shown = ax.collections[-1].get_offsets()[:, 0]
         expected = first[["model"]].merge(arms[arms["measure"] == measure], on="model")["mean"]
@@ -425,19 +436,18 @@ def test_arm_panels_leave_a_gap_where_an_arm_lacks_a_measure():
     names = ["gpt-1", "qwen-2"]
     arms, models = arms_of(names), models_of(names)
     lacking = (arms["model"] == "gpt-1") & (arms["measure"] == "vendi_1_equal_n") | (arms["measure"] == "distinct_2")
-    measures = ["mean_cosine", "vendi_1_equal_n", "distinct_2"]
-    fig = responses.arm_panels(arms[~lacking], measures, models, style.family_colours(models))
+    fig = responses.arm_panels(arms[~lacking], named(["mean_cosine", "vendi_1_equal_n", "distinct_2"]), models)
     fig.draw_without_rendering()
     dots = [np.ma.filled(ax.collections[-1].get_offsets()[:, 0], np.nan) for ax in fig.axes]
-    assert [int(np.isnan(d).sum()) for d in dots] == [0, 1, 3]
+    assert [int(np.isnan(d).sum()) for d in dots] == [0, 1], "a measure that no arm has is left out"
 
 
 def test_rarefaction_names_groups_with_their_estimate_and_shows_a_lone_point():
-    (ax,) = responses.rarefaction(curves_table(n=1)).axes
+    ax = responses.rarefaction(curves_table(n=1))
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "models, min_p (Chao1 ≥ 40)", "models, top_p (Chao1 ≥ 40)", "people (Chao1 ≥ 40)",
     ]  # fmt: skip
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("answers drawn", "different texts")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("responses drawn", "different responses")
     assert ax.lines[-1].get_color() == style.HUMAN_COLOUR and ax.lines[-1].get_marker() == "o"
 
 
@@ -447,23 +457,50 @@ def test_second_opinions_show_their_rank_correlation_if_there_is_one():
     wide = pd.DataFrame(
         {"model": names, "mean_cosine": [1, 2, 3], "mean_tfidf": [1, 2, 3], "mean_cosine_centred": np.nan}
     )
-    agreement = {"mean_tfidf": 1.0, "mean_cosine_centred": np.nan}
-    fig = responses.second_opinion(wide, list(agreement), agreement, models, style.family_colours(models))
+    agreement = pd.Series({"mean_tfidf": 1.0, "mean_cosine_centred": np.nan})
+    fig = responses.second_opinion(wide, repetition.OPINIONS, agreement, models)
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["ρ = 1.00", ""]
-    assert [ax.get_ylabel() for ax in fig.axes] == ["mean TF-IDF cosine", "mean cosine, centred"]
-    alone = responses.second_opinion(wide, ["mean_tfidf"], agreement, models, style.family_colours(models))
-    assert len(alone.axes) == 1
+    assert [ax.get_ylabel() for ax in fig.axes] == ["TF-IDF cosine (form)", "mean cosine, centred"]
+    assert len(responses.second_opinion(wide, named(["mean_tfidf"]), agreement, models).axes) == 1
 
 
 def test_paraphrases_print_the_means_that_are_known():
     models = models_of(["gpt-1", "qwen-2"], False)
     for between, printed in ((True, ["0.80", "0.70", "0.60"]), (False, ["0.80", "0.70"])):
-        fig = responses.paraphrases(
-            paraphrases_table(["gpt-1", "qwen-2"], between), models, style.family_colours(models)
-        )
-        fig.draw_without_rendering()
-        assert [t.get_text() for t in fig.axes[0].texts] == printed
-        assert texts_of(fig.axes[0], "x")[0] == "same\nprompt"
+        ax = responses.paraphrases(paraphrases_table(["gpt-1", "qwen-2"], between), models)
+        ax.figure.draw_without_rendering()
+        assert [t.get_text() for t in ax.texts] == printed
+        assert texts_of(ax, "x")[0] == "same\nprompt"
+
+
+def test_nothing_to_draw_is_none():
+    models = models_of(["gpt-1", "qwen-2"])
+    assert responses.paraphrases(paraphrases_table([]), models) is None
+    assert responses.rarefaction(curves_table()[:0]) is None
+    assert responses.by_facts(facts_of(["gpt-1", "qwen-2"]), models) is None
+
+
+@pytest.mark.parametrize("name", ["references", "rarefaction", "paraphrases", "intra_heatmap"])
+def test_one_panel_is_drawn_into_the_axes_passed(name):
+    names = ["gpt-1", "qwen-2"]
+    models, (left, right) = models_of(names), plt.subplots(1, 2)[1]
+    arguments = {
+        "references": (references_table(),),
+        "rarefaction": (curves_table(),),
+        "paraphrases": (paraphrases_table(names), models),
+        "intra_heatmap": (bins_of(repetition_of(names, 4)), models),
+    }
+    assert getattr(responses, name)(*arguments[name], ax=right) is right
+    assert right.has_data() and not left.has_data()
+
+
+def test_every_decoding_has_a_heat_map():
+    cells = pd.concat(
+        [repetition_of(["gpt-1"], 4), repetition_of(["gpt-1"], 4, people=False).replace("top_p", "min_p")]
+    )
+    drawn = responses.intra_heatmaps(bins_of(cells), models_of(["gpt-1"]))
+    assert list(drawn) == ["min_p", "top_p"]
+    assert all(texts_of(ax, "x") == ["Average", "gpt-1", PEOPLE] for ax in drawn.values())
 
 
 def test_prompts_are_coloured_by_category_and_closed_ones_apart():
@@ -493,7 +530,7 @@ def test_the_middle_of_many_prompts_is_left_out():
 def test_long_prompts_are_cut_and_dollars_stay_dollars():
     texts = ["word " * 200, "unbroken" * 60, DOLLARS]
     for ax in (responses.by_prompt(by_prompt_table(3, texts)).axes[0],
-               responses.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8).axes[0]):  # fmt: skip
+               responses.overlap_shares(shares_table(3)[::-1], prompt_texts(3, texts), 8)):  # fmt: skip
         ax.figure.draw_without_rendering()
         labels = texts_of(ax, "y")
         assert DOLLARS in labels and not any(label.get_parse_math() for label in tick_labels(ax, "y"))
@@ -501,41 +538,31 @@ def test_long_prompts_are_cut_and_dollars_stay_dollars():
         assert {label[:10] for label in labels} == {"word word ", "unbrokenun", DOLLARS[:10]}
 
 
-def facts_of(n=4, **facts):
-    names = names_of(n)
-    arms = arms_of(names, ["mean_cosine"], people=False).assign(mean=np.linspace(0.3, 0.9, n))
-    return response_repetition.with_facts(arms, models_of(names, False, **facts)), style.family_colours(
-        models_of(names)
-    )
-
-
-def test_facts_nobody_knows_make_no_figure():
-    assert responses.by_facts(*facts_of()) == (None, {})
-
-
-def test_facts_that_are_known_have_a_panel_each_and_a_rank_correlation():
-    fig, correlations = responses.by_facts(
-        *facts_of(size_b=[1.0, 7, 70, 400], release_date=["2024-05", "2024-01-02", "2023", "?"])
-    )
+def test_facts_that_are_known_have_a_panel_each():
+    names = names_of(4)
+    dates = ["2024-05-01", "2024-01-02", "2023-01-01", None]
+    fig = responses.by_facts(facts_of(names, size_b=[1.0, 7, 70, 400], release_date=dates), models_of(names))
     fig.draw_without_rendering()
     assert [ax.get_xlabel() for ax in fig.axes] == ["parameters (billions)", "release date"]
-    assert correlations == {"size": pytest.approx(1), "release date": pytest.approx(-1)}
     assert fig.axes[0].get_ylabel() == "mean repetition" and fig.axes[0].get_xscale() == "log"
 
 
-def test_a_fact_that_never_varies_has_no_correlation():
-    fig, correlations = responses.by_facts(*facts_of(size_b=7.0, tuning=["base", "instruct", "instruct", None]))
+def test_tuning_has_two_places():
+    names = names_of(4)
+    facts = facts_of(names, size_b=7.0, tuning=["base", "instruct", "instruct", None])
+    fig = responses.by_facts(facts, models_of(names))
     fig.draw_without_rendering()
-    assert correlations == {} and texts_of(fig.axes[1], "x") == ["base", "instruct"]
+    assert texts_of(fig.axes[1], "x") == ["base", "instruct"]
+    assert len(fig.axes[1].collections[-1].get_offsets()) == 3
 
 
 @pytest.mark.parametrize("column", ["mean_cosine", "mean_cosine_published"])
 def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
     arms = ["gpt-1", "llama-2", "qwen-3"]
     family = {arm: arm.split("-")[0] for arm in arms}
-    pairs, colours = pairs_of(arms), style.family_colours(models_of(arms))
+    pairs = pairs_of(arms)
     pairs.loc[1, "mean_cosine"] = np.nan
-    fig = heatmap_of(pairs, family, colours, column)
+    fig = heatmap_of(pairs, family, models_of(arms), column)
     ax, strip = fig.axes[:2]
     assert texts_of(ax, "x") == texts_of(strip, "y") and sorted(texts_of(ax, "x")) == arms
     printed = [t.get_text() for t in ax.texts]
@@ -547,44 +574,39 @@ def test_the_pair_heat_map_prints_the_lower_triangle_of_its_column(column):
 def test_nearest_sources_have_a_panel_for_each_grouping():
     fig = responses.nearest_sources(curve_table())
     assert [ax.get_ylabel() for ax in fig.axes] == ["distinct models among them", "distinct families among them"]
-    assert {ax.get_xlabel() for ax in fig.axes} == {"N nearest answers"}
+    assert {ax.get_xlabel() for ax in fig.axes} == {"N nearest responses"}
     assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["found", "random labels", "full separation"]
     assert len(responses.nearest_sources(curve_table(["model"])).axes) == 1
 
 
 def test_overlap_shares_show_the_prompts_with_most_first():
-    (ax,) = responses.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5).axes
+    ax = responses.overlap_shares(shares_table(40), prompt_texts(40), 8, largest=5)
     assert [label.split(",")[0][-2:] for label in texts_of(ax, "y")] == ["39", "38", "37", "36", "35"]
-    assert ax.get_xlabel() == "share of answers that another model gives too"
-    assert responses.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8).axes[
-        0
-    ].get_xlim() == (
-        0,
-        0.05,
-    )
+    assert ax.get_xlabel() == "share of responses that another model gives too"
+    none = responses.overlap_shares(shares_table(3).assign(exact=0.0, span=0.0), prompt_texts(3), 8)
+    assert none.get_xlim() == (0, 0.05)
 
 
-@pytest.mark.parametrize("pooled_diversity", [["one model, k answers"], ["k models, one answer each", "people"]])
+@pytest.mark.parametrize("pools", [["one model, k responses"], ["k models, one response each", "people"]])
 def test_pools_have_a_line_each(pools):
-    (ax,) = responses.pooled_diversity(pools_table(pools, interval=False)).axes
+    ax = responses.pooled_diversity(pools_table(pools, interval=False))
     assert [t.get_text() for t in ax.get_legend().get_texts()] == pools
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("answers k", "effective number of answers")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("responses k", "effective number of responses")
     assert 8**0.5 < ax.get_ylim()[1] < 8
 
 
 def test_figures_do_not_depend_on_the_order_of_rows():
     names = names_of(8)
     models = models_of(names)
-    colours, arms = style.family_colours(models), arms_of(names)
-    shares, pairs = response_repetition.bin_shares(repetition_of(names, 5), "top_p", {PEOPLE}), pairs_of(names)
+    arms, shares, pairs = arms_of(names), bins_of(repetition_of(names, 5)), pairs_of(names)
     family = models.set_index("model")["family"].to_dict()
     for draw_one, table in (
-        (lambda t: responses.intra_heatmap(t, models, colours), shares),
-        (lambda t: responses.arm_panels(t, MEASURES[:2], models, colours), arms),
-        (lambda t: heatmap_of(t, family, colours), pairs),
+        (lambda t: responses.intra_heatmap(t, models), shares),
+        (lambda t: responses.arm_panels(t, named(MEASURES[:2]), models), arms),
+        (lambda t: heatmap_of(t, family, models), pairs),
         (responses.references, references_table()),
     ):
         one, two = (draw_one(t) for t in (table, table.sample(frac=1, random_state=0)))
-        for a, b in zip(one.axes, two.axes, strict=True):
+        for a, b in zip(getattr(one, "figure", one).axes, getattr(two, "figure", two).axes, strict=True):
             assert [texts_of(a, w) for w in "xy"] == [texts_of(b, w) for w in "xy"]
             assert [t.get_text() for t in a.texts] == [t.get_text() for t in b.texts]

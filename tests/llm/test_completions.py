@@ -50,3 +50,18 @@ def test_failures_and_endpoints_without_log_probabilities_are_that_rows(server):
     server.complete = lambda body, number: [{"text": body["prompt"]}]
     found, problems = completions.echo_scores("tiny", server.url, ["a "], ["fine"])
     assert np.isnan(found["mean_logprob"]).all() and "echo" in problems[0]
+
+
+
+def test_an_endpoint_that_ignores_echo_is_told_and_its_numbers_are_not_taken(server):
+    """llama.cpp's server answers so: log-probabilities of the completion, in the place of the text's."""
+    logprobs = {"tokens": [" to", " you"], "token_logprobs": [-1.0, -2.0], "text_offset": [0, 3], "top_logprobs": None}
+    server.complete = lambda body, number: [{"text": " to you", "logprobs": logprobs}]
+    found, problems = completions.echo_scores("tiny", server.url, ["a "], ["fine"])
+    assert np.isnan(found["mean_logprob"]).all() and "ignores `echo`" in problems[0]
+
+
+@pytest.mark.local_model
+def test_llama_cpp_is_told_apart_from_an_endpoint_that_echoes(servers):
+    found, problems = completions.echo_scores(servers.name, servers.base_urls[0], ["User: hi\n"], ["hello"])
+    assert np.isnan(found["minus_perplexity"]).all() and "echo" in problems[0]

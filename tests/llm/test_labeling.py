@@ -1,9 +1,10 @@
 import json
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 import pydantic
 import pytest
+from server import Fault, serving
 
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import labeling
@@ -145,3 +146,77 @@ def test_bad_input_is_refused_before_anything_is_asked(frame, instructions, mess
         labeling.label(frame, instructions, Mood, "simulated/nobody", store_path=tmp_path / "s.sqlite")
     with pytest.raises(ValueError, match="votes"):
         labeling.label(items("sea"), INSTRUCTIONS, Mood, "simulated/nobody", store_path=tmp_path / "s", votes=0)
+
+
+class Repeated(pydantic.BaseModel):
+    ECHO: ClassVar[dict] = {"said": "line"}
+
+    said: str
+    mood: Literal["calm", "stormy"]
+
+
+class TestEcho:
+    @pytest.mark.parametrize(
+        "said, asked, same",
+        [
+            ("A calm sea", "a  calm\nsea", True),
+            ("“A calm sea”", "A calm sea", True),
+            ("Tell me everything about the sea...", "Tell me everything about the sea and all its fish", True),
+            ("A calm see", "A calm sea", True),  # a slip
+            ("What is 2 + 2?", "A calm sea", False),
+            ("", "A calm sea", False),
+            ("A", "A calm sea", False),
+        ],
+    )
+    def test_is_told_from_another_text(self, said, asked, same):
+        assert labeling.repeats(said, asked) == same
+
+    def test_a_label_of_another_text_is_repaired_or_a_failure(self, asked, tmp_path):
+        def answer(messages, seed):
+            about = "a calm sea" if len(messages) > 1 and "sea" in messages[0]["content"] else "an example"
+            return json.dumps({"said": about, "mood": "calm"})
+
+        model = asked("echo", answer)
+        labels = labeling.label(
+            items("A calm sea", "A wild night"), INSTRUCTIONS, Repeated, model, store_path=tmp_path / "s.sqlite",
+            max_repairs=1, progress=False,
+        )  # fmt: skip
+        assert labels.table["item_id"].tolist() == ["i0"] and labels.table["n_repairs"].tolist() == [1]
+        assert labels.failures["reason"].tolist() == [
+            "`said`: it must repeat the message that was to be judged, but says something else."
+        ]
+
+
+class TestForm:
+    def ask(self, server, tmp_path, **options):
+        return labeling.label(
+            items("A calm sea"), INSTRUCTIONS, Mood, "hosted_vllm/m", store_path=tmp_path / "s.sqlite",
+            api_base=server.url, budget_usd=1, progress=False, **options,
+        )  # fmt: skip
+
+    def test_a_server_gets_the_schema_and_no_price_is_needed(self, tmp_path):
+        with serving() as server:
+            server.answer = lambda body, number: [fit()]
+            assert len(self.ask(server, tmp_path).table) == 1
+        (body,) = server.bodies()
+        sent = body["response_format"]["json_schema"]
+        assert sent["name"] == "Mood" and sent["schema"]["required"] == ["mood", "score"]
+
+    def test_one_that_takes_no_schema_is_asked_without(self, tmp_path):
+        with serving() as server:
+            server.fault = lambda body, number: (
+                Fault(400, "response_format is not supported") if "response_format" in body else None
+            )
+            server.answer = lambda body, number: [fit()]
+            assert len(self.ask(server, tmp_path).table) == 1
+        assert ["response_format" in body for body in server.bodies()] == [True, False]
+
+    @pytest.mark.local_model
+    def test_a_small_real_model_gets_the_form_right_with_it(self, tmp_path):
+        model = "gguf:smollm2?slots=4&context=512&servers=1"
+        lines = [f"The {sea} lies {still}" for sea in ("sea", "lake", "pond") for still in ("still", "dark")]
+        labels = labeling.label(
+            items(*lines), INSTRUCTIONS, Mood, model, store_path=tmp_path / "s.sqlite", parameters={"max_tokens": 64},
+            progress=False,
+        )  # fmt: skip
+        assert len(labels.table) == len(lines)

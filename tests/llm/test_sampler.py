@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -261,6 +262,39 @@ class TestErrors:
             ask([request_llm.Request("quux-9", "hi")], db)
 
 
+def test_a_provider_without_its_key_is_not_asked(db, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    outcome = ask([request_llm.Request("openai/gpt-4o", "Name a tree.", TOP_P)], db)
+    assert outcome.failures["openai/gpt-4o"] == "not asked: OPENAI_API_KEY is not set"
+
+
+class TestServersOfOnesOwn:
+    def test_one_that_takes_fewer_answers_a_call_is_asked_for_one(self, server, db):
+        message = "Field 'n': Value must be between 1 <= value <= 1, but got 5"  # llama.cpp's words
+        server.fault = lambda body, number: Fault(400, message) if body.get("n", 1) > 1 else None
+        outcome = ask(cell(server, 10, per_call=5), db)
+        assert outcome.partial is None and outcome.counts["added"].tolist() == [10]
+        assert [body.get("n", 1) for body in server.bodies()].count(1) == 10
+
+    def test_one_that_nobody_started_is_told_at_once(self, db):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+        requests = request_llm.requests("hosted_vllm/a", "Name a tree.", TOP_P, 30, api_base=url)
+        outcome = ask(requests, db)
+        where = url.removeprefix("http://").removesuffix("/v1")
+        assert outcome.failures["hosted_vllm/a"].startswith(f"nothing listens at {where}: start the server")
+        assert "ssl" not in outcome.partial.lower()
+
+    def test_usage_of_one_choice_only_is_no_count_of_tokens(self, server, db):
+        server.answer = lambda body, number: ["one two three four five six"] * body.get("n", 1)
+        server.usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+        ask(cell(server, 8, per_call=4), db)
+        assert store.tokens_by_model(db) == {}  # unknown, rather than 7 tokens for four answers
+        ask(cell(server, 1, "b"), db)
+        assert store.tokens_by_model(db) == {"hosted_vllm/b": (7, 1)}
+
+
 class TestBudget:
     def test_nothing_is_bought_by_default_but_simulated_models_run(self, server, db):
         provider.serve("free-1", lambda messages, *, n, seed, parameters: [provider.Answer("yes")] * n)
@@ -269,10 +303,20 @@ class TestBudget:
         assert not server.received and outcome.counts.loc["simulated/free-1", "added"] == 3
         assert "budget_usd" in outcome.failures["hosted_vllm/a"]
 
+    def test_an_address_on_this_machine_costs_nothing_unless_a_price_says_so(self, server, db):
+        assert ask(cell(server, 2), db, prices={}).partial is None
+        priced = ask(cell(server, 2, "b"), db, prices={"hosted_vllm/b": (1e6, 1e6)}, budget_usd=0.01)
+        assert "the budget of $0.01 is reached" in priced.failures["hosted_vllm/b"]
+        assert cost.price("openai/gpt-4o", api_base=server.url) == cost.price("openai/gpt-4o")  # a proxy's price
+
+    def test_a_budget_of_zero_asks_no_server_either(self, server, db):
+        assert "`budget_usd` is 0" in ask(cell(server, 2), db, budget_usd=0).partial and not server.received
+
     def test_an_unknown_price_is_not_paid(self, server, db):
-        outcome = ask(cell(server, 2), db, prices={})
+        request = request_llm.Request("hosted_vllm/a", "Name a tree.", TOP_P, n=2, api_base="http://models.example/v1")
+        outcome = ask([request], db, prices={})
         assert not server.received and "price is not known" in outcome.failures["hosted_vllm/a"]
-        assert cost.plan(cell(server, 2), db)["cost_expected"].isna().all()
+        assert cost.plan([request], db)["cost_expected"].isna().all()
 
     def test_a_budget_stops_before_it_is_crossed_and_raised_goes_on(self, server, db):
         server.usage = {"prompt_tokens": 0, "completion_tokens": 100, "total_tokens": 100}
@@ -288,7 +332,8 @@ class TestBudget:
 class TestPlan:
     def test_counts_tokens_and_costs(self, server, db):
         ask(cell(server, 4), db)
-        requests = cell(server, 10, per_call=3) + cell(server, 10, "b")
+        far = request_llm.requests("hosted_vllm/b", "Name a tree.", TOP_P, 10, api_base="http://models.example/v1")
+        requests = cell(server, 10, per_call=3) + far
         plan = cost.plan(
             requests, db, prices={"hosted_vllm/a": (1, 2)}, limits={"hosted_vllm": {"requests_per_minute": 60}}
         )

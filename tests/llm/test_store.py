@@ -105,3 +105,13 @@ def test_refused_decodings_are_kept_until_forgotten(filled):
         assert store.unsupported(path) == {("m", "", '{"min_p":0.1}'): "no"}
         assert opened.forget_unsupported("m") == 1
     assert store.unsupported(path) == {}
+
+
+def test_a_store_that_two_make_at_once_is_one_store(tmp_path):
+    """A reader that comes while the writer makes the tables finds them made."""
+    path = tmp_path / "s.sqlite"
+    first = store._connect(path)
+    store._create(first)  # the tables are there: as if another process had won
+    assert first.execute("PRAGMA user_version").fetchone() == (store.VERSION,) and not first.in_transaction
+    first.close()
+    assert store.held(path) == {}

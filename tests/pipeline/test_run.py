@@ -13,7 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hivemind_utils.pipeline import notebooks, profiles, run
+from hivemind_utils.llm import progress
+from hivemind_utils.pipeline import manifests, notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -171,8 +172,15 @@ def test_make_runs_what_changed_and_nothing_else(project):
     process = make()
     assert (process.returncode, ran(process)) == (0, [])
 
-    # a notebook that was saved again
-    intra.touch()
+    # a notebook that was saved again, with outputs, and dated in the future: its cells are the same
+    saved = json.loads(intra.read_text())
+    saved["cells"][0]["execution_count"] = 7
+    intra.write_text(json.dumps(saved))
+    os.utime(intra, (2**32, 2**32))
+    assert ran(make("-n")) == []
+
+    # a cell that was edited
+    write_notebook(intra, [*INTRA[:3], PARTIAL + "    # edited"])
     assert ran(make("-n")) == ["05"]
 
     # a parameter of one notebook, changed in the profile; under --strict what is partial fails with a status of its own
@@ -188,28 +196,49 @@ def test_make_runs_what_changed_and_nothing_else(project):
         module.write("# edited\n")
     assert ran(make("-n")) == ["05"]
 
-    # an input file of the first notebook
+    # an input file of the first notebook, also one dated in the future: once
     (project / "inputs" / "answers.csv").write_text("p1 p2 p3")
+    os.utime(project / "inputs" / "answers.csv", (2**32, 2**32))
     assert ran(make()) == ["04", "05"]
     assert json.loads((project / "results" / "tiny" / "05.json").read_text())["n_prompts"] == 3
     assert ran(make()) == []
 
     # a table that is gone: its writer, and what reads it
     (project / "data" / "tiny" / "04_prompts.parquet").unlink()
-    assert ran(make()) == ["04", "05"]
+    assert ran(make()) == ["04"], "the same table comes back, so 05 stands"
+    assert ran(make()) == []
+
+    # what a run wrote and is not there as it was written
+    manifest = executed / "05.manifest.json"
+    for damaged, content, expected in [
+        (project / "data" / "tiny" / "04_prompts.parquet", b"", ["04"]),
+        (project / "data" / "tiny" / "05_arms.parquet", b"PAR1", ["05"]),
+        (project / "results" / "tiny" / "05.json", b"", ["05"]),
+        (executed / "05.ipynb", b"{}", ["05"]),
+        (manifest, b"", ["05"]),
+        (manifest, b"[]", ["05"]),
+        (manifest, None, ["05"]),
+    ]:
+        damaged.unlink() if content is None else damaged.write_bytes(content)
+        assert ran(make()) == expected, damaged.name
     assert ran(make()) == []
 
 
-def test_rules_name_files_with_spaces_dollars_and_hashes(project, capsys):
-    odd = project / "elsewhere" / "an $odd #name.csv"
-    odd.write_text("p1")
+@pytest.mark.parametrize(
+    "name",
+    ["an $odd #name.csv", "llama3:8b.jsonl", "a;b.csv", "a{x}.csv", "it's.csv", 'a"b.csv', "[1].csv", "a*b?.csv",
+     "-x.csv", "%.csv", "a\nb.csv", "back\\slash.csv", "~me.csv", "été.csv", "(a)&|<>.csv", "a=b.csv", "@a.csv"],
+)  # fmt: skip
+def test_an_input_may_have_any_name(project, capsys, name):
+    (project / "elsewhere" / name).write_text("p1")
     profile = project / "elsewhere" / "mine.yaml"
-    profile.write_text("common: {run: [04]}\n04_generate: {answers: 'an $odd #name.csv'}\n")
+    profile.write_text(f"common: {{run: [04]}}\n04_generate: {{answers: {json.dumps(name)}}}\n")
     assert run.main(["--rules", "--profile", "elsewhere/mine.yaml"]) == 0
     rules = capsys.readouterr().out.strip()
     assert rules == "executed/mine/rules.mk"
     process = command(project, "make", "-n", "-f", rules, "all", "PYTHON=python")
-    assert process.stdout == "python -m hivemind_utils.pipeline.run 04_generate --profile 'elsewhere/mine.yaml' \n"
+    recipe = "python -m hivemind_utils.pipeline.run 04_generate --unless-current --profile='elsewhere/mine.yaml'"
+    assert process.stdout.strip() == recipe
     assert process.stderr == ""
 
 
@@ -411,6 +440,7 @@ def test_a_notebook_is_known_without_running_it(project):
     [
         (["x = 1", "n: int = 1 + 1"], "the default of `n` must be a literal"),
         (["x = 1", "n = 1"], "a parameter must read `name: type = literal`; line 1 does not"),
+        (["x = (", "n: int = 1"], "06_odd.ipynb, code cell 1, line 1 is no Python: '(' was never closed"),
         (["x = 1", "n: int = 1\nprint(n)"], "a parameter must read `name: type = literal`; line 2 does not"),
     ],
 )
@@ -448,14 +478,97 @@ def test_modules_are_found_however_they_are_imported(project, line):
     assert "third.py" not in found
 
 
+LOADER = """
+from hivemind_utils.tables import parquet
+from hivemind_utils import deeper
+
+
+def load(study, name):
+    prompts = study.read("04_prompts")
+    return _more(study), deeper.rest(name, study=study), prompts
+
+
+def _more(study):
+    return study.read("04_models")
+
+
+def unused(study):
+    return study.read("04_ideas")
+
+
+def without(folder):
+    return parquet.read("04_coverage", folder)
+"""
+DEEPER = """
+def rest(name, study):
+    return study.read("04_responses"), rest(name, study)
+"""
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from hivemind_utils import first\nfirst.load(study, 1)",
+        "from hivemind_utils.first import load as get\nget(study, 1)",
+        "import pandas as pd\nfrom hivemind_utils import first as f\nx = f.load(study, name=1)[0].head(3)",
+        "from hivemind_utils import exported\nexported.load(study, 1)",
+    ],
+)
+def test_tables_are_found_in_functions_that_are_handed_the_study(project, cell):
+    package = project / "hivemind_utils"
+    (package / "exported").mkdir(parents=True)
+    (package / "exported" / "__init__.py").write_text("from hivemind_utils.first import load\n")
+    (package / "first.py").write_text(LOADER)
+    (package / "deeper.py").write_text(DEEPER)
+    study = "from hivemind_utils.tables.study import Study\nstudy = Study('06', profile)"
+    write_notebook(project / "notebooks" / "06_odd.ipynb", [study, 'profile: str = "demo"', cell])
+    assert notebooks.inspect("06").reads == ("04_models", "04_prompts", "04_responses")
+
+
+def test_a_function_that_is_not_handed_the_study_is_not_looked_into(project):
+    package = project / "hivemind_utils"
+    package.mkdir()
+    (package / "first.py").write_text(LOADER)
+    cells = ["from hivemind_utils import first", 'profile: str = "demo"', "first.without(profile)\nprint(study)"]
+    write_notebook(project / "notebooks" / "06_odd.ipynb", cells)
+    assert notebooks.inspect("06").reads == ()
+
+
+@pytest.mark.parametrize("where", ["notebook", "function"])
+def test_a_table_whose_name_is_not_written_out_is_refused(project, capsys, where):
+    package = project / "hivemind_utils"
+    package.mkdir()
+    (package / "first.py").write_text("def load(study, name):\n    return study.read(name)\n")
+    cell = "study.read(name)" if where == "notebook" else "from hivemind_utils import first\nfirst.load(study, name)"
+    write_notebook(project / "notebooks" / "06_odd.ipynb", ["x = 1", 'profile: str = "demo"', cell])
+    expected = "06_odd.ipynb: write the table's name out in study.read(...), so that make can see it."
+    assert refusal(capsys, "06", "--profile", "tiny") == expected
+
+
+def test_the_tables_of_notebook_06_are_those_that_loading_reads(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    notebook = notebooks.inspect("06")
+    assert notebook.reads == ("04_models", "04_prompts", "04_responses") and notebook.reads_embeddings
+
+
 def test_figures_that_a_notebook_no_longer_draws_are_removed(project):
     folder = project / "figures" / "demo"
     folder.mkdir(parents=True)
     for name in ("old.png", "old.csv", "kept.png", "of_another_notebook.png"):
         (folder / name).write_text("x")
-    manifest = project / "05.manifest.json"
-    run._remove_stale_figures("demo", manifest, ["kept"])
+    run._remove_stale_figures("demo", "05", ["kept"])
     assert len(list(folder.iterdir())) == 4, "without an earlier run nothing is known to be stale"
-    manifest.write_text(json.dumps({"figures": ["old", "kept"]}))
-    run._remove_stale_figures("demo", manifest, ["kept"])
+    record = {"figures": ["old", "kept"], "parameters": {}, "inputs": {}, "packages": {}, "partial": None}
+    manifests.write(record, "demo", "05")
+    run._remove_stale_figures("demo", "05", ["kept"])
     assert {path.name for path in folder.iterdir()} == {"kept.png", "of_another_notebook.png"}
+
+
+def test_what_long_work_says_of_itself_is_heard_on_the_terminal(tmp_path, capsys):
+    path = tmp_path / "04.progress.txt"
+    with run._progress(path, "04_generate"):
+        noted = Path(os.environ[progress.LOG])
+        with noted.open("a", encoding="utf-8") as file:
+            file.write("15 of 100 answers\n")
+    assert capsys.readouterr().err == "04_generate              15 of 100 answers\n"
+    assert progress.LOG not in os.environ and not path.exists()

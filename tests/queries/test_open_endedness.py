@@ -1,19 +1,18 @@
-"""Labels of open-endedness: what follows from them, votes, and the doors they come in by."""
+"""Labels of open-endedness: what follows from them, votes, rewrites, and what annotators say."""
 
 import json
-from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
-from released import label, released_rows, write_released
+from released import label
 
 from hivemind_utils.llm import labeling
-from hivemind_utils.queries import open_endedness, wildchat
+from hivemind_utils.queries import open_endedness
 from hivemind_utils.queries.open_endedness import Label, outcome
 from hivemind_utils.tables import schema
+from hivemind_utils.tables.paper import Paper
 
 
 class TestLabel:
@@ -86,60 +85,82 @@ class TestTally:
         pd.testing.assert_frame_equal(self.tally(votes), self.tally(votes[::-1]))
 
 
-class TestReleased:
-    def test_nulls_missing_keys_and_repeats_lose_nothing_else(self, tmp_path):
-        queries, votes, categories, unreadable = open_endedness.read_released([write_released(tmp_path / "r.parquet")])
-        assert unreadable == 2 and len(queries) == len(votes) == len(categories) == len(released_rows()) - 2
-        made = open_endedness.tally(queries, votes, "released").set_index("original")
-        assert made.loc["what is 2 + 2", "response_type"] == "closed"
-        assert made.loc["tell me something", "why_dropped"] == "no valid label"
-        assert made.loc["tell me more", "response_type"] == "open"
-        assert made.loc["a question without messages", "response_type"] == "open"
-        assert made.loc["write a poem about stone number 0", "revised"] == "Write a poem about stone number 0."
-
-    def test_ids_are_those_of_the_filter(self, tmp_path):
-        queries = open_endedness.read_released([write_released(tmp_path / "r.parquet")])[0]
-        assert wildchat.query_id("closed", " what is 2 + 2 \n") in set(queries["query_id"])
-
-    def test_columns_kept_as_json_text_read_alike(self, tmp_path):
-        rows = [{k: v if k == "conversation_id" or v is None else json.dumps(v) for k, v in row.items()}
-                for row in released_rows()]  # fmt: skip
-        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "text.parquet")
-        as_text = open_endedness.read_released([tmp_path / "text.parquet"])
-        nested = open_endedness.read_released([write_released(tmp_path / "r.parquet")])
-        made, expected = (open_endedness.tally(r[0], r[1], "x").drop(columns="raw") for r in (as_text, nested))
-        pd.testing.assert_frame_equal(made, expected)
-
-    def test_missing_columns_are_named(self, tmp_path):
-        pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-        with pytest.raises(ValueError, match="lm_judge_annotation"):
-            open_endedness.read_released([tmp_path / "a.parquet"])
-        with pytest.raises(ValueError, match="Parquet"):
-            open_endedness.read_released([tmp_path / "a.csv"])
+def open_ended_table(outcomes, open_shares=None):
+    """Table 02_open_ended with one row per outcome, texts ``text 0``, …"""
+    n = len(outcomes)
+    frame = pd.DataFrame({"query_id": [f"q{i}" for i in range(n)], "conversation_id": "c",
+                          "original": [f"text {i}" for i in range(n)], "revised": [f"text {i}" for i in range(n)],
+                          "response_type": outcomes, "rewrite_cosine": 1.0, "n_votes": 3, "labeller": "x", "raw": "[]",
+                          "why_dropped": ["greeting" if o == "dropped" else None for o in outcomes],
+                          "open_share": open_shares or [float(o == "open") for o in outcomes]})  # fmt: skip
+    schema.validate(frame, "02_open_ended")
+    return frame
 
 
-class TestImported:
-    COLUMNS = MappingProxyType(
-        {"original": "asked", "open_ended": "meta.reply.open", "revised": "text", "conversation_id": "id"}
-    )
+class TestRewrites:
+    def test_cosines_stand_where_texts_changed(self):
+        table = open_ended_table(["open"] * 3).assign(revised=["text 0", "Text one.", "Text two."])
+        assert open_endedness.rewritten_texts(table) == ["text 1", "text 2", "Text one.", "Text two."]
+        vectors = np.array([[1, 0], [0, 2], [1, 1], [0, 1]], np.float32)
+        found = open_endedness.with_rewrite_cosines(table, vectors)
+        assert found["rewrite_cosine"].tolist() == pytest.approx([1, np.sqrt(0.5), 1])
+        assert open_endedness.largest_rewrites(found, 1)["revised"].tolist() == ["Text one."]
 
-    def test_nested_names_are_reached(self, tmp_path):
-        rows = [
-            {"id": "a", "asked": " why ", "text": "Why?", "meta": {"reply": {"open": True}}},
-            {"id": "b", "asked": "what", "text": None, "meta": {"reply": {"open": False}}},
-            {"id": "c", "asked": "who", "meta": {}},
-            {"id": "d", "asked": "  "},
-            {"id": "a", "asked": "why"},
-        ]
-        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        queries, votes, unreadable = open_endedness.read_imported([tmp_path / "a.jsonl"], self.COLUMNS)
-        assert unreadable == 2  # one without a text, one repeat
-        made = open_endedness.tally(queries, votes, "file").set_index("conversation_id")
-        assert made["response_type"].to_dict() == {"a": "open", "b": "closed", "c": "dropped"}
-        assert made["revised"].to_dict() == {"a": "Why?", "b": "what", "c": "who"}
+    def test_nothing_was_rewritten(self):
+        table = open_ended_table(["open", "closed"])
+        assert open_endedness.rewritten_texts(table) == []
+        assert (open_endedness.with_rewrite_cosines(table, np.empty((0, 0)))["rewrite_cosine"] == 1).all()
 
-    def test_what_is_missing_is_named(self, tmp_path):
-        with pytest.raises(ValueError, match="open_ended"):
-            open_endedness.read_imported([], {"original": "asked"})
-        with pytest.raises(ValueError, match="opened"):
-            open_endedness.read_imported([], {"opened": "asked"})
+
+class TestCounts:
+    def test_outcomes_are_counted_by_reason_next_to_the_papers_shares(self):
+        counts = open_endedness.outcome_counts(open_ended_table(["open"] * 3 + ["dropped"]), Paper())
+        assert counts[["outcome", "reason", "n"]].values.tolist() == [["open", "", 3], ["dropped", "greeting", 1]]
+        paper = Paper()
+        total = sum(paper.number(name) for name in ("open_ended", "closed_ended", "dropped"))
+        assert counts["published"].iloc[0] == pytest.approx(paper.number("open_ended") / total)
+        assert np.isnan(counts["published"].iloc[1])
+
+    def test_shares_and_degrees(self):
+        table = open_ended_table(["open", "open", "closed", "dropped"], [1.0, 2 / 3, 1 / 3, None])
+        share = open_endedness.open_share(table)
+        assert share["share"] == 0.5 and share["n"] == 2 and 0 < share["lower"] < 0.5 < share["upper"] < 1
+        assert open_endedness.unsure_share(table) == 0.5
+        assert open_endedness.degrees(table)["n"].tolist() == [1, 1, 1]
+
+
+class TestAnnotators:
+    TABLE = open_ended_table(["open"] * 4 + ["closed"] * 2)
+
+    def annotations(self, votes, alternatives="3 to 10"):
+        """One row per query and annotator, from strings of y, n and blank."""
+        rows = [(f"q{i}", f"ann{a}", 2.0 if i < 4 else 1.0, {"y": True, "n": False, " ": None}[vote], alternatives)
+                for i, word in enumerate(votes) for a, vote in enumerate(word)]  # fmt: skip
+        return pd.DataFrame(rows, columns=["query_id", "annotator", "weight", "open_ended", "alternatives"])
+
+    def test_shares_are_of_queries_called_open(self):
+        shares = open_endedness.annotated_open_shares(
+            self.TABLE, self.annotations(["yyy", "yyn", "nny", "nnn", "yyy", "nnn"])
+        )
+        assert shares["share"].to_dict() == {"majority": 2 / 4, "any": 3 / 4} and shares["n"].tolist() == [4, 4]
+        assert (shares["lower"] < shares["share"]).all() and (shares["share"] < shares["upper"]).all()
+
+    def test_the_labeller_is_scored_against_the_majority_and_ties_are_left_out(self):
+        votes = ["yy ", "yy ", "nn ", "yn ", "yy ", "nn "]
+        scores = open_endedness.labeller_scores(self.TABLE, self.annotations(votes)).set_index("measure")["value"]
+        assert scores["precision"] == pytest.approx(2 / 3)  # q0, q1 of q0, q1, q2: q3 is a tie
+        assert scores["recall"] == pytest.approx(4 / 5)  # weights: 2 + 2 of 2 + 2 + 1
+
+    def test_alternatives_stand_next_to_the_papers(self):
+        table = open_endedness.alternatives(self.TABLE, self.annotations(["yyy"] * 6), Paper()).set_index("answer")
+        assert table["share"].to_dict() == {"fewer than 3": 0, "3 to 10": 1, "10 to 20": 0, "more than 20": 0}
+        assert table.loc["3 to 10", "published"] == pytest.approx(Paper().number("alternatives_3_10") / 100)
+
+    def test_without_annotations_every_table_is_empty(self):
+        none = self.annotations([])
+        tables = [open_endedness.annotated_open_shares(self.TABLE, none),
+                  open_endedness.labeller_scores(self.TABLE, none),
+                  open_endedness.alternatives(self.TABLE, none, Paper())]  # fmt: skip
+        assert all(table.empty for table in tables) and open_endedness.annotator_alphas(none) == {}
+        table = open_endedness.figure_table(open_endedness.degrees(self.TABLE), *tables[1:])
+        assert table["panel"].unique().tolist() == ["votes"]

@@ -9,6 +9,7 @@ import pytest
 from released import released_rows, write_released
 
 from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.queries import labels as query_labels
 from hivemind_utils.queries import open_endedness
 from hivemind_utils.queries.wildchat import Logs, Rules
 
@@ -23,13 +24,13 @@ def test_released_labels_run_end_to_end_with_nulls_and_missing_keys(make_project
     rows = [r for r in released_rows() if r["messages"]]
     prompts = [{"prompt": r["messages"][0]["content"], "id": r["conversation_id"], "model": "gpt-4-x"} for r in rows]
     pd.DataFrame(prompts[:10]).to_csv(project.folder / "prompts.csv", index=False)
-    queries = open_endedness.read_released([project.folder / "released.parquet"])[0]
+    queries = query_labels.read_released([project.folder / "released.parquet"])[0]
     answers = [
         f"{q},,ann,yes,3-10\n{q},,ben,{'no' if i else 'maybe'},25\n" for i, q in enumerate(queries["query_id"][:4])
     ]
     (project.folder / "people.csv").write_text(SHEET + "".join(answers))
     (project.folder / "mine.yaml").write_text(
-        "common: {run: ['01', '02', '03'], n_boot: 50, labels_from: released, labels_path: released.parquet}\n"
+        "common: {run: ['01', '02', '03'], labels_from: released, labels_path: released.parquet}\n"
         "01_filter: {conversations_path: prompts.csv, columns: {conversation_id: id}}\n"
         "02_classify: {keep_unfiltered: true, annotations_path: people.csv}\n"
     )
@@ -62,7 +63,7 @@ def test_the_paper_profile_takes_the_same_path_with_the_hubs_address():
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data")
-def test_real_prompts_pass_the_filter_and_their_labels_the_door():
+def test_real_prompts_pass_the_filter_and_their_labels_are_read():
     file = Path(REAL) / "noveltybench" / "wildchat-1k.jsonl"
     with Logs([file], columns={"text": "original_prompt", "conversation_id": "id"}) as logs:
         queries, waterfall, duplicates = logs.filter(Rules())
@@ -74,7 +75,7 @@ def test_real_prompts_pass_the_filter_and_their_labels_the_door():
     assert len(queries) + len(duplicates) == 839 and len(duplicates) == 1
     columns = {"original": "original_prompt", "revised": "prompt", "conversation_id": "id",
                "open_ended": "meta.response.allows_diverse_responses"}  # fmt: skip
-    labels = open_endedness.tally(*open_endedness.read_imported([file], columns)[:2], "imported")
+    labels = open_endedness.tally(*query_labels.read_imported([file], columns)[:2], "imported")
     assert set(queries["query_id"]) <= set(labels["query_id"]) and len(labels) == 1_000
     assert (labels["response_type"] == "open").all()  # every label there is positive
     assert 0.8 < (labels["original"] != labels["revised"]).mean() < 0.95

@@ -7,10 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from released import write_released
 from scipy.stats import norm
 
+from hivemind_utils.queries import labels as query_labels
 from hivemind_utils.queries import taxonomy
-from hivemind_utils.tables import schema
+from hivemind_utils.queries.labels import Labeller
+from hivemind_utils.tables import files, schema
+from hivemind_utils.tables.paper import Paper
+from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = taxonomy.load(ROOT / "data" / "reference" / "taxonomy.yaml")
@@ -27,9 +32,10 @@ def plain(*names):
 
 class TestTaxonomy:
     def test_six_levels_seventeen_leaves_and_the_one_of_the_prompt(self):
-        published = KINDS.leaves.dropna(subset=["published"])
-        assert published["level"].nunique() == 6 and len(published) == 17 and len(KINDS.leaves) == 18
-        assert published["published"].sum() == pytest.approx(264.3)
+        published = taxonomy.published_shares(Paper(), KINDS)
+        levels = {KINDS.levels[name] for name in published}
+        assert len(levels) == 6 and len(published) == 17 and len(KINDS.leaves) == 18
+        assert sum(published.values()) == pytest.approx(Paper().number("labels_per_query"))
         assert (KINDS.leaves[["definition", "example"]].map(len) > 10).all(axis=None)
 
     @pytest.mark.parametrize(
@@ -103,7 +109,9 @@ class TestShares:
     )[0]
 
     def test_counts_wilson_and_unseen_leaves(self):
-        table = taxonomy.shares(self.CATEGORIES, KINDS, 20).set_index("category")
+        published = {"Personal Advice": 0.25}
+        table = taxonomy.shares(self.CATEGORIES, KINDS, 20, published).set_index("category")
+        assert table["published"].dropna().to_dict() == published
         schema.validate(table.reset_index().assign(alpha=None), "03_shares")
         row, z, p, n = table.loc["Personal Advice"], norm.ppf(0.975), 3 / 20, 20
         centre, half = (
@@ -114,6 +122,13 @@ class TestShares:
         assert table.loc["Problem Solving", "share"] == 0 and len(table) == 18
         with pytest.raises(ValueError, match="no labelled query"):
             taxonomy.shares(self.CATEGORIES, KINDS, 0)
+
+    def test_categories_per_query_count_queries_without_any(self):
+        n_votes = pd.Series(1, index=[f"q{i}" for i in range(12)])
+        counts = taxonomy.per_query(self.CATEGORIES, n_votes)
+        assert counts.tolist() == [2] * 3 + [1] * 7 + [0] * 2
+        mean = taxonomy.mean_per_query(counts)
+        assert mean["value"] == pytest.approx(13 / 12) and mean["lower"] < mean["value"] < mean["upper"]
 
     def test_cooccurrence_matches_the_literal_loop(self):
         rng, names = np.random.default_rng(0), KINDS.leaves["name"].tolist()[:6]
@@ -159,6 +174,54 @@ class TestShares:
             taxonomy.trends(self.CATEGORIES, facts, "week", [])
 
 
+class TestCollect:
+    def test_sources_that_do_not_exist_or_lack_files_are_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "root", lambda: tmp_path)
+        study, asked = Study("03", "p", 0), Labeller("simulated/x", "q.txt")
+        for source, message in (("imported", "must be demo, llm or released"), ("released", "labels_path")):
+            with pytest.raises(ValueError, match=message):
+                taxonomy.collect(study, pd.DataFrame(), source, asked, KINDS)
+
+    def test_labels_of_other_queries_are_no_labels(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "root", lambda: tmp_path)
+        write_released(tmp_path / "r.parquet")
+        study, asked = Study("03", "p", 0), Labeller("simulated/x", "q.txt")
+        known = query_labels.read_released([tmp_path / "r.parquet"])[0]
+        labels = taxonomy.collect(study, known.head(3), "released", asked, KINDS, paths="r.parquet")
+        assert set(labels.votes["query_id"]) == set(known["query_id"].head(3)) and labels.labeller == "r.parquet"
+        with pytest.raises(ValueError, match="share no query"):
+            taxonomy.collect(study, pd.DataFrame({"query_id": ["x"]}), "released", asked, KINDS, paths="r.parquet")
+
+
+class TestAnnotators:
+    CATEGORIES = TestShares.CATEGORIES
+    QUERIES = pd.DataFrame({"query_id": [f"q{i}" for i in range(10)], "revised": [f"Why {i}?" for i in range(10)]})
+
+    def test_a_sheet_has_every_category_of_the_drawn_queries(self):
+        n_votes = pd.Series(1, index=self.QUERIES["query_id"])
+        sheet = taxonomy.label_sheet(self.CATEGORIES, self.QUERIES, n_votes, 4, np.random.default_rng(0))
+        expected = self.CATEGORIES[self.CATEGORIES["query_id"].isin(sheet["query_id"])]
+        assert sheet["query_id"].nunique() == 4 and len(sheet) == len(expected) and (sheet["agree"] == "").all()
+        seed = taxonomy.seed_sheet(self.QUERIES, 3, np.random.default_rng(0))
+        assert len(seed) == 3 and {"query_id", "query", "kinds"} <= set(seed)
+
+    def test_agreement_is_the_share_of_all_annotations(self):
+        rows = [("a", "X", "ann", True), ("a", "X", "ben", True), ("b", "X", "ann", False), ("b", "Y", "ann", True)]
+        annotations = pd.DataFrame(rows, columns=["query_id", "category", "annotator", "agree"])
+        found = taxonomy.annotator_agreement(annotations)
+        assert found["share"] == 3 / 4 and found["n"] == 2 and 0 <= found["lower"] <= 0.75 <= found["upper"] <= 1
+        assert taxonomy.annotator_agreement(annotations.head(0)) == {}
+
+    def test_a_draft_is_written_from_filled_sheets(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "root", lambda: tmp_path)
+        study = Study("03", "p", 0)
+        assert "no draft" in taxonomy.write_draft(study, None)
+        (tmp_path / "seed.csv").write_text("query_id,query,annotator,kinds\na,Why?,ann,Poems\n")
+        assert "from 1 labelled queries" in taxonomy.write_draft(study, "seed.csv")
+        drafted = taxonomy.load(tmp_path / "data" / "p" / "sheets" / "taxonomy_draft.yaml")
+        assert drafted.leaves["name"].tolist() == ["Poems"]
+
+
 class TestNovel:
     NAMES = ("Travel Planning", "Trip Planning", "travel plans", "Ethics")
     VECTORS = np.array([[1, 0.1, 0], [1, 0.3, 0], [1, -0.2, 0], [0, 0, 1]])
@@ -180,6 +243,23 @@ class TestNovel:
         assert taxonomy.merge_novel(self.NAMES, [1] * 4, self.VECTORS, 1.0)["merged"].nunique() == 4
         assert taxonomy.merge_novel(["A"], [1], [[1.0, 0.0]], 0.5)["merged"].tolist() == ["A"]
         assert taxonomy.merge_novel([], [], np.empty((0, 0)), 0.5).empty
+
+    def test_names_are_merged_in_the_table_and_counted_once_per_query(self):
+        rows = [("q1", "Travel Planning", "new", "new", 0.3), ("q1", "Trip Planning", "new", "new", 0.6),
+                ("q2", "Trip Planning", "new", "new", 1.0),
+                ("q2", "Problem Solving", "L", "predefined", 1.0)]  # fmt: skip
+        categories = pd.DataFrame(rows, columns=["query_id", "category", "level", "kind", "vote_share"])
+        names = taxonomy.novel_names(categories)
+        assert names.to_dict() == {"Travel Planning": 1, "Trip Planning": 2}
+        novel = pd.DataFrame({"name": names.index, "n": names.to_numpy(), "merged": "Trip Planning", "cosine": 1.0})
+        merged = taxonomy.with_merged_names(categories, novel)
+        schema.validate(merged, "03_categories")
+        assert merged.set_index(["query_id", "category"])["vote_share"].to_dict() == {
+            ("q1", "Trip Planning"): 0.6, ("q2", "Trip Planning"): 1.0, ("q2", "Problem Solving"): 1.0,
+        }  # fmt: skip
+        assert taxonomy.novel_groups(merged, novel).to_dict("records") == [
+            {"merged": "Trip Planning", "spellings": 2, "n": 2}
+        ]
 
     def test_a_draft_from_hand_labelled_queries_can_be_loaded(self, tmp_path):
         seed = pd.DataFrame({"query": ["q1", "q2", "q3"], "kinds": ["Poems; Ideas", "poems", " "]})

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hivemind_utils.queries import near_duplicates, wildchat
+from hivemind_utils.queries import conversations, near_duplicates, wildchat
 from hivemind_utils.queries.wildchat import Logs, Rules
 from hivemind_utils.tables import ids
 from hivemind_utils.tables import schema as table_schema
@@ -272,12 +272,12 @@ class TestBadInput:
             Logs([tmp_path / "a.parquet"])
 
     def test_an_address_of_the_hub_is_read_by_httpfs(self):
-        kind, view = wildchat.scan(["hf://datasets/allenai/WildChat-1M/data/*.parquet"])
+        kind, view = conversations.scan(["hf://datasets/allenai/WildChat-1M/data/*.parquet"])
         assert kind == "parquet"
         assert view == (
             "SELECT * FROM read_parquet(['hf://datasets/allenai/WildChat-1M/data/*.parquet'], union_by_name=true)"
         )
-        assert "''" in wildchat.scan(["it's.parquet"])[1]
+        assert "''" in conversations.scan(["it's.parquet"])[1]
 
 
 class TestPromptList:

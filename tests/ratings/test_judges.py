@@ -188,6 +188,7 @@ class TestPrometheus:
             responses, "simulated/prom", "hhh", TEXT["prometheus"], store_path=tmp_path / "s.sqlite", progress=False
         )
         assert len(asked) == 6 and missing.empty
+        assert found["scorer"].unique().tolist() == ["simulated/prom (prometheus:hhh)"]  # "(hhh)" is the JSON rubric's
         assert found["score"].tolist() == pytest.approx([4, np.nan], nan_ok=True)
         items = pd.DataFrame(
             {"item_id": ["a", "b"], "items": "absolute", "response_1_id": scores._names(found), "response_2_id": None}

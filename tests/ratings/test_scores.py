@@ -79,6 +79,12 @@ class TestMatch:
             {"scorer": "s", "item_id": "all", "reason": "none of 3 scores is a number"}
         ]
 
+    def test_why_a_model_gave_nothing_is_said(self, items):
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
+        found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
+        assert found.empty and list(found.columns) == scores.COLUMNS
+        assert excluded["reason"].tolist() == ["none of 2 scores is a number (no score: the server was gone)"]
+
     def test_pairs_alone_have_no_items_without_an_id(self, items):
         pairs = items[items["items"] == "pairs"]
         long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="judge", score=[1.0, 3.5])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import ids, schema
+from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = ROOT / "data" / "reference" / "models.csv"
@@ -46,6 +48,11 @@ class TestPrompts:
     def test_blank_and_repeated_texts_are_one_prompt_or_none(self, tmp_path):
         (tmp_path / "p.jsonl").write_text('{"text": "a"}\n{"text": " "}\n{"text": "a"}\n{"text": null}\n')
         assert response_prompts.read_prompts([tmp_path / "p.jsonl"])["prompt"].tolist() == ["a"]
+
+    def test_one_id_for_two_prompts_is_refused_before_anybody_is_asked(self, tmp_path):
+        (tmp_path / "p.csv").write_text("prompt_id,text\na,Why?\na,How?\n")
+        with pytest.raises(ValueError, match=r"'Why\?'.*'How\?'.*Rename one"):
+            response_prompts.read_prompts(tmp_path / "p.csv")
 
     def test_a_file_without_text_says_what_it_has(self, tmp_path):
         (tmp_path / "p.csv").write_text("question\nWhy?\n")
@@ -125,6 +132,21 @@ class TestCells:
         with pytest.raises(ValueError, match="share their answers"):
             design.cells(prompts, models.head(1), TOP_P | {"other": TOP_P["top_p"]}, 2)
 
+    def test_a_model_is_asked_under_its_own_decodings_where_it_names_some(self, prompts):
+        models = pd.DataFrame({"model": ["a", "b"], "litellm_id": ["simulated/a", "simulated/b"]})
+        own = models.assign(decodings=[None, "min_p"])
+        frame = design.cells(prompts, own, TOP_P | MIN_P, 1)
+        asked = frame.groupby(["model", "kind"])["decoding"].unique().map(set).to_dict()
+        assert asked["a", "original"] == {"top_p", "min_p"} and asked["a", "closed"] == {"top_p"}
+        assert asked["b", "original"] == asked["b", "closed"] == {"min_p"}
+        with pytest.raises(ValueError, match=r"b is to be asked under \['greedy'\]"):
+            design.cells(prompts, models.assign(decodings=["", "greedy"]), TOP_P, 1)
+
+    def test_a_gguf_file_is_named_after_itself(self):
+        registry = design.read_registry()
+        (row,) = design.choose_models(registry, ["gguf:/models/tiny.Q4_0.gguf#twin"]).to_dict("records")
+        assert (row["model"], row["litellm_id"]) == ("tiny.Q4_0 (twin)", "gguf:/models/tiny.Q4_0.gguf#twin")
+
 
 @pytest.fixture(scope="module")
 def population():
@@ -182,7 +204,7 @@ def test_tables_carry_where_every_answer_came_from(population, tmp_path):
     schema.validate(provenance, "04_provenance")
     assert set(provenance["response_id"]) == set(made["04_responses"]["response_id"]) and len(provenance) == 4
     assert json.loads(provenance.loc[0, "requested"])["top_p"] == 0.9 and (provenance["n_in_call"] == 4).all()
-    schema.validate(design.plan(cells, tmp_path / "s.sqlite"), "04_plan")
+    schema.validate(design.cost_plan(cells, tmp_path / "s.sqlite"), "04_plan")
     assert design.provenance(made["04_responses"], answers[["prompt_id"]]).empty
 
 
@@ -245,8 +267,90 @@ class TestPlanCommand:
         text = plan.report("quick")
         assert "100 answers of 2 models" in text and "$0." in text.split("cost: ")[1][:4]
 
+    @pytest.mark.local_model
+    def test_of_the_local_run_needs_no_budget_and_says_how_long_it_takes(self):
+        text = plan.report("local")
+        assert "1,000 answers of 2 models" in text and "$0.00 expected" in text
+        assert "for models in GGUF files on" in text and "missing before it can run" not in text
+
     def test_of_the_demo_costs_nothing(self, capsys):
         assert plan.main(["--profile", "demo"]) == 0 and "cost: $0.00 expected" in capsys.readouterr().out
 
     def test_a_slip_is_an_error_without_a_traceback(self, capsys):
         assert plan.main(["--profile", "nowhere"]) == 1 and capsys.readouterr().err.startswith("error: ")
+
+
+class TestPlanOfAStudy:
+    """`collect_cells` to `lacking`: one plan, whatever the source."""
+
+    def options(self, **changes):
+        chosen = {"prompts": None, "models": None, "n_samples": None, "draw_prompts": None}
+        facts = dict.fromkeys(["models_path", "prompts_path", "categories_path"]) | {"prompt_columns": {}}
+        options = {
+            "chosen": chosen, "facts": facts, "reading": {"columns": {}, "encoding": "utf-8-sig", "human": []},
+            "calls": {"decodings": TOP_P, "per_call": 10, "api_bases": {}},
+            "asking": {"budget_usd": 0.0, "limits": {}, "prices": {}, "seed": 0},
+        }  # fmt: skip
+        return {name: value | changes.get(name, {}) for name, value in options.items()}
+
+    @pytest.fixture
+    def study(self, tmp_path, monkeypatch):
+        (tmp_path / "pyproject.toml").touch()
+        monkeypatch.chdir(tmp_path)
+        return Study("04", "mine")
+
+    def test_files_are_given_and_nobody_is_asked(self, study, tmp_path):
+        frame = pd.DataFrame({"prompt": "Say.", "model": ["a", "a", None], "response": ["x", "y", "z"]})
+        frame.to_csv(tmp_path / "r.csv", index=False)
+        plan = design.collect_cells(study, "r.csv", **self.options())
+        outcome = design.run(plan)
+        assert (plan.source, plan.origin, plan.human) == ("imported", "r.csv", []) and "3 are given" in plan.describe()
+        assert plan.cells.empty and outcome.partial is None and not (study.folder / "store").exists()
+        tables = design.tables(plan, design.gather(plan, outcome))
+        for name, table in tables.items():
+            schema.validate(table, name)
+        assert len(tables["04_responses"]) == 2 and tables["04_excluded"]["reason"].tolist() == ["no model"]
+        assert design.lacking(plan, outcome, tables["04_coverage"]) is None
+
+    def test_models_without_a_budget_are_planned_and_nothing_is_there(self, study, tmp_path):
+        (tmp_path / "p.csv").write_text("text\nName a tree.\nName a sea.\n")
+        (tmp_path / "m.csv").write_text("model,litellm_id\nother,openai/other\n")
+        options = self.options(facts={"prompts_path": "p.csv", "models_path": "m.csv"}, chosen={"n_samples": 3})
+        plan = design.collect_cells(study, None, **options)
+        assert plan.source == "sampled" and "6 responses are asked of 1 models in 2 cells" in plan.describe()
+        assert (study.folder / "prompts_to_check.csv").exists() and design.costs(plan)["missing"].sum() == 6
+        with pytest.raises(ValueError, match="`budget_usd` is 0"):
+            design.gather(plan, design.run(plan))
+
+    def test_the_demo_population_is_asked_and_its_people_are_given(self, study):
+        options = self.options(chosen={"prompts": ["time-metaphor"], "models": ["quillon-1-small-base", "people"],
+                                       "n_samples": 2})  # fmt: skip
+        plan = design.collect_cells(study, POPULATION, **options, simulated=population_demo.simulated())
+        outcome = design.run(plan)
+        tables = design.tables(plan, design.gather(plan, outcome))
+        counts = tables["04_responses"].groupby(["model", "decoding"]).size().to_dict()
+        assert counts == {
+            ("people", "none"): 2,
+            ("quillon-1-small-base", "min_p"): 2,
+            ("quillon-1-small-base", "top_p"): 2,
+        }
+        assert plan.source == "simulated" and plan.human == ["people"] and outcome.partial is None
+        assert tables["04_models"].set_index("model")["kind"].to_dict() == {
+            "people": "human",
+            "quillon-1-small-base": "model",
+        }
+        assert (study.folder / "truth" / "ideas.parquet").exists()
+        with pytest.raises(ValueError, match="pass `simulated`"):
+            design.collect_cells(study, POPULATION, **options)
+
+    def test_what_is_lacking_is_said_once_each(self, study, tmp_path):
+        frame = pd.DataFrame(
+            {"prompt": ["Say.", "Sing.", "Say."], "model": ["a", "a", "b"], "response": ["x", "y", "z"]}
+        )
+        frame.to_csv(tmp_path / "r.csv", index=False)
+        plan = replace(design.collect_cells(study, "r.csv", **self.options()), problems=["checks: 1 not answered"])
+        outcome = design.run(plan)
+        coverage = design.tables(plan, design.gather(plan, outcome))["04_coverage"]
+        assert design.lacking(plan, outcome, coverage) == (
+            "checks: 1 not answered; 1 of 4 cells have no usable response (b lacks 1)"
+        )

@@ -1,6 +1,6 @@
-"""Encoders against a literal slow computation, the cache against kills, the litellm door against a real server."""
+"""Encoders against a literal slow computation, the cache against kills, the litellm source against a real server."""
 
-import gc
+import asyncio
 import importlib.util
 import json
 import math
@@ -20,6 +20,7 @@ import pytest
 from scipy.special import erf
 from threadpoolctl import threadpool_limits
 
+from hivemind_utils.llm import providers
 from hivemind_utils.responses import embeddings, encoders
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.tables import ids as table_ids
@@ -313,7 +314,7 @@ def test_minilm_through_the_cache(minilm, tmp_path, capsys):
     np.testing.assert_allclose(embeddings.read(ids(texts), minilm, tmp_path), minilm.encode(texts), atol=1e-6)
 
 
-# ----------------------------------------------------------------------------------------------------- the litellm door
+# --------------------------------------------------------------------------------------------------- the litellm source
 
 
 @pytest.fixture
@@ -362,9 +363,8 @@ def server():
     yield server
     litellm, openai = sys.modules["litellm"], sys.modules["openai"]
     for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        if isinstance(client, openai.OpenAI):
-            client.close()
-    gc.collect()
+        if isinstance(client, openai.AsyncOpenAI):
+            providers.wait_for(client.close())
     server.shutdown()
     thread.join()
     server.server_close()
@@ -375,7 +375,6 @@ def remote(server, **options):
     return encoders.load_encoder("litellm:openai/test-embedding", api_base=address, api_key="dummy", **options)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # litellm loses clients made at the same moment
 def test_remote_texts_are_asked_once_in_batches_and_come_back_in_order(server, tmp_path):
     texts = [f"text {'x' * i}" for i in range(1, 23)] + [""]
     encoder = remote(server, batch_size=5)
@@ -395,6 +394,14 @@ def test_remote_waits_as_long_as_the_provider_asks(server):
     start = time.monotonic()
     assert remote(server).encode(["abc"])[0, 0] == 3
     assert 1 <= time.monotonic() - start < 5 and len(server.requests) == 2
+
+
+def test_remote_makes_no_event_loop_in_the_callers_thread(server, monkeypatch):
+    # litellm's blocking call would ask for one there, which nobody closes
+    asked, get_event_loop = [], asyncio.get_event_loop
+    monkeypatch.setattr(asyncio, "get_event_loop", lambda: asked.append(threading.current_thread()) or get_event_loop())
+    assert remote(server).encode(["abc"])[0, 0] == 3
+    assert threading.current_thread() not in asked
 
 
 @pytest.mark.parametrize("status", [500, 503, 408, 409, 0])
@@ -460,3 +467,11 @@ def test_a_paid_encoder_is_not_asked_without_leave(tmp_path):
     encoder = response_encoder.Encoder("litellm:openai/any", None, "litellm")
     with pytest.raises(ValueError, match="`budget_usd` is 0"):
         embeddings.embed(["a text"], encoder, tmp_path, may_pay=False, progress=False)
+
+
+def test_an_encoder_without_its_key_fails_once_with_what_to_do(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(encoders.time, "sleep", lambda s: pytest.fail("tried again"))
+    encoder = encoders.load_encoder("litellm:openai/text-embedding-3-small")
+    with pytest.raises(RuntimeError, match="needs OPENAI_API_KEY in the environment"):
+        encoder.encode(["a"])

@@ -5,14 +5,14 @@ from itertools import chain, combinations, product
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from some_responses import responses_of, shuffled, with_model, with_vectors
 
 from hivemind_utils.figures import pages
-from hivemind_utils.metrics import diversity, overlap, resample, similarity
+from hivemind_utils.metrics import diversity, overlap, similarity
 from hivemind_utils.metrics import words as words_metrics
 from hivemind_utils.responses import homogeneity
 from hivemind_utils.tables import schema
-
-PEOPLE = {"writers"}
 
 
 def cosine(a, b):
@@ -21,20 +21,23 @@ def cosine(a, b):
     return a @ b / length if length else 0.0
 
 
-def study(counts, d=5, seed=0, decoding="top_p"):
-    """Answers of (prompt, arm): number, with vectors; an arm is `model` or `model · condition`."""
+def study(counts, d=5, seed=0, family=None):
+    """Responses from (prompt, arm): number; an arm is `model` or `model · condition`."""
     rows = [(p, arm.split(" · ")[0], arm, k) for (p, arm), n in counts.items() for k in range(n)]
-    answers = pd.DataFrame(rows, columns=["prompt_id", "model", "arm", "sample_idx"])
-    answers["decoding"] = decoding
-    answers["text"] = [f"answer {k} of {arm}" for _, _, arm, k in rows]
-    answers["response_id"] = [f"{(7 * i) % 1000:03}" for i in range(len(rows))]
+    table = pd.DataFrame(rows, columns=["prompt_id", "model", "arm", "sample_idx"])
+    table["text"] = [f"answer {k} of {arm}" for _, _, arm, k in rows]
+    table["response_id"] = [f"{(7 * i) % 1000:03}" for i in range(len(rows))]
     vectors = np.random.default_rng(seed).normal(size=(len(rows), d)).astype(np.float32) + 0.5
-    return answers, vectors
+    return responses_of(table, vectors, family)
 
 
-def shuffled(answers, vectors, seed=1):
-    order = np.random.default_rng(seed).permutation(len(answers))
-    return answers.iloc[order].reset_index(drop=True), vectors[order]
+def jackknife(values, estimate):
+    """Bounds of a jackknife t interval, literally: the estimate of all values and without each."""
+    left_out = [estimate(values[:k] + values[k + 1 :]) for k in range(len(values))]
+    n = len(values)
+    se = np.sqrt((n - 1) / n * sum((one - np.mean(left_out)) ** 2 for one in left_out))
+    half = stats.t.ppf(0.975, n - 1) * se
+    return estimate(values) - half, estimate(values) + half
 
 
 def flat(lists):
@@ -44,32 +47,6 @@ def flat(lists):
 def mean_of(values):
     values = [v for v in values if not np.isnan(v)]
     return np.mean(values) if values else np.nan
-
-
-# ----------------------------------------------------------------------------------------------------------- decoding
-
-
-@pytest.mark.parametrize(
-    ("decodings", "chosen"),
-    [
-        (["min_p", "min_p", "top_p"], "top_p"),
-        (["min_p", "greedy", "min_p"], "min_p"),
-        (["min_p", "greedy"], "greedy"),  # a tie goes by name
-        ([], "none"),
-    ],
-)
-def test_the_decoding_is_top_p_or_the_commonest(decodings, chosen):
-    models = ["gpt"] * len(decodings) + ["writers"] * 9
-    answers = pd.DataFrame({"model": models, "decoding": decodings + ["by hand"] * 9})
-    assert homogeneity.choose_decoding(answers, PEOPLE) == chosen
-    assert homogeneity.choose_decoding(answers[::-1], PEOPLE) == chosen
-
-
-def test_the_decoding_asked_for_is_taken_and_must_occur_among_models():
-    answers = pd.DataFrame({"model": ["gpt", "gpt", "writers"], "decoding": ["min_p", "top_p", "by hand"]})
-    assert homogeneity.choose_decoding(answers, PEOPLE, "min_p") == "min_p"
-    with pytest.raises(ValueError, match=r"must be one of \['min_p', 'top_p'\], but 'by hand' was passed"):
-        homogeneity.choose_decoding(answers, PEOPLE, "by hand")
 
 
 # --------------------------------------------------------------------------------------------------- pairs and blocks
@@ -87,107 +64,93 @@ COUNTS = {
     ("p4", "gpt"): 3,  # nobody else
 }
 ARMS, ORDER = ["gpt", "llama", "qwen · a", "qwen · b"], ["p1", "p2", "p3", "p4"]
-FAMILIES = {"gpt": "gpt", "llama": "llama", "qwen · a": "qwen", "qwen · b": "qwen"}
 
 
-def pairs_of(answers, vectors, n_boot=200, arms=ARMS, order=ORDER, lexical=None):
-    weights = resample.bootstrap_weights(len(order), n_boot, np.random.default_rng(0))
-    families = {arm: FAMILIES.get(arm, arm) for arm in arms}
-    lexical = diversity.lexical_vectors(answers["text"]) if lexical is None else lexical
-    return homogeneity.model_pairs(answers, vectors, lexical, families, arms, order, weights), weights
-
-
-def cosines_literally(answers, vectors, a, b, *, self_pairs=False):
-    """By prompt, the cosines of all ordered pairs of an answer of arm a with one of arm b."""
+def cosines_literally(responses, a, b, *, self_pairs=False, vectors=None):
+    """By prompt, the cosines of all ordered pairs of a response of arm a with one of arm b."""
     found = {p: [] for p in ORDER}
-    for i, j in product(range(len(answers)), repeat=2):
-        one, two = answers.iloc[i], answers.iloc[j]
+    vectors = responses.vectors if vectors is None else vectors
+    for i, j in product(range(len(responses)), repeat=2):
+        one, two = responses.table.iloc[i], responses.table.iloc[j]
         if one["prompt_id"] == two["prompt_id"] and (one["arm"], two["arm"]) == (a, b) and (i != j or self_pairs):
             found[one["prompt_id"]].append(cosine(vectors[i], vectors[j]))
     return found
 
 
 def test_arm_sums_match_adding_unit_rows():
-    answers, vectors = study(COUNTS)
-    sums, counts = homogeneity.arm_sums(answers, vectors, ARMS, ORDER)
+    responses = study(COUNTS)
+    sums, counts = homogeneity.arm_sums(responses)
     assert sums.shape == (4, 4, 5)
     for (p, prompt), (a, arm) in product(enumerate(ORDER), enumerate(ARMS)):
-        rows = vectors[(answers["prompt_id"] == prompt) & (answers["arm"] == arm)]
+        rows = responses.vectors[(responses.table["prompt_id"] == prompt) & (responses.table["arm"] == arm)]
         assert counts[p, a] == len(rows) == COUNTS.get((prompt, arm), 0)
         assert sums[p, a] == pytest.approx(sum((r / np.linalg.norm(r) for r in rows), np.zeros(5)), abs=1e-5)
-    mixed, n = homogeneity.arm_sums(*shuffled(answers, vectors), ARMS, ORDER)
+    mixed, n = homogeneity.arm_sums(shuffled(responses))
     assert np.array_equal(n, counts) and mixed == pytest.approx(sums, abs=1e-5)
 
 
 @pytest.mark.parametrize(("arms", "order", "unknown"), [(ARMS[:3], ORDER, "qwen · b"), (ARMS, ORDER[1:], "p1")])
-def test_an_answer_of_an_unlisted_arm_or_prompt_is_refused(arms, order, unknown):
+def test_a_response_of_an_unlisted_arm_or_prompt_is_refused(arms, order, unknown):
     with pytest.raises(ValueError, match=f"must be listed, but '{unknown}' is not"):
-        homogeneity.arm_sums(*study(COUNTS), arms, order)
+        homogeneity.arm_sums(study(COUNTS), arms, order)
 
 
 def test_model_pairs_match_the_literal_loops_with_missing_cells():
-    answers, vectors = study(COUNTS)
-    table, _ = pairs_of(answers, vectors)
+    responses = study(COUNTS)
+    table = homogeneity.model_pairs(responses)
     assert [tuple(row) for row in table[["arm_a", "arm_b"]].to_numpy()] == [
         (a, b) for k, a in enumerate(ARMS) for b in ARMS[k:]
     ]
     for row in table.itertuples():
-        found = cosines_literally(answers, vectors, row.arm_a, row.arm_b)
+        found = cosines_literally(responses, row.arm_a, row.arm_b)
         pooled = flat(found.values())
         same = row.arm_a == row.arm_b
         assert row.n_prompts == sum(map(bool, found.values()))
         assert row.n_pairs == len(pooled) / (2 if same else 1)
         assert row.mean_cosine == pytest.approx(mean_of(pooled), abs=1e-5, nan_ok=True)
-        with_self = flat(cosines_literally(answers, vectors, row.arm_a, row.arm_b, self_pairs=True).values())
+        with_self = flat(cosines_literally(responses, row.arm_a, row.arm_b, self_pairs=True).values())
         assert row.mean_cosine_published == pytest.approx(np.mean(with_self), abs=1e-5)
-        assert (row.family_a, row.family_b) == (FAMILIES[row.arm_a], FAMILIES[row.arm_b])
+        assert (row.family_a, row.family_b) == (row.arm_a.split(" · ")[0], row.arm_b.split(" · ")[0])
     assert np.isnan(table.set_index(["arm_a", "arm_b"])["mean_cosine"]["qwen · b", "qwen · b"])
     assert schema.validate(table, "06_model_pairs").num_rows == 10
 
 
-def test_model_pairs_in_words_match_the_literal_loop_and_wordless_answers_share_nothing():
-    answers, vectors = study(COUNTS)
-    answers.loc[[0, 4], "text"] = "!?"
-    lexical = diversity.lexical_vectors(answers["text"])
-    table, _ = pairs_of(answers, vectors, lexical=lexical)
-    for row in table.itertuples():
-        pooled = flat(cosines_literally(answers, lexical.toarray(), row.arm_a, row.arm_b).values())
+def test_model_pairs_in_words_match_the_literal_loop_and_wordless_responses_share_nothing():
+    responses = study(COUNTS)
+    responses.table.loc[[0, 4], "text"] = "!?"
+    for row in homogeneity.model_pairs(responses).itertuples():
+        pooled = flat(cosines_literally(responses, row.arm_a, row.arm_b, vectors=responses.lexical.toarray()).values())
         assert row.mean_tfidf == pytest.approx(mean_of(pooled), abs=1e-6, nan_ok=True)
 
 
-def test_intervals_of_pairs_match_a_literal_bootstrap_with_the_same_prompts():
-    answers, vectors = study(COUNTS)
-    table, weights = pairs_of(answers, vectors)
-    for row in table.itertuples():
-        found = list(cosines_literally(answers, vectors, row.arm_a, row.arm_b).values())
-        if row.n_prompts < 2:
+def test_intervals_of_pairs_match_a_literal_jackknife_over_the_prompts_that_both_answered():
+    responses = study(COUNTS)
+    for row in homogeneity.model_pairs(responses).itertuples():
+        found = [v for v in cosines_literally(responses, row.arm_a, row.arm_b).values() if v]
+        if len(found) < 2:
             assert np.isnan(row.lower) and np.isnan(row.upper)
             continue
-        draws = []
-        for weight in weights:
-            drawn = flat(found[p] for p in np.repeat(np.arange(4), weight.astype(int)))
-            draws.append(np.mean(drawn) if drawn else np.nan)
-        assert (row.lower, row.upper) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])), abs=1e-5)
+        bounds = np.clip(jackknife(found, lambda v: np.mean(flat(v))), -1, 1)
+        assert (row.lower, row.upper) == pytest.approx(tuple(bounds), abs=1e-5)
 
 
 def test_model_pairs_do_not_depend_on_row_order():
-    answers, vectors = study(COUNTS)
-    one, _ = pairs_of(answers, vectors)
-    two, _ = pairs_of(*shuffled(answers, vectors))
+    responses = study(COUNTS)
+    one, two = (homogeneity.model_pairs(r) for r in (responses, shuffled(responses)))
     pd.testing.assert_frame_equal(one, two, atol=1e-6)
 
 
-def test_identical_answers_are_alike_everywhere():
-    answers, _ = study(COUNTS)
-    table, _ = pairs_of(answers.assign(text="the same words"), np.ones((len(answers), 384), np.float32))
+def test_identical_responses_are_alike_everywhere():
+    responses = study(COUNTS)
+    responses.table["text"] = "the same words"
+    table = homogeneity.model_pairs(with_vectors(responses, np.ones((len(responses), 384), np.float32)))
     known = table[table["n_pairs"] > 0]
     values = known[["mean_cosine", "mean_cosine_published", "mean_tfidf"]].to_numpy()
     assert values == pytest.approx(np.ones_like(values)) and (values <= 1 + 1e-6).all()
 
 
 def test_a_single_arm_and_a_single_prompt_have_one_pair_without_an_interval():
-    answers, vectors = study({("p1", "gpt"): 3})
-    table, _ = pairs_of(answers, vectors, arms=["gpt"], order=["p1"])
+    table = homogeneity.model_pairs(study({("p1", "gpt"): 3}))
     assert table[["arm_a", "arm_b", "n_prompts", "n_pairs"]].to_numpy().tolist() == [["gpt", "gpt", 1, 3]]
     assert table[["lower", "upper"]].isna().all(axis=None)
 
@@ -200,32 +163,46 @@ GROUPS = {
 }
 
 
-def test_blocks_match_the_literal_loops_pairs_of_arms_and_prompts_weighing_equally():
-    answers, vectors = study(COUNTS)
-    weights = resample.bootstrap_weights(4, 200, np.random.default_rng(0))
-    table = homogeneity.blocks(answers, vectors, ARMS, ORDER, GROUPS, weights).set_index("block")
+def test_group_means_match_the_literal_loops_pairs_of_arms_and_prompts_weighing_equally():
+    responses = study(COUNTS)
+    table = homogeneity.group_means(responses, GROUPS).set_index("block")
     assert table.index.tolist() == ["same model", "different models", "different conditions"]
     for name, row in table.iterrows():
         chosen = [(a, b) for k, a in enumerate(ARMS) for b in ARMS[k:] if GROUPS[name](a, b)]
-        found = [cosines_literally(answers, vectors, a, b) for a, b in chosen]
+        found = [cosines_literally(responses, a, b) for a, b in chosen]
         per_prompt = np.array([mean_of([mean_of(f[p]) for f in found]) for p in ORDER])
-        draws = [mean_of(per_prompt[np.repeat(np.arange(4), weight.astype(int))]) for weight in weights]
-        assert row["mean"] == pytest.approx(mean_of(per_prompt), abs=1e-5)
-        if np.sum(~np.isnan(per_prompt)) > 1:
-            assert (row["lower"], row["upper"]) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])), abs=1e-5)
+        per_prompt = per_prompt[~np.isnan(per_prompt)]
+        assert row["mean"] == pytest.approx(np.mean(per_prompt), abs=1e-5)
+        if len(per_prompt) > 1:
+            expected = stats.ttest_1samp(per_prompt, 0).confidence_interval()
+            assert (row["lower"], row["upper"]) == pytest.approx(tuple(np.clip(expected, -1, 1)), abs=1e-5)
         else:
             assert np.isnan(row["lower"])
         assert row["n_arm_pairs"] == sum(any(f.values()) for f in found)
-    mixed = homogeneity.blocks(*shuffled(answers, vectors), ARMS, ORDER, GROUPS, weights).set_index("block")
+    mixed = homogeneity.group_means(shuffled(responses), GROUPS).set_index("block")
     pd.testing.assert_frame_equal(mixed, table, atol=1e-6)
 
 
+def test_blocks_keep_people_families_and_conditions_apart():
+    arms = ["a1", "a2", "b1 · x", "b1 · y", "writers"]
+    family = {"a1": "a", "a2": "a", "b1": "b", "writers": "people"}
+    table = homogeneity.blocks(study({(p, arm): 2 for p in ("p1", "p2") for arm in arms}, family=family))
+    assert table["n_arm_pairs"].to_dict() == {
+        "same model": 4,
+        "different models": 5,
+        "different models, same family": 1,
+        "different families": 4,
+        "same model, different conditions": 1,
+        "people": 1,
+        "people and models": 4,
+    }
+    assert table["mean"].notna().all()
+
+
 def test_blocks_of_a_single_model_hold_only_itself():
-    answers, vectors = study({("p1", "gpt"): 3, ("p2", "gpt"): 2})
-    weights = resample.bootstrap_weights(2, 20, np.random.default_rng(0))
-    assert homogeneity.blocks(answers, vectors, ["gpt"], ["p1", "p2"], GROUPS, weights)["block"].tolist() == [
-        "same model"
-    ]
+    table = homogeneity.blocks(study({("p1", "gpt"): 3, ("p2", "gpt"): 2}))
+    assert table.index[table["mean"].notna()].tolist() == ["same model"]
+    assert table["n_arm_pairs"].sum() == 1
 
 
 # -------------------------------------------------------------------------------------------------------------- order
@@ -295,13 +272,12 @@ def test_the_square_is_symmetric_whichever_triangle_is_given():
 def golden():
     """METRICS, golden vector G2."""
     angles = np.deg2rad([0, 1, 2.5, 40, 41.2, 43, 4.2, 44.4, 90])
-    answers = pd.DataFrame({"prompt_id": "p1", "model": list("AABABBCCC"), "response_id": list("abcdefghi")})
-    return answers, np.column_stack([np.cos(angles), np.sin(angles)])
+    table = pd.DataFrame({"prompt_id": "p1", "model": list("AABABBCCC"), "response_id": list("abcdefghi")})
+    return responses_of(table, np.column_stack([np.cos(angles), np.sin(angles)]), {"A": "x", "B": "x", "C": "y"})
 
 
 def test_golden_source_models_through_the_frame():
-    families = {"A": "x", "B": "x", "C": "y"}
-    table = homogeneity.neighbours(*golden(), families, 8)
+    table = homogeneity.neighbours(golden(), 8)
     at = table[table["by"] == "model"].set_index("n_nearest")["n_sources"]
     assert at.round(6)[[1, 2, 3, 4, 8]].tolist() == [1, 1.777778, 2.444444, 2.666667, 3]
     assert set(table["by"]) == {"model", "family"} and table["n_answers"].eq(9).all()
@@ -313,8 +289,9 @@ def test_golden_source_models_through_the_frame():
 
 
 def test_neighbours_match_sorting_by_cosine_on_ragged_prompts():
-    answers, vectors = study(COUNTS)
-    table = homogeneity.neighbours(answers, vectors, FAMILIES | {"qwen": "qwen"}, 4)
+    responses = study(COUNTS)
+    answers, vectors = responses.table, responses.vectors
+    table = homogeneity.neighbours(responses, 4)
     assert set(table["prompt_id"]) == {"p1", "p2", "p3"}, "only one model answered p4"
     for (prompt, n), row in table[table["by"] == "model"].set_index(["prompt_id", "n_nearest"]).iterrows():
         rows = np.flatnonzero(answers["prompt_id"] == prompt)
@@ -326,33 +303,28 @@ def test_neighbours_match_sorting_by_cosine_on_ragged_prompts():
 
 
 def test_ties_between_equal_answers_go_by_id_whatever_the_order_of_rows():
-    answers, _ = study({("p1", m): 4 for m in ("gpt", "llama", "qwen")})
-    families, same = {"gpt": "g", "llama": "l", "qwen": "q"}, np.ones((12, 3), np.float32)
-    one, two = (
-        homogeneity.neighbours(a, same, families, 5)
-        for a in (answers, answers.sample(frac=1, random_state=0, ignore_index=True))
-    )
+    same = with_vectors(study({("p1", m): 4 for m in ("gpt", "llama", "qwen")}), np.ones((12, 3), np.float32))
+    one, two = (homogeneity.neighbours(r, 5) for r in (same, shuffled(same)))
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_neighbours_of_a_single_model_are_an_empty_table_and_progress_is_shown():
-    answers, vectors = study({("p1", "gpt"): 3, ("p2", "gpt"): 2})
     seen = []
 
     def progress(groups, total, unit):
         seen.append((total, unit))
         return groups
 
-    table = homogeneity.neighbours(answers, vectors, {"gpt": "gpt"}, 5, progress=progress)
+    table = homogeneity.neighbours(study({("p1", "gpt"): 3, ("p2", "gpt"): 2}), 5, progress=progress)
     assert schema.validate(table, "06_neighbours").num_rows == 0
     assert seen == [(2, "prompt")]
-    assert homogeneity.neighbour_curve(table, 10, np.random.default_rng(0)).empty
+    assert homogeneity.neighbour_curve(table).empty
 
 
 def test_the_curve_goes_as_far_as_half_of_the_prompts_and_averages_the_same_ones_throughout():
-    answers, vectors = study({(p, m): n for p, n in (("p1", 2), ("p2", 3), ("p3", 4)) for m in ("gpt", "llama")})
-    table = homogeneity.neighbours(answers, vectors, {"gpt": "one", "llama": "one"}, 6)
-    curve = homogeneity.neighbour_curve(table, 500, np.random.default_rng(0))
+    counts = {(p, m): n for p, n in (("p1", 2), ("p2", 3), ("p3", 4)) for m in ("gpt", "llama")}
+    table = homogeneity.neighbours(study(counts, family={"gpt": "one", "llama": "one"}), 6)
+    curve = homogeneity.neighbour_curve(table)
     assert curve["by"].eq("model").all(), "there is one family only"
     assert curve["n_nearest"].tolist() == [1, 2, 3, 4, 5] and curve["n_prompts"].eq(2).all()
     for row in curve.itertuples():
@@ -360,15 +332,14 @@ def test_the_curve_goes_as_far_as_half_of_the_prompts_and_averages_the_same_ones
         for name in ("n_sources", "separated", "expected", "n_available"):
             assert getattr(row, name) == pytest.approx(at[name].mean())
         assert (row.quartile_1, row.quartile_3) == pytest.approx(tuple(at["n_sources"].quantile([0.25, 0.75])))
-        assert at["n_sources"].min() <= row.lower <= row.n_sources <= row.upper <= at["n_sources"].max()
-    mixed = homogeneity.neighbour_curve(table.sample(frac=1, random_state=0), 500, np.random.default_rng(0))
+        expected = jackknife(at["n_sources"].tolist(), np.mean)
+        assert (row.lower, row.upper) == pytest.approx(expected, abs=1e-9)
+    mixed = homogeneity.neighbour_curve(table.sample(frac=1, random_state=0))
     pd.testing.assert_frame_equal(mixed, curve)
 
 
 def test_the_curve_of_one_prompt_has_no_interval():
-    curve = homogeneity.neighbour_curve(
-        homogeneity.neighbours(*golden(), {m: m for m in "ABC"}, 8), 50, np.random.default_rng(0)
-    )
+    curve = homogeneity.neighbour_curve(homogeneity.neighbours(golden(), 8))
     assert curve[["lower", "upper"]].isna().all(axis=None) and curve["n_sources"].notna().all()
 
 
@@ -414,22 +385,24 @@ WRITTEN = [
 
 
 def written():
-    answers = pd.DataFrame(WRITTEN, columns=["prompt_id", "model", "text"])
-    answers["response_id"] = [f"r{(5 * i) % 13:02}" for i in range(len(WRITTEN))]
-    return answers, np.random.default_rng(0).normal(size=(len(WRITTEN), 4)).astype(np.float32)
+    table = pd.DataFrame(WRITTEN, columns=["prompt_id", "model", "text"])
+    table["response_id"] = [f"r{(5 * i) % 13:02}" for i in range(len(WRITTEN))]
+    vectors = np.random.default_rng(0).normal(size=(len(WRITTEN), 4)).astype(np.float32)
+    return responses_of(table, vectors, texts={"p1": "What is <time>?", "p3": "Yes or no?"})
 
 
-def overlaps_of(answers, vectors, min_span_words=6, n_pairs=2, **options):
-    return homogeneity.overlaps(answers, vectors, min_span_words, 100, n_pairs, **options)[0]
+def overlaps_of(responses, min_span_words=6, n_pairs=2, **options):
+    return homogeneity.overlaps(responses, min_span_words, 100, n_pairs, **options)[0]
 
 
-def shares_of(answers, vectors, min_span_words=6):
-    return homogeneity.overlaps(answers, vectors, min_span_words, 100, 2)[1]
+def shares_of(responses, min_span_words=6):
+    return homogeneity.overlaps(responses, min_span_words, 100, 2)[1]
 
 
 def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup():
-    answers, vectors = written()
-    exact = overlaps_of(answers, vectors).query("kind == 'exact'").set_index("prompt_id")
+    responses = written()
+    answers, vectors = responses.table, responses.vectors
+    exact = overlaps_of(responses).query("kind == 'exact'").set_index("prompt_id")
     assert exact.index.tolist() == ["p1", "p3"]
     river = exact.loc["p1"]
     assert (river["span"], river["n_models"], river["n_answers"]) == ("time is a river", 2, 3)
@@ -443,8 +416,9 @@ def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup()
 
 
 def test_spans_are_long_runs_of_different_texts_of_different_models():
-    answers, vectors = written()
-    (span,) = overlaps_of(answers, vectors).query("kind == 'span'").itertuples()
+    responses = written()
+    answers = responses.table
+    (span,) = overlaps_of(responses).query("kind == 'span'").itertuples()
     assert (span.prompt_id, span.model_a, span.model_b) == ("p1", "gpt", "qwen")
     assert span.span == SENTENCE and span.longest_span_words == 13
     a, b = (
@@ -452,12 +426,13 @@ def test_spans_are_long_runs_of_different_texts_of_different_models():
         for r in (span.response_a, span.response_b)
     )
     assert span.shared_8grams == pytest.approx(overlap.shared_ngram_share(a, b))
-    assert overlaps_of(answers, vectors, min_span_words=14).query("kind == 'span'").empty
+    assert overlaps_of(responses, min_span_words=14).query("kind == 'span'").empty
 
 
 def test_nearest_overlaps_are_the_most_similar_cross_model_pairs_of_different_texts():
-    answers, vectors = written()
-    nearest = overlaps_of(answers, vectors, n_pairs=3).query("kind == 'nearest'")
+    responses = written()
+    answers, vectors = responses.table, responses.vectors
+    nearest = overlaps_of(responses, n_pairs=3).query("kind == 'nearest'")
     at = answers[answers["prompt_id"] == "p1"]
     best = {}
     for i, j in combinations(at.index, 2):
@@ -469,25 +444,23 @@ def test_nearest_overlaps_are_the_most_similar_cross_model_pairs_of_different_te
 
 
 def test_overlaps_do_not_depend_on_row_order_and_are_the_table_they_are_written_as():
-    answers, vectors = written()
-    one, two = overlaps_of(answers, vectors), overlaps_of(*shuffled(answers, vectors))
+    one, two = (overlaps_of(r) for r in (written(), shuffled(written())))
     pd.testing.assert_frame_equal(one, two, atol=1e-6)
     assert schema.validate(one, "06_overlaps").num_rows == len(one) == 5
 
 
 def test_a_single_model_has_no_overlaps_with_others():
-    answers, vectors = written()
-    answers["model"] = "gpt"
-    table, shares = homogeneity.overlaps(answers, vectors, 6, 100, 2, progress=lambda groups, total, unit: groups)
+    one = with_model(written(), "gpt")
+    table, shares = homogeneity.overlaps(one, 6, 100, 2, progress=lambda groups, total, unit: groups)
     assert schema.validate(table, "06_overlaps").num_rows == 0 and shares.empty
 
 
 def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
     pool = [f"{a} {SENTENCE} {b}" for a in ("yes", "no") for b in ("now", "then", "soon")]
-    answers = pd.DataFrame({"text": pool, "model": ["gpt", "llama"] * 3, "prompt_id": "p"})
-    answers["response_id"] = [f"r{k}" for k in range(len(pool))]
-    vectors = np.eye(6, dtype=np.float32)
-    (every, all_shares), (some, some_shares) = (homogeneity.overlaps(answers, vectors, 6, n, 1) for n in (100, 2))
+    table = pd.DataFrame({"text": pool, "model": ["gpt", "llama"] * 3, "prompt_id": "p"})
+    table["response_id"] = [f"r{k}" for k in range(len(pool))]
+    responses = responses_of(table, np.eye(6, dtype=np.float32))
+    (every, all_shares), (some, some_shares) = (homogeneity.overlaps(responses, 6, n, 1) for n in (100, 2))
     lengths = every.loc[every["kind"] == "span", "longest_span_words"]
     kept = some.loc[some["kind"] == "span", "longest_span_words"]
     assert kept.tolist() == sorted(lengths, reverse=True)[:2] and len(lengths) == all_shares["n_span_pairs"].item()
@@ -496,8 +469,7 @@ def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
 
 @pytest.mark.parametrize("min_words", [3, 6, 14])
 def test_overlap_shares_match_asking_every_answer(min_words):
-    answers, vectors = written()
-    shares = shares_of(answers, vectors, min_words).set_index("prompt_id")
+    shares = shares_of(written(), min_words).set_index("prompt_id")
     assert shares.index.tolist() == ["p1", "p3"], "p2 was answered by one model"
     rows = [(p, m, words_metrics.words(t)) for p, m, t in WRITTEN]
     for prompt in ("p1", "p3"):
@@ -510,14 +482,11 @@ def test_overlap_shares_match_asking_every_answer(min_words):
                 span.append(exact[-1] or max(runs, default=0) >= min_words)
         expected = [np.mean(exact), np.mean(span), len(exact)]
         assert shares.loc[prompt, ["exact", "span", "n_answers"]].tolist() == pytest.approx(expected)
-    mixed, order = shuffled(answers, vectors)
-    pd.testing.assert_frame_equal(shares_of(mixed, order, min_words), shares.reset_index())
+    pd.testing.assert_frame_equal(shares_of(shuffled(written()), min_words), shares.reset_index())
 
 
 def records_of(n):
-    answers, vectors = written()
-    prompts = pd.Series({"p1": "What is <time>?", "p2": "Again?", "p3": "Yes or no?"})
-    return homogeneity.page_records(overlaps_of(answers, vectors), answers, prompts, n)
+    return homogeneity.page_records(overlaps_of(written()), written(), n)
 
 
 def test_page_records_hold_the_longest_spans_first_and_mark_what_is_shared():
@@ -549,31 +518,25 @@ def test_page_records_are_as_many_as_asked_for_and_no_span_comes_twice(n):
 def test_a_span_that_many_pairs_share_is_shown_once():
     models = ["gpt", "llama", "qwen"]
     texts = [f"{model} says {SENTENCE} and so says {model}" for model in models]
-    answers = pd.DataFrame({"prompt_id": "p1", "model": models, "text": texts, "response_id": ["r1", "r2", "r3"]})
-    table = overlaps_of(answers, np.eye(3, dtype=np.float32) + 1, n_pairs=1)
+    table = pd.DataFrame({"prompt_id": "p1", "model": models, "text": texts, "response_id": ["r1", "r2", "r3"]})
+    responses = responses_of(table, np.eye(3, dtype=np.float32) + 1)
+    table = overlaps_of(responses, n_pairs=1)
     assert table["kind"].tolist() == ["span"] * 3 + ["nearest"]
-    (record,) = homogeneity.page_records(table, answers, pd.Series({"p1": "What is time?"}), 9)
+    (record,) = homogeneity.page_records(table, responses, 9)
     assert record["longest_span_words"] == 17, "the sentence, and four words around it"
 
 
 def test_no_overlaps_make_an_empty_page():
-    answers, vectors = written()
-    table = overlaps_of(answers.assign(model="gpt"), vectors)
-    assert homogeneity.page_records(table, answers, pd.Series(dtype=object), 5) == []
+    one = with_model(written(), "gpt")
+    assert homogeneity.page_records(overlaps_of(one), one, 5) == []
 
 
 def test_the_page_of_overlaps_runs_no_script_that_an_answer_holds():
     evil = "<script>alert('one two three four')</script>"
-    answers = pd.DataFrame(
-        {
-            "prompt_id": "p1",
-            "model": ["<b>gpt</b>", "llama"],
-            "text": [f"well {evil}", f"so {evil}"],
-            "response_id": ["r1", "r2"],
-        }
-    )
-    table = overlaps_of(answers, np.eye(2, dtype=np.float32) + 1, min_span_words=3)
-    records = homogeneity.page_records(table, answers, pd.Series({"p1": evil}), 5)
+    texts, names = [f"well {evil}", f"so {evil}"], ["<b>gpt</b>", "llama"]
+    table = pd.DataFrame({"prompt_id": "p1", "model": names, "text": texts, "response_id": ["r1", "r2"]})
+    responses = responses_of(table, np.eye(2, dtype=np.float32) + 1, texts={"p1": evil})
+    records = homogeneity.page_records(overlaps_of(responses, min_span_words=3), responses, 5)
     page = pages.overlap_html(records, "Overlaps", source="test")
     assert "<script" not in page and "<b>" not in page
     assert "&lt;script&gt;" in page and "<mark>" in page
@@ -592,11 +555,11 @@ def test_pair_agreement_is_over_pairs_of_different_arms():
 
 # -------------------------------------------------------------------------------------------------------------- pools
 
-ONE, MANY = "one model, k answers", "k models, one answer each"
+ONE, MANY = "one model, k responses", "k models, one response each"
 
 
-def pools_of(answers, vectors, sizes=(1, 2, 3, 4), n_draws=4, seed=0, **options):
-    return homogeneity.pools(answers, vectors, PEOPLE, sizes, n_draws, 50, np.random.default_rng(seed), **options)
+def pools_of(responses, sizes=(1, 2, 3, 4), n_draws=4, seed=0, **options):
+    return homogeneity.pools(responses, sizes, n_draws, np.random.default_rng(seed), **options)
 
 
 def full_study(n=5, prompts=("p1", "p2"), arms=("gpt", "llama", "qwen", "writers")):
@@ -604,8 +567,8 @@ def full_study(n=5, prompts=("p1", "p2"), arms=("gpt", "llama", "qwen", "writers
 
 
 def test_pools_of_identical_answers_hold_one_answer():
-    answers, vectors = full_study()
-    table = pools_of(answers, np.ones_like(vectors))
+    responses = full_study()
+    table = pools_of(with_vectors(responses, np.ones_like(responses.vectors)))
     assert table["vendi_1"].to_numpy() == pytest.approx(np.ones(len(table)), abs=1e-5)
     assert table.groupby("pool")["k"].apply(list).to_dict() == {
         ONE: [1, 2, 3, 4],
@@ -617,16 +580,17 @@ def test_pools_of_identical_answers_hold_one_answer():
 
 
 def test_models_that_each_say_one_thing_of_their_own_add_up():
-    answers, _ = full_study()
-    own = np.eye(4, dtype=np.float32)[pd.factorize(answers["model"])[0]]
-    table = pools_of(answers, own).set_index(["pool", "k"])["vendi_1"]
+    responses = full_study()
+    own = np.eye(4, dtype=np.float32)[pd.factorize(responses.table["model"])[0]]
+    table = pools_of(with_vectors(responses, own)).set_index(["pool", "k"])["vendi_1"]
     assert table[MANY].tolist() == pytest.approx([1, 2, 3], abs=1e-5)
     assert table[ONE].tolist() == pytest.approx([1, 1, 1, 1], abs=1e-5)
 
 
 def test_pools_average_the_vendi_score_over_what_can_be_drawn():
-    answers, vectors = full_study(n=3, prompts=("p1",))
-    table = pools_of(answers, vectors, sizes=(2,), n_draws=6000).set_index("pool")["vendi_1"]
+    responses = full_study(n=3, prompts=("p1",))
+    answers, vectors = responses.table, responses.vectors
+    table = pools_of(responses, sizes=(2,), n_draws=6000).set_index("pool")["vendi_1"]
     rows = {m: np.flatnonzero(answers["model"] == m) for m in ("gpt", "llama", "qwen", "writers")}
     within = {m: [diversity.vendi_score(vectors[list(p)]) for p in combinations(at, 2)] for m, at in rows.items()}
     assert table[ONE] == pytest.approx(np.mean([within[m] for m in ("gpt", "llama", "qwen")]), abs=0.01)
@@ -640,40 +604,37 @@ def test_pools_average_the_vendi_score_over_what_can_be_drawn():
 
 
 def test_the_many_models_of_a_pool_differ_even_where_one_has_two_conditions():
-    answers, _ = study({("p1", arm): 3 for arm in ("gpt · a", "gpt · b", "llama")})
-    own = np.eye(2, dtype=np.float32)[pd.factorize(answers["model"])[0]]
-    table = pools_of(answers, own).set_index(["pool", "k"])["vendi_1"]
+    responses = study({("p1", arm): 3 for arm in ("gpt · a", "gpt · b", "llama")})
+    own = np.eye(2, dtype=np.float32)[pd.factorize(responses.table["model"])[0]]
+    table = pools_of(with_vectors(responses, own)).set_index(["pool", "k"])["vendi_1"]
     assert table[MANY].tolist() == pytest.approx([1, 2], abs=1e-5), "three arms, two models"
     assert table[ONE].tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
 
 def test_one_thin_arm_or_prompt_is_left_out_and_does_not_cut_the_curve_of_the_others():
     counts = {(p, m): 5 for p in ("p1", "p2", "p3") for m in ("gpt", "llama", "writers")}
-    answers, vectors = study(counts | {("p2", "llama"): 2, ("p3", "writers"): 3})
-    table = pools_of(answers, vectors, sizes=[4, 3, 2, 1, 2, 0])
+    table = pools_of(study(counts | {("p2", "llama"): 2, ("p3", "writers"): 3}), sizes=[4, 3, 2, 1, 2, 0])
     assert table.groupby("pool")["k"].apply(list).to_dict() == {ONE: [1, 2, 3, 4], MANY: [1, 2], "people": [1, 2, 3, 4]}
     assert table.groupby("pool")["n_prompts"].unique().map(list).to_dict() == {ONE: [3], MANY: [3], "people": [2]}
-    short, vectors = study(dict.fromkeys(counts, 2))
-    assert pools_of(short, vectors, sizes=[1, 2, 3])["k"].max() == 2, "nobody has three answers"
+    short = study(dict.fromkeys(counts, 2))
+    assert pools_of(short, sizes=[1, 2, 3])["k"].max() == 2, "nobody has three answers"
 
 
 def test_pools_come_back_from_an_equal_generator_whatever_the_order_of_rows():
-    answers, vectors = full_study()
-    table = pools_of(answers, vectors)
-    pd.testing.assert_frame_equal(pools_of(*shuffled(answers, vectors)), table, atol=1e-6)
-    assert not np.allclose(pools_of(answers, vectors, seed=1)["vendi_1"], table["vendi_1"])
+    responses = full_study()
+    table = pools_of(responses)
+    pd.testing.assert_frame_equal(pools_of(shuffled(responses)), table, atol=1e-6)
+    assert not np.allclose(pools_of(responses, seed=1)["vendi_1"], table["vendi_1"])
 
 
 def test_a_single_model_without_people_has_one_pool_and_needs_no_others():
-    answers, vectors = full_study(arms=("gpt",), prompts=("p1",))
-    table = pools_of(answers, vectors, progress=lambda groups, total, unit: groups)
+    table = pools_of(full_study(arms=("gpt",), prompts=("p1",)), progress=lambda groups, total, unit: groups)
     assert table["pool"].eq(ONE).all() and table[["lower", "upper"]].isna().all(axis=None)
     assert homogeneity.models_needed(table) is None
 
 
 def test_people_alone_have_one_pool():
-    answers, vectors = full_study(arms=("writers",))
-    assert pools_of(answers, vectors)["pool"].eq("people").all()
+    assert pools_of(full_study(arms=("writers",)))["pool"].eq("people").all()
 
 
 def pool_table(one, many):
@@ -694,13 +655,10 @@ def test_no_number_of_models_may_be_enough():
 
 
 def test_family_blocks_are_means_over_pairs_of_different_models_without_people():
-    answers, vectors = study({(p, m): 3 for p in ("p1", "p2") for m in ("a1", "a2", "b1", "writers")})
-    family = {"a1": "a", "a2": "a", "b1": "b", "writers": "people"}
-    arms, prompts = sorted(family), ["p1", "p2"]
-    weights = resample.bootstrap_weights(2, 20, np.random.default_rng(0))
-    same = {arm: arm for arm in arms}
-    table = homogeneity.family_blocks(answers, vectors, arms, prompts, family, same, {"writers"}, weights)
-    rows_of = answers.groupby(["prompt_id", "model"]).indices
+    family, prompts = {"a1": "a", "a2": "a", "b1": "b", "writers": "people"}, ["p1", "p2"]
+    responses = study({(p, m): 3 for p in prompts for m in family}, family=family)
+    vectors, table = responses.vectors, homogeneity.family_blocks(responses)
+    rows_of = responses.table.groupby(["prompt_id", "model"]).indices
     expected = {}
     for pair in (("a1", "a2"), ("a1", "b1"), ("a2", "b1")):
         means = [

@@ -11,7 +11,8 @@ from hivemind_utils.demo import ideas as ideas_demo
 from hivemind_utils.demo import population as population_demo
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import labeling
-from hivemind_utils.metrics import resample, similarity
+from hivemind_utils.metrics import intervals, similarity
+from hivemind_utils.responses import Responses
 from hivemind_utils.responses import ideas as response_ideas
 from hivemind_utils.tables import schema
 
@@ -80,6 +81,7 @@ class TestJudge:
             drawn, prompts, "openai/none", *INSTRUCTIONS, tmp_path / "07.sqlite", n_judged=5
         )
         assert found.empty and counts["n_prompts_without_list"] == 2
+        assert counts["why"].startswith("lists of ideas: 2 missing, mostly because not asked: `budget_usd` is 0")
         schema.validate(found, "07_ideas")
 
     def test_numbers_off_the_list_are_failures(self, drawn, prompts, tmp_path):
@@ -101,6 +103,17 @@ def answers(n=12, scopes=2):
     )
 
 
+def responses_of(frame, vectors):
+    """Responses of models, and of people where the model's name says so."""
+    table = frame.assign(arm=frame["model"], condition="default", decoding="top_p", text="x")
+    prompts = pd.DataFrame({"parent_id": None}, index=pd.Index(sorted(set(frame["prompt_id"])), name="prompt_id"))
+    names = sorted(set(frame["model"]))
+    models = pd.DataFrame(
+        {"kind": ["human" if n == "people" else "model" for n in names], "family": names}, index=names
+    )
+    return Responses(table, vectors, prompts, models, "top_p")
+
+
 def labelled(frame, names, origin="given"):
     return frame[["response_id"]].assign(idea=names, origin=origin, scope=frame["prompt_id"])
 
@@ -111,7 +124,7 @@ class TestAgreement:
         frame, vectors = answers(60), rng.standard_normal((60, 5)).astype(np.float32)
         reference = labelled(frame, rng.choice(["a", "b", "c"], 60))
         labels = pd.Series(rng.integers(0, 3, 60), index=frame["response_id"])
-        table = response_ideas.agreement(labels, reference, frame, vectors).set_index("scope")
+        table = response_ideas.scope_agreement(labels, reference, frame, vectors).set_index("scope")
         for scope, at in frame.groupby("prompt_id"):
             rows = at.index.to_numpy()
             truth = reference["idea"].to_numpy()[rows]
@@ -125,16 +138,36 @@ class TestAgreement:
     def test_a_single_class_is_kept_apart_and_noise_is_alone(self):
         frame = answers(8)
         reference = labelled(frame, ["x" if p == "p0" else f"i{k}" for k, p in enumerate(frame["prompt_id"])])
-        table = response_ideas.agreement(pd.Series(-1, index=frame["response_id"]), reference, frame).set_index("scope")
+        table = response_ideas.scope_agreement(pd.Series(-1, index=frame["response_id"]), reference, frame).set_index(
+            "scope"
+        )
         assert np.isnan(table.loc["p0", "adjusted_rand"]) and table.loc["p0", "n_reference"] == 1
         assert table.loc["p1", "adjusted_rand"] == 1 and table.loc["p1", "same_pair_agreement"] == 1
-        means = response_ideas.agreement_means({("modes", "given"): table.reset_index()}, 50, np.random.default_rng(0))
+        means = response_ideas.agreement_means({("modes", "given"): table.reset_index()})
         assert means.set_index("measure").loc["adjusted_rand", ["mean", "n_scopes", "n_single"]].tolist() == [1, 1, 1]
         schema.validate(means, "07_agreement")
 
-    def test_the_curve_without_both_kinds_is_unknown(self):
-        assert np.isnan(response_ideas.area_under_curve([1.0, 2.0], [True, True]))
-        assert response_ideas.area_under_curve([1, 1, 1], [True, False, False]) == 0.5
+    def test_means_are_pooled_over_scopes_with_the_prompt_as_unit(self):
+        table = pd.DataFrame({"prompt_id": ["p", "p", "q", "r"], "n_reference": 2,
+                              "adjusted_rand": [0.2, 0.4, 0.9, np.nan], "adjusted_rand_without_noise": np.nan, "same_pair_agreement": [0.5, 0.6, 0.7, 0.8],
+                              "auc": np.nan})  # fmt: skip
+        means = response_ideas.agreement_means({("modes", "given"): table}).set_index("measure")
+        assert means.index.tolist() == ["adjusted_rand", "same_pair_agreement"]
+        row, wanted = means.loc["adjusted_rand"], intervals.ratio_interval([0.6, 0.9], [2, 1])
+        assert row["mean"] == pytest.approx(0.5) and row["n_scopes"] == 3 and row["n_prompts"] == 3
+        assert row["lower"] == pytest.approx(wanted.lower) and row["upper"] == pytest.approx(wanted.upper)
+
+    def test_compares_every_labelling_with_the_better_sources(self):
+        rng = np.random.default_rng(0)
+        given = responses_of(answers(40), rng.standard_normal((40, 4)).astype(np.float32))
+        points = given.table[["response_id"]].assign(mode=rng.integers(-1, 3, 40), lexical_mode=rng.integers(-1, 3, 40))
+        labels = pd.concat([labelled(given.table, rng.choice(["a", "b"], 40), o) for o in ("given", "judge")])
+        found = response_ideas.agreement(given, points, labels)
+        schema.validate(found, "07_agreement")
+        pairs = set(zip(found["labels"], found["reference"], strict=True))
+        assert pairs == {(n, r) for n in ("modes", "lexical", "judge") for r in ("given", "judge") if n != r}
+        assert set(found.loc[found["measure"] == "auc", "labels"]) == {"modes"}
+        assert response_ideas.agreement(given, points, labels.head(0)).empty
 
 
 class TestFloors:
@@ -144,7 +177,8 @@ class TestFloors:
         self.frame.loc[self.frame.index % 5 == 0, "model"] = "people"
         self.vectors = rng.standard_normal((30, 3)).astype(np.float32)
         self.labels = labelled(self.frame, rng.choice(["a", "b"], 30))
-        self.order, self.counts = response_ideas.pair_counts(self.frame, self.vectors, {"people"}, self.labels)
+        self.responses = responses_of(self.frame, self.vectors)
+        self.counts = response_ideas.pair_counts(self.responses, self.labels, 500, np.random.default_rng(0))
 
     def slow(self, kind, threshold):
         unit = similarity.unit_rows(self.vectors)
@@ -164,45 +198,48 @@ class TestFloors:
 
     @pytest.mark.parametrize("kind", ["people", "same prompt", "same prompt, same idea", "same prompt, different idea"])
     def test_shares_match_the_slow_loop(self, kind):
-        table = response_ideas.floors(self.counts, [0.5], np.ones((20, 3))).set_index("kind")
+        table = response_ideas.floors(self.counts, [0.5]).set_index("kind")
         share, n = self.slow(kind, 0.5)
         assert table.loc[kind, "share_above"] == pytest.approx(share) and table.loc[kind, "n_pairs"] == n
 
     def test_the_table_is_valid_and_random_pairs_have_no_interval(self):
-        prompts = pd.DataFrame({"parent_id": [None] * 3}, index=["p0", "p1", "p2"])
-        self.counts["different prompts", "none"] = response_ideas.random_counts(
-            self.frame, self.vectors, prompts, 500, np.random.default_rng(0)
-        )
-        table = response_ideas.floors(
-            self.counts, [0.5, 0.8], resample.bootstrap_weights(3, 50, np.random.default_rng(0))
-        )
+        table = response_ideas.floors(self.counts, [0.5, 0.8])
         schema.validate(table, "07_floors")
         random = table[table["kind"] == "different prompts"]
         assert random["lower"].isna().all() and (random["n_pairs"] == 500).all()
-        shown = response_ideas.drawn(table, "given", 0.5)
+        shown = response_ideas.shown(table, "given", 0.5)
         assert shown["kind"].tolist() == [
             kind for kind in response_ideas.KINDS if kind != "same prompt, ideas compared"
         ]
 
     def test_excess_is_the_difference_of_the_shares(self):
-        gain = response_ideas.excess(
-            self.counts, "given", 0.5, resample.bootstrap_weights(3, 200, np.random.default_rng(0))
-        )
+        gain = response_ideas.excess(self.counts, "given", 0.5)
         null, n_null = self.slow("same prompt, different idea", 0.5)
         same, n_same = self.slow("same prompt, same idea", 0.5)
         whole = (null * n_null + same * n_same) / (n_null + n_same)
         assert gain["difference"]["value"] == pytest.approx(whole - null)
         assert gain["ratio"]["value"] == pytest.approx(whole / null)
         assert gain["difference"]["lower"] <= gain["difference"]["value"] <= gain["difference"]["upper"]
+        assert 0 < gain["ratio"]["lower"] <= gain["ratio"]["value"] <= gain["ratio"]["upper"]
+        assert response_ideas.excess(self.counts, None, 0.5) is None
 
-    def test_the_best_door_is_the_first_that_tells_ideas_apart(self):
+    def test_a_ratio_over_nothing_is_unknown(self):
+        gain = response_ideas.excess(self.counts, "given", 1.0)
+        assert np.isnan(gain["ratio"]["value"]) and gain["difference"]["value"] == 0
+
+    def test_responses_that_fit_no_listed_idea_compare_with_none(self):
+        odd = self.labels.assign(idea=self.labels["idea"].where(self.labels.index != 1, "(none listed) r1"))
+        counts = response_ideas.pair_counts(self.responses, odd, 10, np.random.default_rng(0))
+        key = "same prompt, ideas compared", "given"
+        assert counts[key].sum() < self.counts[key].sum()
+
+    def test_the_best_source_is_the_first_that_tells_ideas_apart(self):
         frame = self.frame
         lexical = response_ideas.from_modes(frame, [0] * 15 + [-1] * 15)
         assert lexical["idea"].nunique() == 16
         one = labelled(frame, ["same"] * 30)
-        assert response_ideas.best_door(pd.concat([one, lexical])) == "lexical"
-        assert response_ideas.best_door(pd.concat([self.labels, lexical])) == "given"
-        assert response_ideas.best_door(one) is None
-        assert "no idea labels" in response_ideas.headline(
-            response_ideas.drawn(response_ideas.floors(self.counts, [0.5], np.ones((2, 3))), None, 0.5), None, 0.5
-        )
+        best = {
+            "lexical": pd.concat([one, lexical]), "given": pd.concat([self.labels, lexical]), None: one,
+        }  # fmt: skip
+        for source, labels in best.items():
+            assert response_ideas.best_source(labels, self.responses) == source

@@ -15,7 +15,7 @@ from hivemind_utils.figures import modes as modes_figures
 from hivemind_utils.figures import pages, style
 from hivemind_utils.metrics import clustering, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
-from hivemind_utils.responses import encoders
+from hivemind_utils.responses import Responses, encoders
 from hivemind_utils.responses import modes as response_modes
 from hivemind_utils.tables import schema
 
@@ -70,7 +70,7 @@ def analysed(draws):
     frame, vectors = draws[0]
     answers = frame.rename(columns={"response": "text"}).assign(response_id=[f"r{i:04d}" for i in range(len(frame))])
     families = {model: model.split("-")[0] for model in answers["model"]}
-    part = response_modes.analyse(
+    part = response_modes.analyse_prompt(
         answers, vectors, families, "Write a metaphor involving time.", np.random.default_rng(0)
     )
     return answers, families, part
@@ -108,11 +108,13 @@ class TestAnalyse:
         answers = pd.DataFrame(
             {"response_id": [f"r{i}" for i in range(n)], "prompt_id": "p", "model": "solo", "text": "<b>same</b> text"}
         )
-        part = response_modes.analyse(
+        part = response_modes.analyse_prompt(
             answers, np.ones((n, 8), np.float32), {"solo": "solo"}, "Say.", np.random.default_rng(0)
         )
         assert part["prompt"]["n_modes"] == (n >= 5) and part["prompt"]["n_distinct"] == 1
-        assert response_modes.verdict(part["prompt"]) == f"All {n} answers are one text."
+        assert response_modes.verdict(part["prompt"]) == (
+            "There is one response only." if n == 1 else f"All {n} responses are one text."
+        )
         schema.validate(part["modes"], "07_modes")
         schema.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
 
@@ -122,24 +124,63 @@ class TestAnalyse:
              "text": ["!" * (i + 1) for i in range(14)]}
         )  # fmt: skip
         rows = np.random.default_rng(0).standard_normal((14, 8)).astype(np.float32)
-        part = response_modes.analyse(answers, rows, {"solo": "solo"}, "Say.", np.random.default_rng(0))
+        part = response_modes.analyse_prompt(answers, rows, {"solo": "solo"}, "Say.", np.random.default_rng(0))
         assert (part["map"]["lexical_mode"] == -1).all()
 
 
-class TestAnswered:
-    prompts = pd.DataFrame({"kind": ["original", "original", "closed"]}, index=["p1", "p2", "p3"])
+def loaded(table, vectors=None, people=()):
+    """Responses with the facts that notebook 07 asks for; row i is response r0i."""
+    table = table.assign(condition="default", decoding="top_p", arm=table.get("arm", table["model"]))
+    prompts = pd.DataFrame({"text": [f"Say {p}." for p in sorted(set(table["prompt_id"]))], "kind": "original"})
+    prompts.index = pd.Index(sorted(set(table["prompt_id"])), name="prompt_id")
+    names = sorted(set(table["model"]))
+    models = pd.DataFrame({"family": [n.split("-")[0] for n in names], "kind": "model"}, index=names)
+    models.loc[list(people), ["family", "kind"]] = "people", "human"
+    vectors = np.zeros((len(table), 3), np.float32) if vectors is None else vectors
+    return Responses(table, vectors, prompts, models, "top_p")
 
-    def answers(self, **counts):
-        rows = [(f"{p}-{i}", p) for p, n in counts.items() for i in range(n)]
-        return pd.DataFrame(rows, columns=["response_id", "prompt_id"])
+
+class TestWithEnough:
+    def responses(self, **counts):
+        rows = [(f"{p}-{9 - i}", p, "m", "x") for p, n in counts.items() for i in range(n)]
+        table = pd.DataFrame(rows, columns=["response_id", "prompt_id", "model", "text"])
+        return loaded(table, np.arange(3 * len(table), dtype=np.float32).reshape(-1, 3))
 
     def test_leaves_out_and_counts_what_has_too_few(self):
-        kept, few = response_modes.answered(self.answers(p1=6, p2=4, p3=9), self.prompts, 5)
-        assert set(kept["prompt_id"]) == {"p1"} and few.to_dict() == {"p2": 4}
+        kept, few = response_modes.with_enough(self.responses(p1=6, p2=4), 5)
+        assert set(kept.table["prompt_id"]) == {"p1"} and few.to_dict() == {"p2": 4}
+
+    def test_orders_by_prompt_and_response_with_the_vectors(self):
+        given = self.responses(p2=5, p1=5)
+        kept, _ = response_modes.with_enough(given, 5)
+        wanted = given.table.sort_values(["prompt_id", "response_id"])
+        assert kept.table["response_id"].tolist() == wanted["response_id"].tolist()
+        assert np.array_equal(kept.vectors, given.vectors[wanted.index])
 
     def test_says_so_where_nothing_is_left(self):
-        with pytest.raises(ValueError, match=r"at least 5 usable answers .* has 4"):
-            response_modes.answered(self.answers(p2=4, p3=9), self.prompts, 5)
+        with pytest.raises(ValueError, match=r"at least 5 usable responses .* has 4"):
+            response_modes.with_enough(self.responses(p2=4), 5)
+
+
+def test_prompts_are_analysed_each_with_a_generator_of_its_own(analysed):
+    responses = analysed[0]
+    both = pd.concat([responses, responses.head(8).assign(prompt_id="z", response_id=[f"z{i}" for i in range(8)])])
+    both = both.reset_index(drop=True)
+    given = loaded(both, np.random.default_rng(0).standard_normal((len(both), 8)).astype(np.float32))
+    found = response_modes.analyse(given, np.random.default_rng(1), reruns={"n_gaussians": 2, "n_subsamples": 1})
+    assert found.points["response_id"].tolist() == both["response_id"].tolist()
+    assert found.prompts["n_answers"].tolist() == [len(responses), 8]
+    schema.validate(found.prompts, "07_prompts")
+    shown = response_modes.one_prompt(found, given, "Say z.")
+    assert (
+        shown.row["prompt_id"] == "z"
+        and len(shown.points) == 8
+        and set(shown.points["family"]) <= {name.split("-")[0] for name in both["model"]}
+    )
+    most = response_modes.one_prompt(found, given, "no such prompt")
+    assert most.row["n_answers"] == len(responses)
+    with pytest.raises(ValueError, match="ordered by prompt_id"):
+        response_modes.analyse(loaded(both[::-1].reset_index(drop=True)), np.random.default_rng(0))
 
 
 class TestVerdict:
@@ -157,44 +198,60 @@ class TestVerdict:
     )
 
     def test_says_how_many_the_evidence_supports(self):
-        said = "The evidence supports 2 modes: the pipeline finds 4 in the answers and 2 to 5 in structureless data."
+        said = "The evidence supports 2 modes: the pipeline finds 4 in the responses and 2 to 5 in structureless data."
         assert response_modes.verdict(self.row) == said
-        assert response_modes.verdict(dict(self.row) | {"n_supported": 0}).startswith(
-            "The evidence supports no separate modes"
-        )
-        assert response_modes.verdict(dict(self.row) | {"n_modes": 0, "n_supported": 0}).startswith("No modes")
-        assert "3 single texts make up 40%" in response_modes.verdict(
-            dict(self.row) | {"n_repeated_texts": 3, "repeated_share": 0.4}
-        )
+        none = dict(self.row) | {"n_supported": 0}
+        assert response_modes.verdict(none).startswith("The evidence supports no separate modes")
+        assert response_modes.verdict(none | {"n_modes": 0}).startswith("No modes")
+        again = dict(self.row) | {"n_repeated_texts": 3, "repeated_share": 0.4}
+        assert "3 texts alone, given again and again, are 40 %" in response_modes.verdict(again)
+
+    def test_stands_below_every_prompt(self):
+        rows = pd.DataFrame([dict(self.row) | {"prompt_id": "p"}])
+        said = response_modes.verdicts(rows, {"p": "Say <b>."})
+        assert said == f"Say <b>.\n    {response_modes.verdict(self.row)}"
 
 
 class TestDominance:
-    def test_everything_and_nothing_in_common(self):
-        answers = pd.DataFrame(
-            {"arm": ["a"] * 10 + ["b"] * 10, "prompt_id": "p", "response_id": [f"r{i:02d}" for i in range(20)]}
+    def table(self, arms, n_prompts=1):
+        rows = [(m, f"p{k}") for k in range(n_prompts) for m, n in arms.items() for _ in range(n)]
+        table = pd.DataFrame(rows, columns=["model", "prompt_id"])
+        return table.assign(response_id=[f"r{i:03d}" for i in range(len(table))], text="x")
+
+    def shares(self, table, codes, size, n_draws=20, people=()):
+        ideas = {"modes": pd.Series(codes, index=table["response_id"], dtype=object)}
+        return response_modes.dominant_shares(
+            loaded(table, people=people), ideas, size, n_draws, np.random.default_rng(0)
         )
-        labels = pd.Series([0.0] * 10 + [np.nan] * 10)
-        weights = np.ones((5, 1))
-        table = response_modes.dominance(answers, labels, {"b"}, 5, 20, weights, ["p"], np.random.default_rng(0))
-        assert table["dominant_share"].tolist() == [1, 1 / 5] and table["kind"].tolist() == ["model", "people"]
+
+    def test_everything_and_nothing_in_common(self):
+        table = self.table({"a": 10, "b": 10}, 2)
+        shares = self.shares(table, ([0.0] * 10 + [np.nan] * 10) * 2, 5, people=["b"])
+        found = response_modes.dominance(shares)
+        schema.validate(found, "07_dominance")
+        assert found["dominant_share"].tolist() == [1, 1 / 5] and found["kind"].tolist() == ["model", "people"]
+        difference = response_modes.dominance_difference(shares)
+        assert difference.estimate == pytest.approx(0.8) and difference.n_prompts == 2
 
     def test_fewer_than_wanted_stay_out(self):
-        answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": ["x", "y"]})
-        table = response_modes.dominance(
-            answers, pd.Series([0, 0]), set(), 5, 2, np.ones((2, 1)), ["p"], np.random.default_rng(0)
-        )
-        assert table.empty
+        shares = self.shares(self.table({"a": 2}), [0, 0], 5)
+        assert shares.empty and response_modes.dominance(shares).empty
+        assert response_modes.dominance_difference(shares) is None
+        schema.validate(response_modes.dominance(shares), "07_dominance")
 
     def test_matches_the_mean_over_all_subsets(self):
         from itertools import combinations
 
         codes = [0, 0, 0, 1, 1, 2]
-        answers = pd.DataFrame({"arm": "a", "prompt_id": "p", "response_id": [f"r{i}" for i in range(6)]})
-        table = response_modes.dominance(
-            answers, pd.Series(codes), set(), 4, 4000, np.ones((2, 1)), ["p"], np.random.default_rng(0)
-        )
+        shares = self.shares(self.table({"a": 6}), codes, 4, 4000)
         wanted = np.mean([max(np.bincount(pick)) / 4 for pick in combinations(codes, 4)])
-        assert table["dominant_share"].item() == pytest.approx(wanted, abs=0.01)
+        assert shares["share"].item() == pytest.approx(wanted, abs=0.01)
+
+    def test_responses_without_a_label_stay_out(self):
+        table = self.table({"a": 6})
+        ideas = {"given": pd.Series("x", index=table["response_id"].head(3))}
+        shares = response_modes.dominant_shares(loaded(table), ideas, 3, 2, np.random.default_rng(0))
+        assert shares["share"].tolist() == [1] and shares["n"].tolist() == [3]
 
 
 def overlapping(texts):
@@ -203,12 +260,46 @@ def overlapping(texts):
     return [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
+def models_of(families):
+    return pd.DataFrame({"family": families, "kind": "model"}).rename_axis("model")
+
+
 class TestFigures:
+    def test_the_ledger_counts_models_and_families_without_people(self, analysed):
+        answers, families, part = analysed
+        at = part["map"].merge(answers[["response_id", "model"]]).assign(family=lambda t: t["model"].map(families))
+        models = models_of(families)
+        models.loc["people", ["family", "kind"]] = "people", "human"
+        at.loc[at["model"] == "people", "family"] = "people"
+        ax = modes_figures.ledger(at, part["modes"], models, ax=plt.subplots()[1])
+        inside = at[(at["mode"] == 0) & (at["model"] != "people")]
+        wanted = f"{inside['model'].nunique()} models of {inside['family'].nunique()} families"
+        assert ax.texts[0].get_text().startswith(wanted)
+        assert ax.get_xlabel() == "responses" and len(ax.get_yticklabels()) == len(part["modes"])
+        assert modes_figures.ledger(at, part["modes"].head(0), models) is None
+        plt.close("all")
+
+    def test_nothing_to_draw_draws_nothing(self):
+        assert modes_figures.floors(pd.DataFrame(columns=["kind"]), 0.8) is None
+        assert modes_figures.dominance(pd.DataFrame(columns=["ideas"]), {}, None) is None
+
+    def test_dominance_has_a_panel_for_each_way_to_tell_ideas_apart(self):
+        table = pd.DataFrame({"arm": ["m-1", "people"] * 2, "kind": ["model", "people"] * 2, "n": 8, "n_prompts": 3,
+                              "dominant_share": [0.5, 0.3, 0.6, 0.2], "lower": [0.4, np.nan, 0.5, 0.1],
+                              "upper": [0.6, np.nan, 0.7, 0.3], "ideas": ["modes"] * 2 + ["given"] * 2})  # fmt: skip
+        schema.validate(table, "07_dominance")
+        fig = modes_figures.dominance(
+            table, {"m-1": "m", "people": "people"}, models_of({"m-1": "m", "people": "people"})
+        )
+        titles = [ax.get_title(loc="left") for ax in fig.axes]
+        assert titles == ["ideas: modes of the map", "ideas: labels given with the data"]
+        assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["people", "m-1"]
+        plt.close("all")
+
     def test_names_on_the_map_do_not_overlap(self, analysed):
         answers, families, part = analysed
         at = part["map"].merge(answers[["response_id", "model"]]).assign(family=lambda t: t["model"].map(families))
-        colours = dict(zip(sorted(set(families.values())), style.distinct(9), strict=False))
-        fig = modes_figures.prompt_map(at, part["modes"], colours, (0.1, 0.05))
+        fig = modes_figures.prompt_map(at, part["modes"], part["prompt"], models_of(families))
         fig.canvas.draw()
         names = [text for text in fig.axes[1].texts if text.get_bbox_patch()]
         assert len(names) == min(10, len(part["modes"])) and not overlapping(names)

@@ -1,20 +1,17 @@
 """Repetition within a model: the tables of notebook 05 against literal loops."""
 
 from itertools import combinations, product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from some_responses import PEOPLE, prompts_of, responses_of, shuffled, with_vectors
 
-from hivemind_utils.metrics import diversity, resample, similarity
-from hivemind_utils.responses import repetition as response_repetition
+from hivemind_utils.metrics import diversity, intervals, resample, similarity
+from hivemind_utils.responses import repetition
 from hivemind_utils.responses.table import CELL
 from hivemind_utils.tables import schema
-
-REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
-PEOPLE = {"writers"}
-STAMP = {"source": "simulated"}
 
 
 def cosine(a, b):
@@ -35,56 +32,43 @@ def mean(values):
     return np.mean(values) if values else np.nan
 
 
-def answers_of(cells):
-    """Answers as notebook 05 sorts them, from (prompt, model, condition, decoding): number of answers."""
+def study(cells, kinds, parents=None, texts=None, d=6, seed=0):
+    """Responses as notebook 05 loads them, from (prompt, model, condition, decoding): number, and prompt: kind."""
     rows = [(*cell, k) for cell, n in cells.items() for k in range(n)]
-    frame = pd.DataFrame(rows, columns=[*CELL, "sample_idx"])
-    frame["response_id"] = ["-".join(map(str, row)) for row in rows]
-    return frame.sort_values([*CELL, "sample_idx"], ignore_index=True)
+    table = pd.DataFrame(rows, columns=[*CELL, "sample_idx"])
+    table["response_id"] = ["-".join(map(str, row)) for row in rows]
+    table["text"] = [(texts or {}).get(tuple(row[:4]), {}).get(row[4], f"words {row[4]}") for row in rows]
+    table["arm"] = table["model"] + " · " + table["condition"]
+    table = table.sort_values([*CELL, "sample_idx"], ignore_index=True)
+    vectors = np.random.default_rng(seed).normal(size=(len(table), d)).astype(np.float32) + 0.6
+    return responses_of(table, vectors, prompts=prompts_of(kinds, parents))
 
 
-def vectors_of(answers, d=6, seed=0):
-    return np.random.default_rng(seed).normal(size=(len(answers), d)).astype(np.float32) + 0.6
-
-
-def prompts_of(kinds, parents=None):
-    """Table 04_prompts, indexed, from prompt: kind."""
-    return pd.DataFrame(
-        {
-            "text": [f"Prompt {p}" for p in kinds],
-            "kind": list(kinds.values()),
-            "parent_id": [(parents or {}).get(p) for p in kinds],
-            "category": None,
-            "open_endedness": np.nan,
-        },
-        index=pd.Index(list(kinds), name="prompt_id"),
-    )
-
-
-def shuffled(answers, vectors, seed=1):
-    order = np.random.default_rng(seed).permutation(len(answers))
-    return answers.iloc[order].reset_index(drop=True), vectors[order]
-
-
-def rows_of(answers, **wanted):
-    keep = np.ones(len(answers), bool)
+def rows_of(responses, **wanted):
+    keep = np.ones(len(responses), bool)
     for name, value in wanted.items():
-        keep &= (answers[name] == value).to_numpy()
+        keep &= (responses.table[name] == value).to_numpy()
     return np.flatnonzero(keep)
 
 
+def interval_of(values):
+    """Bounds of the t interval of a mean."""
+    values = np.asarray(values, float)
+    return tuple(stats.ttest_1samp(values[~np.isnan(values)], 0).confidence_interval())
+
+
 def test_the_measures_are_columns_of_the_table_they_come_from():
-    assert set(response_repetition.MEASURES) < {column.name for column in schema.TABLES["05_repetition"].columns}
+    assert set(repetition.MEASURES) < {column.name for column in schema.TABLES["05_repetition"].columns}
 
 
 # ----------------------------------------------------------------------------------------------------- share of pairs
 
 
 def test_share_of_pairs_in_dumb_cases():
-    assert response_repetition.share_of_pairs(np.ones((5, 3)), 0.8) == 1
-    assert response_repetition.share_of_pairs(np.eye(4), 0.8) == 0
-    assert response_repetition.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
-    assert np.isnan(response_repetition.share_of_pairs(np.eye(4)[:1], 0.8))
+    assert repetition.share_of_pairs(np.ones((5, 3)), 0.8) == 1
+    assert repetition.share_of_pairs(np.eye(4), 0.8) == 0
+    assert repetition.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
+    assert np.isnan(repetition.share_of_pairs(np.eye(4)[:1], 0.8))
 
 
 @pytest.mark.parametrize("threshold", [-0.2, 0.0, 0.3, 0.8])
@@ -92,17 +76,15 @@ def test_share_of_pairs_matches_counting_them_in_any_order(threshold):
     rows = np.random.default_rng(0).normal(size=(23, 4)) + 0.5
     expected = np.mean([c >= threshold for c in within(rows)])
     assert 0 < expected < 1
-    assert response_repetition.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
-    assert response_repetition.share_of_pairs(rows[::-1], threshold) == response_repetition.share_of_pairs(
-        rows, threshold
-    )
+    assert repetition.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
+    assert repetition.share_of_pairs(rows[::-1], threshold) == repetition.share_of_pairs(rows, threshold)
 
 
 # --------------------------------------------------------------------------------------------------------- equal size
 
 
 def equal_size(words, rows, size, n_draws=7, seed=0):
-    values = response_repetition.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
+    values = repetition.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
     assert list(values) == ["mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n"]
     return list(values.values())
 
@@ -149,7 +131,7 @@ def test_a_cell_with_too_few_answers_has_no_value_at_equal_size():
 
 
 def test_equal_size_needs_pairs():
-    with pytest.raises(ValueError, match="`size` must be at least 2 answers, but 1 was passed"):
+    with pytest.raises(ValueError, match="`size` must be at least 2 responses, but 1 was passed"):
         equal_size([["a"]] * 3, np.ones((3, 2)), 1)
 
 
@@ -169,9 +151,14 @@ def a_repetition(n_prompts=40, models=("gpt", "llama"), low=-0.3, seed=0):
     return repetition_of({cell: rng.uniform(low, 1) for cell in cells})
 
 
+def bins(cells, decoding, people):
+    shares = repetition.bin_shares(cells, people)
+    return shares[shares["decoding"] == decoding].drop(columns="decoding").reset_index(drop=True)
+
+
 def test_bins_in_a_dumb_case():
     cells = {("p1", "gpt", "top_p"): 1.0, ("p2", "gpt", "top_p"): 0.85, ("p3", "gpt", "top_p"): 0.8}
-    shares = response_repetition.bin_shares(repetition_of(cells | {("p4", "gpt", "top_p"): 0.0}), "top_p", set())
+    shares = bins(repetition_of(cells | {("p4", "gpt", "top_p"): 0.0}), "top_p", set())
     percent = shares[shares["arm"] == "gpt"].set_index("bin")["percent"]
     assert percent[percent > 0].to_dict() == {"0.0–0.1": 25, "0.8–0.9": 50, "0.9–1.0": 25}
     assert shares["n_prompts"].eq(4).all()
@@ -179,13 +166,13 @@ def test_bins_in_a_dumb_case():
 
 @pytest.mark.parametrize("low", [-0.3, 0.0])
 def test_bins_match_counting_and_sum_to_100_with_a_bin_for_negative_means_where_there_are_any(low):
-    repetition = a_repetition(low=low)
-    shares = response_repetition.bin_shares(repetition, "top_p", PEOPLE)
+    cells = a_repetition(low=low)
+    shares = bins(cells, "top_p", PEOPLE)
     assert shares.groupby("arm")["percent"].sum().to_numpy() == pytest.approx([100] * 4)
     assert shares.groupby("arm").size().eq(11 if low < 0 else 10).all()
     assert ("< 0" in set(shares["bin"])) == (low < 0)
     for row in shares[shares["arm"] != "Average"].itertuples():
-        values = repetition.loc[repetition["model"] == row.model, "mean_cosine"]
+        values = cells.loc[cells["model"] == row.model, "mean_cosine"]
         high = 0 if row.low < 0 else row.low + 0.1
         assert row.percent == pytest.approx(100 * np.mean([row.low <= value < high for value in values]))
 
@@ -194,60 +181,77 @@ def test_the_average_weighs_models_equally_and_leaves_people_out():
     cells = {(f"p{i}", "gpt", "top_p"): 0.95 for i in range(9)}
     cells |= {("p0", "llama", "top_p"): 0.15, ("p1", "llama", "top_p"): 0.95}
     cells |= {(f"p{i}", "writers", "none"): 0.05 for i in range(9)}
-    shares = response_repetition.bin_shares(repetition_of(cells), "top_p", PEOPLE).set_index(["arm", "bin"])["percent"]
+    shares = bins(repetition_of(cells), "top_p", PEOPLE).set_index(["arm", "bin"])["percent"]
     assert shares["Average"][["0.1–0.2", "0.9–1.0", "0.0–0.1"]].tolist() == [25, 75, 0]
     assert shares["writers"]["0.0–0.1"] == 100
 
 
 def test_one_decoding_is_binned_and_people_stand_beside_it_whatever_theirs_is_called():
-    repetition = pd.concat([a_repetition(), a_repetition(models=["qwen"]).replace("top_p", "min_p")])
-    repetition = repetition.drop_duplicates(["prompt_id", "model"])
-    assert set(response_repetition.bin_shares(repetition, "top_p", PEOPLE)["arm"]) == {
+    cells = pd.concat([a_repetition(), a_repetition(models=["qwen"]).replace("top_p", "min_p")])
+    cells = cells.drop_duplicates(["prompt_id", "model"])
+    assert set(bins(cells, "top_p", PEOPLE)["arm"]) == {
         "gpt",
         "llama",
         "writers",
         "Average",
     }
-    assert set(response_repetition.bin_shares(repetition, "min_p", PEOPLE)["arm"]) == {"qwen", "writers", "Average"}
+    assert set(bins(cells, "min_p", PEOPLE)["arm"]) == {"qwen", "writers", "Average"}
 
 
 def test_bins_do_not_depend_on_row_order():
-    repetition = a_repetition()
-    one, two = (
-        response_repetition.bin_shares(table, "top_p", PEOPLE)
-        for table in (repetition, repetition.sample(frac=1, random_state=1))
-    )
+    cells = a_repetition()
+    one, two = (bins(table, "top_p", PEOPLE) for table in (cells, cells.sample(frac=1, random_state=1)))
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_a_mean_a_little_above_one_by_rounding_stays_in_the_last_bin():
-    shares = response_repetition.bin_shares(repetition_of({("p", "gpt", "top_p"): 1 + 1e-7}), "top_p", set())
+    shares = bins(repetition_of({("p", "gpt", "top_p"): 1 + 1e-7}), "top_p", set())
     assert shares.set_index(["arm", "bin"])["percent"]["gpt", "0.9–1.0"] == 100
 
 
-def test_the_percent_at_least_a_threshold_is_what_the_paper_sums_from_its_bins():
-    repetition = a_repetition()
-    shares = response_repetition.bin_shares(repetition, "top_p", PEOPLE)
-    average = shares[shares["arm"] == "Average"]
+def share_of(cells, people, threshold, decoding="top_p"):
+    return repetition.share_at_least(cells, people, threshold).loc[decoding]
+
+
+def test_the_share_at_least_a_threshold_is_what_the_paper_sums_from_its_bins():
+    cells = a_repetition()
+    average = bins(cells, "top_p", PEOPLE).query("arm == 'Average'")
     for threshold in (0.0, 0.3, 0.6, 0.7, 0.8, 0.9):
         summed = average.loc[average["low"] >= threshold - 1e-9, "percent"].sum()
-        assert response_repetition.percent_at_least(repetition, "top_p", PEOPLE, threshold) == pytest.approx(summed)
+        assert 100 * share_of(cells, PEOPLE, threshold)["share"] == pytest.approx(summed)
 
 
-def test_the_percent_at_least_a_threshold_weighs_models_equally_whatever_their_conditions_and_prompts():
-    repetition = pd.DataFrame(
+@pytest.mark.parametrize("n_prompts", [2, 5, 13, 40])
+@pytest.mark.parametrize("threshold", [-0.9, 0.6, 0.95, 1.1])
+def test_the_interval_of_the_share_is_that_of_the_shares_of_every_prompt(n_prompts, threshold):
+    cells = a_repetition(n_prompts)
+    machines = cells[~cells["model"].isin(PEOPLE)]
+    by_prompt = machines["mean_cosine"].ge(threshold).groupby(machines["prompt_id"]).mean()
+    expected, found = intervals.share_interval(by_prompt), share_of(cells, PEOPLE, threshold)
+    assert found.to_list() == pytest.approx([expected.estimate, expected.lower, expected.upper, n_prompts])
+
+
+def test_the_share_weighs_models_equally_whatever_their_conditions_and_prompts():
+    cells = pd.DataFrame(
         [
             ("a", "plain", 0.9), ("a", "plain", 0.7), ("a", "plain", 0.76), ("a", "warm", 0.2), ("a", "warm", 0.2),
             ("b", "plain", 0.8), ("writers", "plain", 0.9),
         ],
         columns=["model", "condition", "mean_cosine"],
     ).assign(decoding="top_p", arm=lambda f: f["model"] + f["condition"], prompt_id=[*"tuvwxyz"])  # fmt: skip
-    expected = 100 * np.mean([np.mean([2 / 3, 0]), 1])
-    assert response_repetition.percent_at_least(repetition, "top_p", {"writers"}, 0.75) == pytest.approx(expected)
-    shares = response_repetition.bin_shares(repetition, "top_p", {"writers"})
-    average = shares[shares["arm"] == "Average"].set_index("bin")["percent"]
+    found = share_of(cells, PEOPLE, 0.75)
+    assert found["share"] == pytest.approx(np.mean([np.mean([2 / 3, 0]), 1]))
+    assert 0 <= found["lower"] < found["share"] < found["upper"] <= 1 and found["n_prompts"] == 6
+    average = bins(cells, "top_p", PEOPLE).query("arm == 'Average'").set_index("bin")["percent"]
     assert average["0.8–0.9"] == pytest.approx(50) and average["0.2–0.3"] == pytest.approx(25)
     assert average.sum() == pytest.approx(100)
+
+
+def test_a_share_of_one_prompt_has_no_interval_and_every_decoding_has_a_row():
+    cells = repetition_of({("p", "gpt", "top_p"): 0.9, ("p", "gpt", "min_p"): 0.1, ("p", "writers", "none"): 0.9})
+    table = repetition.share_at_least(cells, PEOPLE, 0.8)
+    assert table["share"].to_dict() == {"min_p": 0, "top_p": 1}
+    assert table[["lower", "upper"]].isna().all(axis=None)
 
 
 # ---------------------------------------------------------------------------------------------------------- arm means
@@ -259,49 +263,65 @@ def cells_with_measures(missing=()):
         (p, m, "default", d) for p in ("p1", "p2", "p3", "p4") for m in ("gpt", "llama") for d in ("min_p", "top_p")
     ]
     table = pd.DataFrame([cell for cell in cells if cell not in missing], columns=CELL)
-    return table.assign(**{measure: rng.uniform(1, 2, len(table)) for measure in response_repetition.MEASURES})
+    return table.assign(**{measure: rng.uniform(1, 2, len(table)) for measure in repetition.MEASURES})
 
 
-def test_arm_means_match_a_literal_bootstrap_with_missing_cells():
+def test_arm_means_match_the_t_interval_with_missing_cells():
     missing = [("p2", "gpt", "default", "top_p"), *((p, "llama", "default", "min_p") for p in ("p1", "p2", "p4"))]
-    table, order = cells_with_measures(missing), ["p3", "p1", "p4", "p2"]
+    table = cells_with_measures(missing)
     table.loc[table["prompt_id"] == "p4", "distinct_3"] = np.nan
-    weights = resample.bootstrap_weights(4, 300, np.random.default_rng(1))
-    arms = response_repetition.arm_means(table, order, weights)
-    drawn = [np.repeat(np.arange(4), row.astype(int)) for row in weights]
+    arms = repetition.arm_means(table)
     for row in arms.itertuples():
-        at = table[(table["model"] == row.model) & (table["decoding"] == row.decoding)].set_index("prompt_id")
-        values = at[row.measure].reindex(order).to_numpy()
-        assert row.n_prompts == np.sum(~np.isnan(values))
-        assert row.mean == pytest.approx(mean(values))
-        if row.n_prompts > 1:
-            draws = [mean(values[i]) for i in drawn]
-            assert (row.lower, row.upper) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])))
+        at = table[(table["model"] == row.model) & (table["decoding"] == row.decoding)]
+        values = at[row.measure].dropna()
+        assert row.n_prompts == len(values)
+        assert row.mean == pytest.approx(values.mean())
+        if len(values) > 1:
+            bounds = np.clip(interval_of(values), *repetition.MEASURES[row.measure])
+            assert (row.lower, row.upper) == pytest.approx(tuple(bounds))
         else:
             assert np.isnan(row.lower) and np.isnan(row.upper)
-    assert len(arms) == 4 * len(response_repetition.MEASURES)
+    assert len(arms) == 4 * len(repetition.MEASURES)
 
 
 def test_arm_means_do_not_depend_on_row_order_and_are_the_table_they_are_written_as():
-    table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    one, two = (response_repetition.arm_means(t, ["p1", "p2", "p3", "p4"], weights) for t in (table, table[::-1]))
+    one, two = (repetition.arm_means(t) for t in (cells_with_measures(), cells_with_measures()[::-1]))
     pd.testing.assert_frame_equal(one, two)
     assert schema.validate(one, "05_arms").num_rows == len(one)
 
 
 def test_equal_cells_have_an_interval_of_no_width():
-    table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    arms = response_repetition.arm_means(table.assign(mean_cosine=0.5), ["p1", "p2", "p3", "p4"], weights)
+    arms = repetition.arm_means(cells_with_measures().assign(mean_cosine=0.5))
     same = arms.loc[arms["measure"] == "mean_cosine", ["mean", "lower", "upper"]]
     assert same.to_numpy() == pytest.approx(np.full((4, 3), 0.5))
 
 
 def test_a_measure_nobody_has_is_left_out_and_a_cell_given_twice_is_refused():
-    table, weights = cells_with_measures(), resample.bootstrap_weights(4, 50, np.random.default_rng(1))
-    arms = response_repetition.arm_means(table.assign(vendi_1_equal_n=np.nan), ["p1", "p2", "p3", "p4"], weights)
-    assert "vendi_1_equal_n" not in set(arms["measure"])
+    table = cells_with_measures()
+    assert "vendi_1_equal_n" not in set(repetition.arm_means(table.assign(vendi_1_equal_n=np.nan))["measure"])
     with pytest.raises(ValueError, match="duplicate"):
-        response_repetition.arm_means(pd.concat([table, table]), ["p1", "p2", "p3", "p4"], weights)
+        repetition.arm_means(pd.concat([table, table]))
+
+
+def test_rank_agreement_is_turned_round_for_measures_that_fall_with_repetition():
+    wide = pd.DataFrame(
+        {"mean_cosine": [0.1, 0.2, 0.3, 0.4], "opener_share": [1.0, 2, 3, 4], "distinct_2": [4.0, 3, 2, 1]}
+    )
+    wide = wide.assign(mean_tfidf=[2.0, 1, 4, 3], vendi_1_equal_n=np.nan, mean_chars=1.0)
+    found = repetition.rank_agreement(wide)
+    assert found.drop("vendi_1_equal_n").to_dict() == {
+        "distinct_2": pytest.approx(1), "opener_share": pytest.approx(1), "mean_tfidf": pytest.approx(0.6),
+    }  # fmt: skip
+    assert np.isnan(found["vendi_1_equal_n"])
+
+
+def test_by_arm_has_one_row_per_arm():
+    wide = repetition.by_arm(repetition.arm_means(cells_with_measures()))
+    assert wide[["model", "decoding"]].to_numpy().tolist() == [
+        ["gpt", "min_p"], ["gpt", "top_p"], ["llama", "min_p"], ["llama", "top_p"],
+    ]  # fmt: skip
+    table = cells_with_measures().groupby(["model", "decoding"])["vendi_1"].mean()
+    assert wide["vendi_1"].tolist() == pytest.approx(table.tolist())
 
 
 # --------------------------------------------------------------------------------------------------------- references
@@ -325,19 +345,17 @@ RAGGED = {
 
 
 def ragged():
-    answers = answers_of(RAGGED)
-    return answers, vectors_of(answers), prompts_of(KINDS, {"p4": "p1"})
+    return study(RAGGED, KINDS, {"p4": "p1"})
 
 
-def references_of(answers, vectors, prompts, n_pairs=1000, threshold=0.5, seed=0, **options):
-    rng = np.random.default_rng(seed)
-    return response_repetition.references(answers, vectors, prompts, PEOPLE, threshold, n_pairs, 100, rng, **options)
+def references_of(responses, n_pairs=1000, threshold=0.5, seed=0, **options):
+    return repetition.references(responses, threshold, n_pairs, np.random.default_rng(seed), **options)
 
 
-def pairs_literally(answers, vectors, belongs):
+def pairs_literally(responses, belongs):
     """Cosines of the pairs of one prompt that belong, by prompt."""
-    found = {}
-    rows = list(answers.itertuples())
+    found, vectors = {}, responses.vectors
+    rows = list(responses.table.itertuples())
     for i, j in combinations(range(len(rows)), 2):
         if rows[i].prompt_id == rows[j].prompt_id and belongs(rows[i], rows[j]):
             found.setdefault(rows[i].prompt_id, []).append(cosine(vectors[i], vectors[j]))
@@ -358,40 +376,44 @@ KINDS_OF_PAIRS = {
 
 @pytest.mark.parametrize("key", KINDS_OF_PAIRS, ids=" ".join)
 def test_references_match_the_literal_loop_and_leave_pairs_of_two_conditions_out(key):
-    answers, vectors, prompts = ragged()
-    row = references_of(answers, vectors, prompts).set_index(["kind", "decoding"]).loc[key]
+    responses = ragged()
+    row = references_of(responses).set_index(["kind", "decoding"]).loc[key]
 
     def belongs(a, b):
         machines = a.model != "writers" and b.model != "writers" and a.decoding == b.decoding == key[1]
         return machines and KINDS_OF_PAIRS[key](a, b)
 
-    pairs = pairs_literally(answers, vectors, belongs)
+    pairs = pairs_literally(responses, belongs)
     pooled = np.concatenate(list(pairs.values()))
     assert row["n_pairs"] == len(pooled)
     assert row["mean"] == pytest.approx(np.mean([np.mean(v) for v in pairs.values()]), abs=6e-4)
     assert row["share_above"] == pytest.approx(np.mean(pooled >= 0.5), abs=1e-9)
     ends = np.sort(pooled)
     assert ends[0] - 1e-3 <= row["q05"] <= row["median"] <= row["q95"] <= ends[-1] + 1e-3
-    assert np.isnan(row["lower"]) == (len(pairs) < 2)
+    if len(pairs) < 2:
+        assert np.isnan(row["lower"]) and np.isnan(row["upper"])
+    else:
+        bounds = np.clip(interval_of([np.mean(v) for v in pairs.values()]), -1, 1)
+        assert (row["lower"], row["upper"]) == pytest.approx(tuple(bounds), abs=0.01)
 
 
 def test_people_are_compared_with_people_on_open_prompts():
-    answers, vectors, prompts = ragged()
-    row = references_of(answers, vectors, prompts).set_index("kind").loc["people"]
-    at = rows_of(answers, prompt_id="p1", model="writers")
+    responses = ragged()
+    row = references_of(responses).set_index("kind").loc["people"]
+    at = rows_of(responses, prompt_id="p1", model="writers")
     assert (row["decoding"], row["n_pairs"]) == ("all", 6)
-    assert row["mean"] == pytest.approx(mean(within(vectors[at])), abs=6e-4)
+    assert row["mean"] == pytest.approx(mean(within(responses.vectors[at])), abs=6e-4)
 
 
 def test_the_floor_is_the_mean_of_pairs_across_prompts_and_a_paraphrase_is_no_other_prompt():
-    answers, vectors, prompts = ragged()
-    asked = answers["prompt_id"].replace({"p4": "p1"}).tolist()
-    exact = [cosine(vectors[i], vectors[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] != asked[j]]
-    vectors_alike = vectors.copy()
-    vectors_alike[rows_of(answers, prompt_id="p4")] = vectors[rows_of(answers, prompt_id="p1")][0]
-    for rows in (vectors, vectors_alike):
+    responses = ragged()
+    asked = responses.table["prompt_id"].replace({"p4": "p1"}).tolist()
+    alike = responses.vectors.copy()
+    alike[rows_of(responses, prompt_id="p4")] = responses.vectors[rows_of(responses, prompt_id="p1")][0]
+    for rows in (responses.vectors, alike):
         exact = [cosine(rows[i], rows[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] != asked[j]]
-        floor = references_of(answers, rows, prompts, n_pairs=60_000).set_index("kind").loc["different prompts"]
+        table = references_of(with_vectors(responses, rows), n_pairs=60_000)
+        floor = table.set_index("kind").loc["different prompts"]
         assert floor["n_pairs"] == 60_000
         assert floor["mean"] == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / np.sqrt(60_000))
         assert floor["median"] == pytest.approx(np.median(exact), abs=0.05)
@@ -399,17 +421,15 @@ def test_the_floor_is_the_mean_of_pairs_across_prompts_and_a_paraphrase_is_no_ot
 
 
 def test_references_do_not_depend_on_row_order_except_for_the_random_pairs():
-    answers, vectors, prompts = ragged()
-    one = references_of(answers, vectors, prompts)
-    two = references_of(*shuffled(answers, vectors), prompts)
+    one, two = references_of(ragged()), references_of(shuffled(ragged()))
     fixed = one["kind"] != "different prompts"
     pd.testing.assert_frame_equal(one[fixed], two[fixed])
     assert schema.validate(one, "05_references").num_rows == 6
 
 
 def test_one_prompt_one_model_and_no_people_leave_one_kind():
-    answers = answers_of({("p1", "gpt", "default", "top_p"): 4})
-    table = references_of(answers, np.ones((4, 3), np.float32), prompts_of({"p1": "original"}))
+    one = study({("p1", "gpt", "default", "top_p"): 4}, {"p1": "original"})
+    table = references_of(with_vectors(one, np.ones((4, 3), np.float32)))
     assert table["kind"].tolist() == ["same model"]
     assert table["mean"].tolist() == pytest.approx([1], abs=1e-3)
     assert table[["lower", "upper"]].isna().all(axis=None)
@@ -422,9 +442,8 @@ def test_references_show_progress_by_kind():
         seen.append((desc, total))
         return iterator
 
-    answers, vectors, prompts = ragged()
-    shown = references_of(answers, vectors, prompts, progress=progress)
-    pd.testing.assert_frame_equal(shown, references_of(answers, vectors, prompts))
+    shown = references_of(ragged(), progress=progress)
+    pd.testing.assert_frame_equal(shown, references_of(ragged()))
     assert {("same model", 2), ("different models", 2), ("people", 2)} < set(seen)
 
 
@@ -432,31 +451,24 @@ def test_references_show_progress_by_kind():
 
 
 def test_both_readings_match_prompt_means_and_pooled_pairs():
-    answers, vectors, prompts = ragged()
-    cells = [(key, at.index.to_numpy()) for key, at in answers.groupby(CELL) if len(at) > 1]
-    rows = [(*key, similarity.mean_pairwise_cosine(vectors[i])) for key, i in cells]
-    repetition = pd.DataFrame(rows, columns=[*CELL, "mean_cosine"])
-    repetition = repetition[repetition["prompt_id"].map(prompts["kind"]) == "original"]
-    vectors = vectors + 1.2 * (answers["model"] == "gpt").to_numpy()[:, None].astype(np.float32)
-    shares = response_repetition.both_readings(answers, vectors, repetition, "top_p", PEOPLE)
-    chosen = [i for key, i in cells if key[0] in ("p1", "p2") and key[3] == "top_p" and key[1] != "writers"]
-    pairs = np.concatenate([within(vectors[i]) for i in chosen])
-    at = repetition[(repetition["decoding"] == "top_p") & (repetition["model"] != "writers")]["mean_cosine"]
+    responses = ragged()
+    by_cell = [(key, at.index.to_numpy()) for key, at in responses.table.groupby(CELL) if len(at) > 1]
+    rows = [(*key, similarity.mean_pairwise_cosine(responses.vectors[i])) for key, i in by_cell]
+    cells = pd.DataFrame(rows, columns=[*CELL, "mean_cosine"])
+    cells = cells[cells["prompt_id"].map(responses.prompts["kind"]) == "original"]
+    more = 1.2 * (responses.table["model"] == "gpt").to_numpy()[:, None].astype(np.float32)
+    responses = with_vectors(responses, responses.vectors + more)
+    table = repetition.both_readings(responses, cells)
+    assert table.index.tolist() == ["min_p", "top_p"]
+    shares = table.loc["top_p"]
+    chosen = [i for key, i in by_cell if key[0] in ("p1", "p2") and key[3] == "top_p" and key[1] != "writers"]
+    pairs = np.concatenate([within(responses.vectors[i]) for i in chosen])
+    at = cells[(cells["decoding"] == "top_p") & (cells["model"] != "writers")]["mean_cosine"]
     for level in (0.7, 0.8, 0.9):
         assert shares[f"pairs ≥ {level}"] == pytest.approx(np.mean(pairs >= level))
         assert shares[f"prompt means ≥ {level}"] == pytest.approx(np.mean(at >= level))
     assert 0 < shares["pairs ≥ 0.9"] < shares["pairs ≥ 0.7"]
-    assert response_repetition.both_readings(*shuffled(answers, vectors), repetition, "top_p", PEOPLE) == pytest.approx(
-        shares
-    )
-
-
-def test_a_decoding_nobody_used_has_no_reading():
-    answers, vectors, _ = ragged()
-    repetition = pd.DataFrame([("p1", "gpt", "default", "top_p", 0.9)], columns=[*CELL, "mean_cosine"])
-    assert np.isnan(
-        list(response_repetition.both_readings(answers, vectors, repetition, "greedy", PEOPLE).values())
-    ).all()
+    pd.testing.assert_frame_equal(repetition.both_readings(shuffled(responses), cells), table)
 
 
 # -------------------------------------------------------------------------------------------------------- rarefaction
@@ -466,14 +478,14 @@ def no_ideas():
     return pd.DataFrame({"response_id": [], "idea": []}, dtype=object)
 
 
+def spoken(texts_by_cell, kinds):
+    texts = {cell: dict(enumerate(texts)) for cell, texts in texts_by_cell.items()}
+    return study({cell: len(given) for cell, given in texts.items()}, kinds, texts=texts)
+
+
 def curves_of(texts_by_cell, kinds, ideas=None):
-    answers = answers_of({cell: len(texts) for cell, texts in texts_by_cell.items()})
-    words = [
-        texts_by_cell[tuple(row[:4])][row[4]].split() for row in answers[[*CELL, "sample_idx"]].itertuples(index=False)
-    ]
-    return response_repetition.rarefaction_curves(
-        answers, words, no_ideas() if ideas is None else ideas(answers), prompts_of(kinds), PEOPLE
-    )
+    responses = spoken(texts_by_cell, kinds)
+    return repetition.rarefaction(responses, no_ideas() if ideas is None else ideas(responses.table))
 
 
 TEXTS = {
@@ -487,7 +499,7 @@ TEXTS = {
 
 def test_rarefaction_matches_drawing_every_subset_of_full_cells():
     curves = curves_of(TEXTS, KINDS)
-    assert curves["unit"].eq("text").all() and set(curves["group"]) == {"models, top_p", "people"}
+    assert curves["unit"].eq("response").all() and set(curves["group"]) == {"models, top_p", "people"}
     models = curves[curves["group"] == "models, top_p"].set_index("n")
     assert models.index.tolist() == [1, 2, 3, 4] and models["n_cells"].eq(2).all()
     for n, found in models["found"].items():
@@ -504,7 +516,7 @@ def test_ideas_count_where_every_answer_has_one_and_texts_where_one_lacks_it():
 
     curves = curves_of(TEXTS, KINDS, complete)
     assert curves["unit"].eq("idea").all() and curves["found"].tolist() == pytest.approx([1] * len(curves))
-    assert curves_of(TEXTS, KINDS, lambda answers: complete(answers)[1:])["unit"].eq("text").all()
+    assert curves_of(TEXTS, KINDS, lambda answers: complete(answers)[1:])["unit"].eq("response").all()
 
 
 def test_identical_answers_never_add_up():
@@ -514,15 +526,13 @@ def test_identical_answers_never_add_up():
 
 
 def test_rarefaction_does_not_depend_on_row_order():
-    answers = answers_of({cell: len(texts) for cell, texts in TEXTS.items()})
-    words = [TEXTS[tuple(row[:4])][row[4]].split() for row in answers[[*CELL, "sample_idx"]].itertuples(index=False)]
-    order = np.random.default_rng(0).permutation(len(answers))
-    mixed = answers.iloc[order].reset_index(drop=True)
-    one = response_repetition.rarefaction_curves(answers, words, no_ideas(), prompts_of(KINDS), PEOPLE)
-    two = response_repetition.rarefaction_curves(
-        mixed, [words[i] for i in order], no_ideas(), prompts_of(KINDS), PEOPLE
-    )
+    responses = spoken(TEXTS, KINDS)
+    one, two = (repetition.rarefaction(r, no_ideas()) for r in (responses, shuffled(responses)))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_responses_without_a_word_have_no_curve():
+    assert curves_of({("p1", "gpt", "default", "top_p"): ["!", "?"]}, KINDS).empty
 
 
 # -------------------------------------------------------------------------------------------------------- paraphrases
@@ -544,11 +554,12 @@ PARENTS = {"p1a": "p1", "p1b": "p1", "p1c": "p1"}
 
 
 def test_paraphrases_match_the_literal_loops():
-    answers = answers_of(WORDINGS)
-    vectors = vectors_of(answers)
-    table = response_repetition.paraphrase_table(answers, vectors, prompts_of(WORDING_KINDS, PARENTS))
+    responses = study(WORDINGS, WORDING_KINDS, PARENTS)
+    table = repetition.paraphrases(responses)
     assert table[CELL].to_numpy().tolist() == [["p1", "gpt", "default", "top_p"], ["p1", "llama", "default", "top_p"]]
-    first, *others = [vectors[rows_of(answers, prompt_id=p, model="gpt")] for p in ("p1", "p1a", "p1b", "p1c")]
+    first, *others = [
+        responses.vectors[rows_of(responses, prompt_id=p, model="gpt")] for p in ("p1", "p1a", "p1b", "p1c")
+    ]
     gpt = table.iloc[0]
     assert gpt["n_paraphrases"] == 3
     assert gpt["within"] == pytest.approx(mean(within(first)), abs=1e-5)
@@ -560,66 +571,176 @@ def test_paraphrases_match_the_literal_loops():
 
 
 def test_paraphrases_do_not_depend_on_row_order():
-    answers = answers_of(WORDINGS)
-    vectors, prompts = vectors_of(answers), prompts_of(WORDING_KINDS, PARENTS)
-    one, two = (
-        response_repetition.paraphrase_table(*study, prompts)
-        for study in ((answers, vectors), shuffled(answers, vectors))
-    )
+    responses = study(WORDINGS, WORDING_KINDS, PARENTS)
+    one, two = (repetition.paraphrases(r) for r in (responses, shuffled(responses)))
     pd.testing.assert_frame_equal(one, two)
 
 
 def test_without_paraphrases_the_table_is_empty_and_still_a_table():
-    answers = answers_of({("p1", "gpt", "default", "top_p"): 3})
-    table = response_repetition.paraphrase_table(answers, vectors_of(answers), prompts_of({"p1": "original"}))
+    table = repetition.paraphrases(study({("p1", "gpt", "default", "top_p"): 3}, {"p1": "original"}))
     assert schema.validate(table, "05_paraphrases").num_rows == 0
+    means = repetition.paraphrase_means(table)
+    assert means.drop(columns="n_prompts").isna().all(axis=None) and means["n_prompts"].eq(0).all()
+
+
+def test_the_paraphrase_drop_is_paired_by_prompt_and_arms_are_averaged_first():
+    rows = [("p1", "a", 0.9, 0.7), ("p1", "b", 0.7, 0.7), ("p2", "a", 0.5, 0.45), ("p3", "a", 0.6, 0.5)]
+    table = pd.DataFrame(rows, columns=["prompt_id", "model", "within", "across"]).assign(
+        between=[0.1, np.nan, 0.2, 0.3]
+    )
+    means = repetition.paraphrase_means(table)
+    assert means["mean"].to_dict() == pytest.approx(
+        {"within": 1.9 / 3, "across": 1.65 / 3, "between": 0.2, "drop": 0.25 / 3}
+    )
+    assert tuple(means.loc["drop", ["lower", "upper"]]) == pytest.approx(interval_of([0.1, 0.05, 0.1]))
+    assert means["n_prompts"].eq(3).all()
 
 
 # ----------------------------------------------------------------------------------------------------- prompts, facts
 
 
+def asked(kinds, **facts):
+    """Responses of which only the prompts and the people are looked at."""
+    one = study({(p, m, "default", "top_p"): 1 for p in kinds for m in ("gpt", "llama", "writers")}, kinds)
+    for name, values in facts.items():
+        one.prompts[name] = values
+    return one
+
+
 def test_prompts_are_averaged_over_models_whose_decodings_are_averaged_first():
-    values = {("p1", "gpt", "top_p"): 0.9, ("p1", "gpt", "min_p"): 0.7, ("p1", "llama", "top_p"): 0.4}
-    values |= {("p2", "llama", "top_p"): 0.99}
-    table = response_repetition.by_prompt(
-        repetition_of(values), prompts_of({"p1": "original", "p2": "closed", "p9": "original"})
-    )
+    values = {("p1", "gpt", "top_p"): 0.9, ("p1", "gpt", "min_p"): 0.7, ("p1", "llama", "top_p"): 0.5}
+    values |= {("p2", "llama", "top_p"): 0.99, ("p1", "writers", "none"): 0.1, ("p3", "gpt", "top_p"): 0.2}
+    responses = asked({"p1": "original", "p2": "closed", "p3": "paraphrase", "p9": "original"})
+    table = repetition.by_prompt(repetition_of(values), responses)
     assert table["prompt_id"].tolist() == ["p2", "p1"]
-    assert table["mean_cosine"].tolist() == pytest.approx([0.99, 0.6])
+    assert table["mean_cosine"].tolist() == pytest.approx([0.99, 0.65])
     assert table["n_models"].tolist() == [1, 2]
     assert table["kind"].tolist() == ["closed", "original"]
-    assert table[["lower", "upper"]].to_numpy()[1] == pytest.approx([0.4, 0.8])
+    bounds = np.clip(interval_of([0.8, 0.5]), -1, 1)
+    assert table[["lower", "upper"]].to_numpy()[1] == pytest.approx(bounds)
     assert table[["lower", "upper"]].iloc[0].isna().all()
 
 
 def test_prompts_do_not_depend_on_row_order_and_intervals_hold_the_mean():
-    repetition = a_repetition()
-    prompts = prompts_of({f"p{i}": "original" for i in range(40)})
-    table = response_repetition.by_prompt(repetition, prompts)
+    cells, responses = a_repetition(), asked({f"p{i}": "original" for i in range(40)})
+    table = repetition.by_prompt(cells, responses)
     assert ((table["lower"] <= table["mean_cosine"]) & (table["mean_cosine"] <= table["upper"])).all()
-    pd.testing.assert_frame_equal(
-        table, response_repetition.by_prompt(repetition.sample(frac=1, random_state=0), prompts)
-    )
+    pd.testing.assert_frame_equal(table, repetition.by_prompt(cells.sample(frac=1, random_state=0), responses))
 
 
-def models_table(names):
-    facts = {
-        "family": names,
-        "kind": "model",
-        "size_b": 7.0,
-        "tuning": "base",
-        "release_date": None,
-        "open_weights": None,
-    }
-    return pd.DataFrame({"model": names} | facts)
+def prompts_with(openness):
+    table = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(len(openness))], "open_endedness": openness})
+    table["category"] = ["a", "b"] * (len(openness) // 2) + ["a"] * (len(openness) % 2)
+    return table.assign(kind="original", mean_cosine=np.linspace(0.2, 0.9, len(openness)))
 
 
-def test_facts_join_by_model_whatever_the_order():
-    arms = pd.DataFrame({"model": ["b", "a", "b"], "mean": [1.0, 2, 3]})
-    joined = response_repetition.with_facts(arms, models_table(["a", "b", "c"]))
-    assert joined["family"].tolist() == ["b", "a", "b"] and joined["mean"].tolist() == [1, 2, 3]
-    with pytest.raises(pd.errors.MergeError):
-        response_repetition.with_facts(arms, models_table(["a", "b", "b"]))
+def test_repetition_is_set_against_open_endedness_where_three_prompts_know_it():
+    falling = [0.9, 0.8, 0.85, np.nan, 0.4, 0.3, 0.35]
+    found = repetition.openness_correlation(prompts_with(falling))
+    expected = stats.spearmanr(prompts_with(falling)["mean_cosine"], falling, nan_policy="omit").statistic
+    assert found.estimate == pytest.approx(expected)
+    assert -1 <= found.lower < found.estimate < found.upper <= 1
+    for unknown in ([np.nan] * 5, [0.1, 0.9, np.nan], [0.5] * 5):
+        none = repetition.openness_correlation(prompts_with(unknown))
+        assert np.isnan([none.estimate, none.lower, none.upper]).all()
+
+
+def test_categories_are_averaged_over_their_original_prompts():
+    prompts = prompts_with([0.5] * 4)
+    prompts.loc[3, "kind"] = "closed"
+    table = repetition.by_category(prompts)
+    assert table["size"].to_dict() == {"a": 2, "b": 1}
+    assert table["mean"]["a"] == pytest.approx(prompts["mean_cosine"].iloc[[0, 2]].mean())
+
+
+def facts_of(sizes=np.nan, dates=None):
+    """Arms of three models under two decodings, joined with the registry's facts."""
+    names = ["gpt", "llama", "qwen"]
+    responses = study({("p1", m, "default", "top_p"): 1 for m in (*names, "writers")}, {"p1": "original"})
+    models = responses.models
+    models["size_b"] = pd.Series(sizes, index=names, dtype=float)
+    models["release_date"] = pd.Series(dates, index=names, dtype=object)
+    rows = [(m, "default", d, k, 0.1 * i) for i, m in enumerate((*names, "writers")) for d in ("min_p", "top_p")
+            for k in ("mean_cosine", "vendi_1")]  # fmt: skip
+    arms = pd.DataFrame(rows, columns=["model", "condition", "decoding", "measure", "mean"])
+    return repetition.with_facts(arms.sample(frac=1, random_state=0), "top_p", responses)
+
+
+def test_facts_are_those_of_models_under_one_decoding():
+    facts = facts_of([1, 70, 7], ["2024-05", "2023-01-02", "?"])
+    assert sorted(facts["model"]) == ["gpt", "llama", "qwen"] and facts["measure"].eq("mean_cosine").all()
+    assert facts.set_index("model")["size_b"].to_dict() == {"gpt": 1, "llama": 70, "qwen": 7}
+    assert facts.set_index("model")["release_date"]["gpt"] == pd.Timestamp("2024-05-01")
+    assert facts["release_date"].isna().sum() == 1
+
+
+def test_repetition_is_set_against_facts_that_vary():
+    assert repetition.fact_correlations(facts_of()) == {}
+    assert repetition.fact_correlations(facts_of(7.0)) == {}
+    assert repetition.fact_correlations(facts_of([1, 70, 7], ["2024-05", "2023-01-02", "2022"])) == {
+        "size": pytest.approx(0.5), "release date": pytest.approx(-1),
+    }  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------------- cells
+
+
+def test_cells_match_the_literal_pairs_and_a_single_response_has_none():
+    responses = ragged()
+    truncated = responses.vectors[::-1].copy()
+    cells = repetition.cell_means(responses, truncated)
+    centred = similarity.unit_rows(responses.vectors)
+    centred = centred - centred.mean(0)
+    for cell, row in cells.iterrows():
+        at = rows_of(responses, **dict(zip(CELL, cell, strict=True)))
+        assert row["n"] == len(at) == RAGGED[cell]
+        assert row["mean_chars"] == pytest.approx(responses.table["text"].iloc[at].str.len().mean())
+        assert row["mean_cosine"] == pytest.approx(mean(within(responses.vectors[at])), abs=1e-5, nan_ok=True)
+        assert row["mean_cosine_truncated"] == pytest.approx(mean(within(truncated[at])), abs=1e-5, nan_ok=True)
+        assert row["mean_cosine_centred"] == pytest.approx(mean(within(centred[at])), abs=1e-5, nan_ok=True)
+        lexical = responses.lexical[at].toarray()
+        assert row["mean_tfidf"] == pytest.approx(mean(within(lexical)), abs=1e-5, nan_ok=True)
+
+
+def test_cells_with_one_response_only_are_refused():
+    one = study({("p1", "gpt", "default", "top_p"): 1}, {"p1": "original"})
+    with pytest.raises(ValueError, match="Every cell has one response"):
+        repetition.cell_means(one, one.vectors)
+
+
+def measures_of(responses, seed=0, **options):
+    cells = repetition.cell_means(responses, responses.vectors)
+    return repetition.cell_measures(responses, cells, 0.5, 2, 3, np.random.default_rng(seed), **options)
+
+
+def test_cells_are_measured_one_by_one_and_are_the_table_they_are_written_as():
+    responses, seen = ragged(), []
+    table = measures_of(responses, progress=lambda it, unit: seen.append((len(it), unit)) or it)
+    assert seen == [(11, "cell")] and len(table) == 11 and table["n"].min() == 2
+    assert schema.validate(table, "05_repetition").num_rows == 11
+    for row in table.to_dict("records"):
+        at = rows_of(responses, **{name: row[name] for name in CELL})
+        expected = diversity.summarise(responses.table["text"].iloc[at].tolist(), responses.vectors[at])
+        assert {name: row[name] for name in expected if name in row} == pytest.approx(
+            {name: value for name, value in expected.items() if name in row}, nan_ok=True
+        )
+        assert row["share_above"] == repetition.share_of_pairs(responses.vectors[at], 0.5)
+    pd.testing.assert_frame_equal(measures_of(responses), table)
+
+
+def test_original_prompts_are_kept_with_their_arms():
+    responses = ragged()
+    kept = repetition.originals(measures_of(responses), responses)
+    assert set(kept["prompt_id"]) == {"p1", "p2"}
+    assert (kept["arm"] == kept["model"] + " · " + kept["condition"]).all()
+    assert repetition.main_decoding(kept, responses.people) == "top_p"
+
+
+def test_without_a_model_on_an_original_prompt_there_is_no_figure_to_draw():
+    cells = {("p1", "writers", "default", "none"): 3, ("p3", "gpt", "default", "top_p"): 3}
+    responses = study(cells, KINDS)
+    with pytest.raises(ValueError, match="No model gave two responses to an original prompt"):
+        repetition.originals(measures_of(responses), responses)
 
 
 # -------------------------------------------------------------------------------------------------------------- ranks

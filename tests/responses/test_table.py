@@ -140,16 +140,23 @@ def test_an_empty_list_and_a_null_in_a_list_are_excluded_and_counted(tmp_path):
 
 def test_lists_beside_single_answers_are_refused(tmp_path):
     rows = [{"prompt": "p", "model": "a", "responses": value} for value in (["x", "y"], "z")]
-    with pytest.raises(ValueError, match=r"Row 0 holds a list of answers, row 1 does not"):
+    with pytest.raises(ValueError, match=r"row 1 holds a list of responses, row 2 does not"):
         response_table.read(write(tmp_path, "answers.jsonl", rows))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("idea", [0, 1]), ("finish_reason", ["stop", "length"]), ("sample_idx", 0)]
-)
-def test_a_column_that_belongs_to_one_answer_is_refused_beside_lists(tmp_path, name, value):
+@pytest.mark.parametrize(("name", "value"), [("idea", 3), ("finish_reason", "stop"), ("sample_idx", 0)])
+def test_one_value_beside_a_list_of_responses_is_refused(tmp_path, name, value):
     rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], name: value}]
-    with pytest.raises(ValueError, match=f"`{name}` goes with one answer, .*Write one answer a row"):
+    with pytest.raises(ValueError, match=f"`{name}` has one value per row, .*write one response per row"):
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
+
+
+def test_lists_beside_a_list_of_responses_go_with_it(tmp_path):
+    rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], "idea": [4, 7], "finish_reason": ["stop", "length"]}]
+    frame = response_table.read(write(tmp_path, "answers.jsonl", rows))
+    assert frame[["response", "idea", "finish_reason"]].to_numpy().tolist() == [["x", 4, "stop"], ["y", 7, "length"]]
+    rows[0]["idea"] = [4]
+    with pytest.raises(ValueError, match=r"row 1: `response` holds 2 responses, but `idea` 1 values"):
         response_table.read(write(tmp_path, "answers.jsonl", rows))
 
 
@@ -204,15 +211,15 @@ def test_null_text_is_no_answer_and_the_word_nan_is_one(tmp_path):
     assert written["04_excluded"][["input_row", "reason"]].values.tolist() == [[0, "no response (null)"]]
 
 
-def test_lone_surrogates_become_question_marks_wherever_they_stand(tmp_path):
+def test_lone_surrogates_become_replacement_characters_wherever_they_stand(tmp_path):
     row = {"prompt": "why\ud800", "model": "a\udfff", "response": "x\ud83d y", "idea": "\ud800"}
     lost = {"prompt": "why", "model": "\ud800", "response": None}
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(lost) + "\n", encoding="ascii")
     written = tabulate(response_table.read(path))
-    assert texts(written) == ["x? y"]
-    assert written["04_prompts"]["text"].tolist() == ["why?"]
-    assert written["04_models"]["model"].tolist() == ["a?"]
+    assert texts(written) == ["x\ufffd y"]
+    assert written["04_prompts"]["text"].tolist() == ["why\ufffd"]
+    assert written["04_models"]["model"].tolist() == ["a\ufffd"]
     assert len(written["04_excluded"]) == 1
 
 
@@ -238,8 +245,8 @@ def test_another_encoding_can_be_named(tmp_path):
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "after a byte-order mark"])
 def test_mixed_encodings_name_the_line_and_the_byte(tmp_path, mark):
-    raw = mark + b"prompt,model,response\np,a,fine\np,a,\xe9t\xe9\n"
-    with pytest.raises(ValueError, match=r"answers\.csv, line 3: byte 0xe9 is not utf-8.*`encoding`.*cp1252"):
+    raw = mark + "prompt,model,response\np,a,déjà\n".encode() + b"p,a,\xe9t\xe9\n"
+    with pytest.raises(ValueError, match=r"answers\.csv, line 3: byte 0xe9 is not utf-8.*one encoding"):
         read_text(tmp_path, raw)
 
 
@@ -286,7 +293,7 @@ def test_a_line_of_json_that_is_no_object_is_named(tmp_path):
     ],
 )
 def test_unquoted_commas_are_refused_rather_than_misread(tmp_path, rows, problem):
-    with pytest.raises(ValueError, match=rf"answers\.csv.*{problem}.*must stand in quotes"):
+    with pytest.raises(ValueError, match=rf"answers\.csv.*{problem}.*must be in quotes"):
         read_text(tmp_path, "prompt,model,response\n" + rows)
 
 
@@ -309,7 +316,7 @@ def test_an_empty_file_is_refused(tmp_path, name, text, problem):
 
 
 def test_an_unknown_suffix_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"answers\.xlsx: expected a \.csv, .* but the suffix is '\.xlsx'"):
+    with pytest.raises(ValueError, match=r"answers\.xlsx: expected \.csv, .* but the suffix is '\.xlsx'"):
         read_text(tmp_path, "", "answers.xlsx")
 
 

@@ -1,0 +1,100 @@
+"""JSON over HTTP, for the questions that litellm has no words for: a server's health, slots, settings, tokens."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before one's own machine
+_USUAL = urllib.request.build_opener()
+
+
+class Refused(ValueError):
+    """The server answered with an error; ``status`` is its number."""
+
+    def __init__(self, url, status, said):
+        super().__init__(f"{url} refused the request: status {status}: {said}")
+        self.status = status
+
+
+def get(url, *, api_key=None, timeout=10):
+    """Read JSON.
+
+    Parameters
+    ----------
+    url : str
+    api_key : str, optional
+        Sent as a bearer token.
+    timeout : float
+        Seconds.
+
+    Raises
+    ------
+    Refused
+        If the server answers with an error.
+    OSError
+        If nobody answers.
+    """
+    return _call(urllib.request.Request(url), api_key, timeout)
+
+
+def post(url, body, *, api_key=None, timeout=600):
+    """Send JSON and read the JSON reply; as `get`."""
+    data = json.dumps(body).encode("utf-8", "replace")
+    return _call(urllib.request.Request(url, data, {"Content-Type": "application/json"}), api_key, timeout)
+
+
+def root(base_url):
+    """Address of a server without the ``/v1`` of its OpenAI-compatible interface.
+
+    Examples
+    --------
+    >>> root("http://127.0.0.1:8080/v1/")
+    'http://127.0.0.1:8080'
+    """
+    return base_url.rstrip("/").removesuffix("/v1")
+
+
+def is_local(url):
+    """Whether an address is on this machine.
+
+    Examples
+    --------
+    >>> is_local("http://localhost:8000/v1"), is_local("https://models.example/v1")
+    (True, False)
+    """
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def slots(base_url):
+    """Requests that a llama.cpp server works on at a time; 0 where the server does not tell.
+
+    Parameters
+    ----------
+    base_url : str
+        Of the OpenAI-compatible interface.
+
+    Returns
+    -------
+    int
+    """
+    try:
+        found = get(f"{root(base_url)}/props", timeout=5)
+    except (OSError, ValueError):  # nobody there, no such page, or no JSON
+        return 0
+    number = found.get("total_slots") if isinstance(found, dict) else None
+    return number if isinstance(number, int) and number > 0 else 0
+
+
+def _call(request, api_key, timeout):
+    if api_key:
+        request.add_header("Authorization", f"Bearer {api_key}")
+    opener = _DIRECT if is_local(request.full_url) else _USUAL
+    try:
+        with opener.open(request, timeout=timeout) as reply:
+            return json.load(reply)
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(600).decode("utf-8", "replace")
+        raise Refused(request.full_url, error.code, said) from None

@@ -1,0 +1,326 @@
+"""Profiles' names and folders, YAML that says things twice, one writer per profile, and what clean removes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hivemind_utils.pipeline import clean, lab, manifests, names, notebooks, profiles, run, writers
+from hivemind_utils.pipeline import rules as rules_pipeline
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one notebook."""
+    import nbformat
+
+    for folder in ("notebooks", "params", "a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "Makefile").write_bytes((REPOSITORY / "Makefile").read_bytes())
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# 04 · Answers", id="t"),
+        nbformat.v4.new_code_cell('profile: str = "demo"  # the name\nn: int = 1  # é', id="p"),
+        nbformat.v4.new_code_cell("print(n)", id="c"),
+    ]
+    notebook.cells[1].metadata["tags"] = ["parameters"]
+    nbformat.write(notebook, tmp_path / "notebooks" / "04_generate.ipynb")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(spec):
+    with pytest.raises(notebooks.UserError) as error:
+        profiles.load_profile(spec)
+    return str(error.value)
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["mine", "my study", "llama-3.1_8b", "été", ".hidden", "v1.0", "-x", "a..b", "Ａ"])
+def test_ordinary_names_are_taken(project, name):
+    (project / "a" / f"{name}.yaml").touch()
+    assert profiles.load_profile(f"a/{name}.yaml").name == name
+    (project / "b" / f"{name}.yml").touch()
+    assert profiles.load_profile(f"b/{name}.yml").name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".", "..", "...", "a;b", "a{x}", "it's", 'a"b', "a:b", "a$b", "a#b", "a*b", "a\\b", "a\nb", " a", "a ", "", "%s",
+     "a|b", "a&b", "a`b", "a\tb"],
+)  # fmt: skip
+def test_names_that_name_no_folder_are_refused_in_words(project, name):
+    (project / "a" / f"{name}.yaml").touch()
+    assert "cannot name a folder: use letters, digits" in refused(f"a/{name}.yaml")
+
+
+@pytest.mark.parametrize("name", ["reference", "Reference", "REFERENCE"])
+def test_the_projects_own_folders_are_no_profiles(project, name):
+    (project / "params" / f"{name}.yaml").touch()
+    assert refused(name) == f"{name!r}: data/reference belongs to the project: use another name."
+    assert "belongs to the project" in refused(f"params/{name}.yaml")
+
+
+@pytest.mark.parametrize("spec", ["/", "a/", "..", "a", "", ".", "a/notes.txt"])
+def test_what_is_no_profile_is_refused(project, spec):
+    (project / "a" / "notes.txt").write_text("common:")
+    assert refused(spec)
+    assert clean.main([f"--profile={spec}"]) == (0 if spec == "a" else 1)
+
+
+def test_make_passes_names_as_they_are(project):
+    for spec in ("a/it's.yaml", "a/x;touch pwned.yaml", "$(touch pwned)", "a b/`touch pwned`.yaml", "/", '"'):
+        for target in ("figures", "04", "report", "plan", "clean"):
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            done = subprocess.run(
+                ["make", target, f"PYTHON={sys.executable}"], cwd=project, capture_output=True, text=True, check=False,
+                env=environment | {"PYTHONPATH": str(REPOSITORY), "PROFILE": spec},
+            )  # fmt: skip
+            assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+            assert "syntax" not in done.stderr and not (project / "pwned").exists()
+        if target == "figures":
+            break
+
+
+def test_two_files_of_one_name_are_refused_with_both_paths(project):
+    for folder in ("a", "b"):
+        (project / folder / "same.yaml").touch()
+    rules_pipeline.rules("a/same.yaml")
+    message = refused("b/same.yaml")
+    assert "b/same.yaml and a/same.yaml would share" in message and "make clean PROFILE='same'" in message
+    assert clean.main(["--profile", "b/same.yaml"]) == 1
+    assert profiles.load_profile("a/same.yaml").name == "same"
+    clean.clean("same")
+    assert profiles.load_profile("b/same.yaml").name == "same"
+    rules_pipeline.rules("b/same.yaml")
+    (project / "b" / "same.yaml").rename(project / "params" / "same.yaml")  # moved: nothing to confuse
+    assert profiles.load_profile("params/same.yaml").name == "same"
+    assert "a/same.yaml would share its folders with params/same.yaml" in refused("a/same.yaml")
+
+
+def test_one_name_with_both_suffixes_is_refused(project):
+    for suffix in ("yaml", "yml"):
+        (project / "params" / f"same.{suffix}").touch()
+    assert "would share its folders with" in refused("params/same.yml")
+
+
+# ---------------------------------------------------------------------------------------------------------------- YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "first", "key"),
+    [
+        ("04_generate: {n: 1}\ncommon: {}\n04_generate: {n: 2}\n", 3, 1, "04_generate"),
+        ("common:\n  run: ['04']\ncommon: {n: 2}\n", 3, 1, "common"),
+        ("04_generate:\n  n: 1\n  n: 2\n", 3, 2, "n"),
+        ("04_generate: {n: 1, 'n': 2}\n", 1, 1, "n"),
+        ("common: {deep: {er: [{x: 1, x: 2}]}}\n", 1, 1, "x"),
+    ],
+)
+def test_what_a_file_says_twice_is_refused(project, text, line, first, key):
+    (project / "params" / "tiny.yaml").write_text(text)
+    assert refused("tiny") == (f"tiny.yaml, line {line}: '{key}' stands there already, in line {first}. Join the two.")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", b"a: \x00", b"\x80abc", b"a: !!python/object/apply:os.system [ls]", b"{" * 3000, b"a: *x",
+     b"a: 2026-13-45"],
+)  # fmt: skip
+def test_a_file_that_is_no_yaml_is_refused(project, content):
+    (project / "params" / "tiny.yaml").write_bytes(content)
+    assert refused("tiny").startswith("tiny.yaml")
+
+
+def test_anchors_and_merges_stay_possible(project):
+    (project / "params" / "tiny.yaml").write_text("common: &c {n: 3}\n04_generate: {<<: *c}\n")
+    assert profiles.load_profile("tiny").blocks == {"04_generate": {"n": 3}}
+
+
+# ---------------------------------------------------------------------------------------------------------- one writer
+
+
+def test_the_second_writer_is_refused_with_the_firsts_process_id(project, capsys):
+    (project / "params" / "tiny.yaml").touch()
+    holder = (
+        "import sys, time\nfrom hivemind_utils.pipeline import writers\n"
+        "with writers.only_one('tiny', 'make figures'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    try:
+        assert first.stdout.readline() == "held\n"
+        for arguments in (["--make", "all"], ["04"], ["--make", "04"]):
+            assert run.main([*arguments, "--profile", "tiny"]) == 1
+            message = capsys.readouterr().err
+            assert message.startswith(f"error: Process {first.pid} (make figures, since ") and "'tiny'" in message
+        assert clean.main(["--profile", "tiny"]) == 1
+        with writers.only_one("other", "make figures"):
+            pass  # another profile is free
+    finally:
+        first.communicate("")
+    with writers.only_one("tiny", "make figures"):
+        assert json.loads((project / "executed" / "tiny" / "run.json").read_text())["pid"] == os.getpid()
+    assert not (project / "executed" / "tiny" / "run.json").exists()
+
+
+def test_the_lock_lasts_as_long_as_what_the_holder_started(project):
+    killed = (
+        "import os, subprocess, sys\nfrom hivemind_utils.pipeline import writers\n"
+        "with writers.only_one('tiny', 'make figures') as descriptors:\n"
+        "    subprocess.Popen([sys.executable, '-c', 'input()'], pass_fds=descriptors)\n    os.kill(os.getpid(), 9)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", killed], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+    child.wait()
+    try:
+        with pytest.raises(notebooks.UserError, match="is writing the profile 'tiny'"), writers.only_one("tiny", "x"):
+            pass
+    finally:
+        child.stdin.write(b"\n")
+        child.stdin.close()
+    time.sleep(1)
+    with writers.only_one("tiny", "x"):
+        pass
+
+
+def test_of_many_at_once_one_writes(project):
+    seen, together = [], threading.Barrier(4)
+
+    def try_it():
+        together.wait()
+        done = subprocess.run(
+            [sys.executable, "-c", "import time\nfrom hivemind_utils.pipeline import writers\n"
+             "with writers.only_one('tiny', 'x'):\n    print('ran'); time.sleep(3)"],
+            capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        seen.append(done)
+
+    threads = [threading.Thread(target=try_it) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    ran = [done for done in seen if done.returncode == 0]
+    assert len(ran) >= 1
+    assert all("is writing the profile" in done.stderr for done in seen if done.returncode)
+
+
+# --------------------------------------------------------------------------------------------------------------- clean
+
+
+def everything(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_clean_removes_what_a_run_wrote_and_nothing_else(project, capsys):
+    (project / "params" / "tiny.yaml").touch()
+    before = everything(project)
+    theirs = {
+        "data/tiny/store/04.sqlite", "data/tiny/sheets/02_open_ended.csv", "data/tiny/answers.csv",
+        "data/tiny/04_mine.parquet", "data/tiny/embeddings/notes.txt", "data/tiny/embeddings/own.npy",
+        "figures/tiny/poster.png", "results/tiny/notes.md", "executed/tiny/mine.ipynb", "report/other/mine.txt",
+        "data/reference/04_responses.parquet", "data/reference/embeddings/x.npy", "export/tiny/mine.csv",
+    }  # fmt: skip
+    ours = {
+        "data/tiny/04_responses.parquet", "data/tiny/embeddings/minilm.npy", "data/tiny/embeddings/minilm.parquet",
+        "data/tiny/embeddings/queries/minilm.npy", "data/tiny/embeddings/queries/minilm.parquet",
+        "data/tiny/truth/ideas.parquet", "figures/tiny/map.png", "figures/tiny/map.csv", "figures/tiny/begun.png",
+        "results/tiny/04.json", "results/tiny/claims.csv", "executed/tiny/04.ipynb", "report/tiny/index.html",
+    }  # fmt: skip
+    for name in theirs | ours:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x")
+    record = {"figures": ["map"], "parameters": {}, "inputs": {}, "packages": {}, "partial": None}
+    manifests.write(record, "tiny", "04")
+    (project / "executed" / "tiny" / "04.figures.txt").write_text("begun\n")
+    rules_pipeline.rules("tiny")
+    assert clean.main(["--all"]) == 0
+    assert everything(project) == before | theirs
+    assert "left as they are, for no run wrote them: executed/tiny/mine.ipynb" in capsys.readouterr().out
+
+
+def test_clean_takes_away_the_folders_it_emptied(project):
+    (project / "params" / "tiny.yaml").touch()
+    before = everything(project)
+    rules_pipeline.rules("tiny")
+    lab.copies("tiny")
+    assert clean.main(["--profile", "tiny"]) == 0
+    assert everything(project) == before and not (project / "executed" / "tiny").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------- JupyterLab
+
+
+def test_copies_hold_the_profiles_values_and_edits_are_kept(project):
+    (project / "params" / "tiny.yaml").write_text("04_generate: {n: 5}\n")
+    original = (project / "notebooks" / "04_generate.ipynb").read_bytes()
+    (copy,), kept = lab.copies("tiny")
+    assert kept == [] and copy == project / "executed" / "tiny" / "lab" / "04_generate.ipynb"
+    cells = json.loads(copy.read_text())["cells"]
+    assert "".join(cells[1]["source"]) == "profile: str = 'tiny'  # the name\nn: int = 5  # é"
+    run_all = json.loads(copy.read_text())
+    run_all["cells"][2]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["5\n"]}]
+    copy.write_text(json.dumps(run_all))
+    assert lab.copies("tiny")[1] == [] and json.loads(copy.read_text()) == run_all, "outputs stay"
+    run_all["cells"][1]["source"] = "profile: str = 'tiny'\nn: int = 99"
+    copy.write_text(json.dumps(run_all))
+    _, kept = lab.copies("tiny")
+    assert [path.name for path in kept] == ["04_generate.edited-1.ipynb"] and "99" in kept[0].read_text()
+    assert "n: int = 5" in copy.read_text()
+    clean.clean("tiny")
+    assert everything(project / "executed" / "tiny") == {"lab/04_generate.edited-1.ipynb"}
+    assert (project / "notebooks" / "04_generate.ipynb").read_bytes() == original
+
+
+def test_values_are_put_where_they_belong():
+    source = 'a: str = "é é"  # é\nb: list[str] = [  # two\n    "x",\n    "y",\n]  # end\nc: int = 1; d: int = 2\n'
+    put = lab.assign(source, {"a": "o'k\n", "b": ["z"], "c": 1, "d": 3})
+    assert put == "a: str = \"o'k\\n\"  # é\nb: list[str] = ['z']  # end\nc: int = 1; d: int = 3\n"
+    assert re.search("é", put) and lab.assign(source, {"a": "é é", "b": ["x", "y"], "c": 1, "d": 2}) == source
+
+
+def test_a_name_alone_is_enough_to_clean(project):
+    assert names.name_of("params/tiny.yaml") == names.name_of("tiny") == names.name_of("x/tiny.yml") == "tiny"
+
+
+# --------------------------------------------------------------------------------------- numbers of a profile
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("budget_usd: .nan", "`budget_usd` must be a finite number, but nan was given"),
+        ("budget_usd: .inf", "`budget_usd` must be a finite number, but inf was given"),
+        ("budget_usd: -1.0", "`budget_usd` must be a number from 0, but -1.0 was given"),
+        ("prices: {m: [1.0, -2.0]}", "`prices: m: output` must be a number from 0, but -2.0 was given"),
+        ("prices: {m: [.nan, 2.0]}", "`prices: m: 0` must be a finite number, but nan was given"),
+        ("limits: {default: {concurrency: '4'}}", "`limits: default: concurrency` must be a whole number"),
+        ("limits: {default: {concurrency: 2.5}}", "`limits: default: concurrency` must be a whole number"),
+        ("limits: {default: {concurrency: }}", "but None was given"),
+        ("decodings: {d: {temperture: 0.2}}", "Did you mean 'temperature'?"),
+        ("decodings: {d: {max_tokens: '100'}}", "`decodings: d: max_tokens` must be a whole number"),
+        ("decodings: {d: {max_tokens: -5}}", "`decodings: d: max_tokens` must be a whole number"),
+        ("decodings: {d: {extra_body: {max_tokens: 100000}}}", "may not hold 'max_tokens'"),
+        ("paraphrasing: {wirter: x}", "`paraphrasing` names 'wirter', which is not known. Did you mean 'writer'?"),
+    ],
+)
+def test_numbers_and_names_are_refused_before_a_kernel_starts(monkeypatch, tmp_path, capsys, block, message):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "odd_numbers.yaml").write_text(f"04_generate: {{{block}}}\n")
+    profile = profiles.load_profile(tmp_path / "odd_numbers.yaml")
+    with pytest.raises(notebooks.UserError, match=re.escape(message)) as error:
+        profiles.resolve(profile, notebooks.inspect("04"))
+    assert str(error.value).startswith("odd_numbers.yaml, 04_generate: ")

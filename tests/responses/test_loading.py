@@ -1,0 +1,136 @@
+"""Loading responses: what is usable, which decoding and conditions are kept, what is left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hivemind_utils import responses
+from hivemind_utils.responses import embeddings, loading, table
+from hivemind_utils.tables import parquet
+from hivemind_utils.tables.study import Study
+
+PEOPLE = {"writers"}
+STAMP = {"source": "imported", "origin": "a test"}
+ROWS = [  # prompt, kind, model, condition, decoding, response
+    ("p1", "original", "gpt-1", "default", "top_p", "a river"),
+    ("p1", "original", "gpt-1", "default", "top_p", "a thief"),
+    ("p1", "original", "gpt-1", "default", "top_p", "   "),
+    ("p1", "original", "gpt-1", "warm", "top_p", "a clock"),
+    ("p1", "original", "gpt-1", "default", "min_p", "a rope"),
+    ("p1", "original", "qwen-2", "default", "min_p", "a sea"),
+    ("p1", "original", "writers", "default", "none", "my aunt"),
+    ("p2", "closed", "gpt-1", "default", "top_p", "four"),
+]
+
+
+class LetterCounts:
+    """An encoder that counts letters: vectors that say which text they belong to."""
+
+    name, library, chunk_size, n_workers = "letters", "numpy", 8, 1
+
+    def encode(self, texts):
+        return np.array([[text.count(letter) for letter in "aeiou"] for text in texts], np.float32) + 0.1
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    rows = pd.DataFrame(ROWS, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
+    for name, frame in table.tabulate(rows.assign(prompt=rows["prompt_id"] + "?"), human=PEOPLE).items():
+        parquet.write(frame, name, "mine", STAMP)
+    texts = parquet.read("04_responses", "mine")["text"]
+    embeddings.embed([*texts, *texts.str.slice(0, 3)], LetterCounts(), tmp_path / "data" / "mine" / "embeddings")
+    return Study("05", "mine")
+
+
+def load(study, **options):
+    return responses.load(study, "letters", **options)
+
+
+def test_usable_responses_are_loaded_in_order_each_with_its_vector(study):
+    loaded = load(study)
+    expected = sorted((*row[2:5], row[5]) for row in ROWS if row[5].strip() and row[0] == "p1")
+    found = loaded.table[loaded.table["prompt_id"] == "p1"]
+    assert sorted(map(tuple, found[["model", "condition", "decoding", "text"]].to_numpy())) == expected
+    assert loaded.table.equals(loaded.table.sort_values([*table.CELL, "sample_idx"], ignore_index=True))
+    assert loaded.vectors == pytest.approx(LetterCounts().encode(loaded.table["text"]))
+    assert loaded.decoding is None and len(loaded) == 7
+
+
+def test_what_is_known_of_models_people_and_arms_comes_along(study):
+    loaded = load(study)
+    assert loaded.people == PEOPLE and loaded.n_models == 2
+    assert loaded.arms == ["gpt-1 · default", "gpt-1 · warm", "qwen-2", "writers"]
+    assert loaded.model_of["gpt-1 · warm"] == "gpt-1" and loaded.family_of["qwen-2"] == "qwen"
+    assert loaded.prompt_order == ["p1", "p2"]
+    assert loaded.describe() == "7 responses of 4 arms (2 models) to 2 prompts"
+    machines = loaded.models_only()
+    assert len(machines) == 6 and not machines.is_human.any()
+    assert machines.vectors == pytest.approx(LetterCounts().encode(machines.table["text"]))
+
+
+def test_the_lexical_vectors_know_the_form_of_each_row(study):
+    loaded = load(study)
+    assert loaded.lexical.shape[0] == len(loaded)
+    alone = loaded.lexical[[loaded.table["text"].tolist().index("four")]]
+    assert (loaded.lexical @ alone.T).toarray().ravel() == pytest.approx(loaded.table["text"].eq("four").astype(float))
+
+
+def test_prompts_of_one_kind_are_kept(study):
+    assert load(study, prompt_kinds=["closed"]).table["text"].tolist() == ["four"]
+
+
+def test_one_decoding_is_kept_with_people_and_models_that_lack_it_are_named(study, capsys):
+    loaded = load(study, prompt_kinds=["original"], one_decoding=True)
+    assert loaded.decoding == "top_p"
+    assert set(loaded.table["text"]) == {"a river", "a thief", "a clock", "my aunt"}
+    assert study.stamp["partial"] == "no responses under top_p from qwen-2 (not compared)"
+    assert "partial" in capsys.readouterr().out
+    assert "decoding top_p" in loaded.describe()
+
+
+def test_the_decoding_asked_for_is_kept_and_nobody_is_left_out(study):
+    loaded = load(study, one_decoding=True, decoding="min_p")
+    assert set(loaded.table["text"]) == {"a rope", "a sea", "my aunt"} and "partial" not in study.stamp
+
+
+def test_conditions_of_models_are_kept_and_people_stay(study):
+    loaded = load(study, conditions=["warm"])
+    assert set(loaded.table["text"]) == {"a clock", "my aunt"}
+    with pytest.raises(ValueError, match=r"names \['cold'\], but the conditions are \['default', 'warm'\]"):
+        load(study, conditions=["cold", "warm"])
+
+
+def test_nothing_left_says_where_to_look(study):
+    with pytest.raises(ValueError, match="no usable response to a prompt of kind paraphrase: see `kind` in 04_prompts"):
+        load(study, prompt_kinds=["paraphrase"])
+
+
+def test_truncated_vectors_are_those_of_the_first_characters(study):
+    loaded = load(study)
+    found = loading.truncated_vectors(study, loaded, "letters", 3)
+    assert found == pytest.approx(LetterCounts().encode(loaded.table["text"].str.slice(0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("decodings", "chosen"),
+    [
+        (["min_p", "min_p", "top_p"], "top_p"),
+        (["min_p", "greedy", "min_p"], "min_p"),
+        (["min_p", "greedy"], "greedy"),  # a tie goes by name
+        ([], "none"),
+    ],
+)
+def test_the_decoding_is_top_p_or_the_commonest(decodings, chosen):
+    models = ["gpt"] * len(decodings) + ["writers"] * 9
+    frame = pd.DataFrame({"model": models, "decoding": decodings + ["by hand"] * 9})
+    assert loading.choose_decoding(frame, PEOPLE) == chosen
+    assert loading.choose_decoding(frame[::-1], PEOPLE) == chosen
+
+
+def test_the_decoding_asked_for_is_taken_and_must_occur_among_models():
+    frame = pd.DataFrame({"model": ["gpt", "gpt", "writers"], "decoding": ["min_p", "top_p", "by hand"]})
+    assert loading.choose_decoding(frame, PEOPLE, "min_p") == "min_p"
+    with pytest.raises(ValueError, match=r"must be one of \['min_p', 'top_p'\], but 'by hand' was passed"):
+        loading.choose_decoding(frame, PEOPLE, "by hand")

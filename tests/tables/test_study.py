@@ -1,0 +1,178 @@
+"""Study: where the data come from, what a run lacks, figures, and the answer below the title."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+
+from hivemind_utils.tables import parquet
+from hivemind_utils.tables.paper import Paper
+from hivemind_utils.tables.study import PENDING, Study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IMPORTED = {"source": "imported", "origin": "a test"}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    with matplotlib.rc_context():
+        yield tmp_path
+    plt.close("all")
+
+
+def models(**changes):
+    frame = pd.DataFrame({"model": ["a"], "family": ["f"], "kind": ["model"], "size_b": [7.0], "tuning": [None]})
+    return frame.assign(release_date=None, open_weights=None).assign(**changes)
+
+
+def prompts():
+    return pd.DataFrame(
+        {"prompt_id": ["p"], "text": ["Why?"], "kind": ["original"], "parent_id": [None], "category": [None]}
+    ).assign(open_endedness=np.nan)
+
+
+def written(number="04"):
+    return json.loads(Path(f"results/mine/{number}.json").read_text())
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+def test_the_source_of_the_first_table_read_is_the_source_of_what_is_written():
+    parquet.write(models(), "04_models", "mine", IMPORTED)
+    parquet.write(prompts(), "04_prompts", "mine", IMPORTED | {"origin": "another"})
+    study = Study("04", "mine")
+    pd.testing.assert_frame_equal(study.read("04_models"), parquet.read("04_models", "mine"))
+    study.read("04_prompts")
+    assert study.stamp == IMPORTED
+    frame = models(model="b")
+    assert study.write("04_models", frame) is frame
+    assert parquet.read("04_models", "mine")["model"].tolist() == ["b"]
+    assert parquet.stamp("04_models", "mine") == IMPORTED
+    assert study.source_line == "source: imported · a test"
+
+
+def test_a_table_that_does_not_fit_is_not_written():
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test")
+    with pytest.raises(ValueError, match="04_models"):
+        study.write("04_models", models().drop(columns="kind"))
+    assert not Path("data/mine/04_models.parquet").exists()
+
+
+def test_what_any_input_lacks_is_said_once_by_what_follows():
+    parquet.write(models(), "04_models", "mine", IMPORTED | {"partial": "model b is missing"})
+    parquet.write(prompts(), "04_prompts", "mine", IMPORTED | {"partial": "model b is missing; no prompt q"})
+    study = Study("05", "mine")
+    study.read("04_models")
+    study.read("04_prompts")
+    assert study.stamp["partial"] == "model b is missing; no prompt q"
+    study.write("04_models", models())
+    assert parquet.stamp("04_models", "mine")["partial"] == "model b is missing; no prompt q"
+
+
+def test_a_partial_run_warns_and_keeps_its_sentences_whatever_comes_first(capsys):
+    study = Study("04", "mine")
+    study.partial("")
+    study.partial("model b is missing")
+    study.comes_from("imported", "a test", encoder="minilm")
+    study.partial("a prompt too")
+    study.partial("model b is missing")
+    assert study.stamp == IMPORTED | {"encoder": "minilm", "partial": "model b is missing; a prompt too"}
+    assert capsys.readouterr().out.count("WARNING: this run is partial") == 3
+    study.takeaways("Nothing")
+    assert written()["partial"] == "model b is missing; a prompt too"
+
+
+def test_the_generator_starts_at_the_seed():
+    assert Study("04", "mine", 3).rng.random() == np.random.default_rng(3).random()
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+@pytest.mark.parametrize("part", ["figure", "axes"])
+def test_a_figure_or_its_axes_is_titled_and_written_with_its_numbers(part):
+    fig, ax = plt.subplots(figsize=(3.5, 2))
+    ax.plot([0, 1], [0, 1])
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test")
+    table = pd.DataFrame({"x": [0, 1]})
+    study.figure("line", fig if part == "figure" else ax, table, "It rises", "n = 2")
+    printed = json.loads(Path("figures/mine/line.json").read_text())
+    assert (printed["title"], printed["caption"]) == ("It rises", "n = 2")
+    pd.testing.assert_frame_equal(pd.read_csv("figures/mine/line.csv"), table)
+    assert plt.imread("figures/mine/line.png").std() > 0
+
+
+def test_nothing_to_draw_writes_no_file():
+    study = Study("04", "mine")
+    study.figure("line", None, pd.DataFrame(), "Too few models to compare")
+    assert not Path("figures").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------- takeaways
+
+
+def test_takeaways_are_written_with_the_number_and_empty_bullets_left_out():
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test")
+    study.takeaways("Half", ["one", "", None, "two"], {"n": np.int64(3)}, number=("share", 0.5, np.nan, np.nan))
+    assert written() == {
+        "source": "imported",
+        "partial": None,
+        "answer": "Half",
+        "takeaways": ["one", "two"],
+        "number": {"label": "share", "value": 0.5, "lower": None, "upper": None},
+        "n": 3,
+    }
+
+
+CELLS = [
+    "from hivemind_utils.tables.study import Study",
+    'study = Study("04", "mine")',
+    'study.comes_from("simulated", "a test")\nstudy.partial("model b is missing")',
+    'study.figure("line", None, None, "Too few models")',
+    'study.takeaways("Half of **all**", ["one", ""], {"n": 1}, number=("share", 0.5, 0.4, 0.6))',
+]
+
+
+def test_in_a_notebook_the_answer_stands_below_the_title_once_it_is_known(project, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(project)}}).execute()
+
+    def shown(cell):
+        return [o["data"]["text/markdown"] for o in notebook.cells[cell]["outputs"] if "data" in o]
+
+    assert shown(1) == ["> **Simulated data, not a finding.** Half of **all**"]
+    assert PENDING not in json.dumps(notebook)
+    assert "WARNING: this run is partial: model b is missing" in notebook.cells[2]["outputs"][0]["text"]
+    assert shown(3) == ["*No figure: Too few models*"]
+    assert shown(4) == ["- Half of **all**\n- one"]
+    assert written()["answer"] == "Half of **all**"
+
+
+# -------------------------------------------------------------------------------------------------------------- paper
+
+
+def test_the_papers_numbers_come_from_the_claims(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    paper = Paper()
+    assert 0 < paper.number("inter_mean") < 100 and paper["inter_mean"] in paper("inter_mean")
+    with pytest.raises(KeyError, match="no claim 'nobody_said_so'"):
+        paper["nobody_said_so"]
+    with pytest.raises(ValueError, match="'minp_less' holds no number"):
+        paper.number("minp_less")
