@@ -189,7 +189,9 @@ def _measured(row, results, value, taken, siblings, place):
             bound = None
         bounds[i] = _number(bound)
     lower, upper = ((bound - taken) * row.scale for bound in bounds)
-    n_prompts = next((siblings[key] for key in ("n_prompts", "n_queries") if siblings.get(key)), results.get("n_prompts"))
+    n_prompts = next(
+        (siblings[key] for key in ("n_prompts", "n_queries") if siblings.get(key)), results.get("n_prompts")
+    )
     se = siblings.get("se")
     return {
         "value": (value - taken) * row.scale, "lower": lower, "upper": upper, "n_prompts": n_prompts, "place": place,
@@ -218,7 +220,9 @@ def _obstacle(row, results, measured):
         return f"the number belongs to {PAPER_ENCODER}; this run's encoder is {encoder or 'not stated'}"
     models = set(results.get("models", ()))
     if row.bound == "main25" and not measured["place"].startswith(_SUBSET) and models != paper.main_models():
-        return "the number belongs to the paper's 25 models; this run lacks some of them, or has no values for them alone"
+        return (
+            "the number belongs to the paper's 25 models; this run lacks some of them, or has no values for them alone"
+        )
     if row.bound == "all79" and models != paper.all_models():
         return "the number belongs to the paper's 79 models; this run has others"
     if row.bound != "released":

@@ -52,7 +52,9 @@ def put(results, place, value, **siblings):
     """Write a value at a place of results, with what stands beside it."""
     here, steps = results, place.split("/")
     if "floors_at_0.8" in place:
-        steps = ["floors_at_0.8", *place.removeprefix("floors_at_0.8/").rsplit("/", 1)] if place.count("/") > 1 else steps
+        steps = (
+            ["floors_at_0.8", *place.removeprefix("floors_at_0.8/").rsplit("/", 1)] if place.count("/") > 1 else steps
+        )
     for i, step in enumerate(steps[:-1]):
         key, _, name = step.partition("=")
         if name:
@@ -91,7 +93,12 @@ def fed(table, shift=None, half=NARROW, source="released"):
             put(here, row.minus.split("|")[0], taken)
         names = row.interval.split(",") if row.interval else []
         beside = [name for name in names if "/" not in name]
-        put(here, place, value + taken, **dict(zip(beside, (value + taken - width, value + taken + width), strict=False)))
+        put(
+            here,
+            place,
+            value + taken,
+            **dict(zip(beside, (value + taken - width, value + taken + width), strict=False)),
+        )
         for name, bound in zip(names, (value - width, value + width), strict=False):
             if "/" in name:
                 put(here, name, bound)
@@ -156,7 +163,9 @@ def test_averages_of_scorers_are_those_of_the_published_tables():
             assert table[f"abs_tukey_{k}_{name}"] == pytest.approx(means.loc[kind, f"abs_k{k}"], abs=6e-4)
         for q in (95, 60):
             for kept, column in (("similar", "sim"), ("contested", "dis")):
-                assert table[f"pair_{kept}_{q}_{name}"] == pytest.approx(means.loc[kind, f"pair_{column}_p{q}"], abs=6e-4)
+                assert table[f"pair_{kept}_{q}_{name}"] == pytest.approx(
+                    means.loc[kind, f"pair_{column}_p{q}"], abs=6e-4
+                )
 
 
 # ------------------------------------------------------------------------------------------- the paper's own values
@@ -301,7 +310,9 @@ def test_the_verdict_on_a_kind_decides(project, word, verdict):
 
 
 def test_the_first_of_several_places_that_is_there_counts(project):
-    row = one_claim(project, {"source": "sampled", "b": 2, "c": 3}, result="05:a|b|c", minus="z|c", stated=-1, tolerance=0)
+    row = one_claim(
+        project, {"source": "sampled", "b": 2, "c": 3}, result="05:a|b|c", minus="z|c", stated=-1, tolerance=0
+    )
     assert (row["value"], row["verdict"]) == (-1, claims.REPLICATES)
 
 

@@ -45,7 +45,9 @@ class TestRules:
         assert masks[names.index(subsets.PRIMARY)].sum() == 4
 
     def test_rules_without_their_statistic_are_left_out(self):
-        frame = pd.DataFrame({"user_query": ["q"] * 3, "response": list("abc"), "human_labels": [[1, 2], [3, 3], [1, 3]]})
+        frame = pd.DataFrame(
+            {"user_query": ["q"] * 3, "response": list("abc"), "human_labels": [[1, 2], [3, 3], [1, 3]]}
+        )
         all_items = subsets.Rule("full", "full", "all")
         rules, _, _ = calibration.distinct_rules(
             [all_items, *subsets.measure_rules(calibration.MEASURES)], rated(frame, [1, 2, 3])

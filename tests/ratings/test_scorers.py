@@ -17,7 +17,9 @@ def annotations():
     """Six responses to two prompts, and two pairs of them."""
     texts = [f"text number {'x' * i**2}" for i in range(6)]
     prompts = [f"p{i // 3}" for i in range(6)]
-    single = pd.DataFrame({"user_query": prompts, "response": texts, "human_labels": [[1 + i % 5, 3] for i in range(6)]})
+    single = pd.DataFrame(
+        {"user_query": prompts, "response": texts, "human_labels": [[1 + i % 5, 3] for i in range(6)]}
+    )
     pair = pd.DataFrame({"user_query": ["p0", "p1"], "response_1": [texts[0], texts[3]],
                          "response_2": [texts[1], texts[4]], "human_labels": [[-1, 1], [2, 1]]})  # fmt: skip
     made = {}
@@ -150,7 +152,11 @@ def echo(body, number):
     words = body["prompt"].split(" ")
     tokens = [words[0], *(f" {word}" for word in words[1:])]
     offsets = np.cumsum([0, *map(len, tokens)])[:-1].tolist()
-    logprobs = {"tokens": tokens, "text_offset": offsets, "token_logprobs": [None, *(-float(len(t)) for t in tokens[1:])]}
+    logprobs = {
+        "tokens": tokens,
+        "text_offset": offsets,
+        "token_logprobs": [None, *(-float(len(t)) for t in tokens[1:])],
+    }
     return [{"text": body["prompt"], "logprobs": logprobs}]
 
 

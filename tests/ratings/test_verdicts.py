@@ -121,7 +121,9 @@ def test_headlines_say_every_verdict_once(planted):
     table = verdicts.judge(planted(0).scored).table
     title = headlines.calibration_verdict(table, "absolute")
     assert title.startswith("On the most contested 33 % of ratings reward models degrade")
-    assert headlines.calibration_contrasts(table, "absolute").startswith("Verdicts of 13 scorers of ratings: degrades: 1;")
+    assert headlines.calibration_contrasts(table, "absolute").startswith(
+        "Verdicts of 13 scorers of ratings: degrades: 1;"
+    )
     nothing = table.head(0)
     assert headlines.verdict(nothing, "pairs") == "No scorer of pairs can be judged"
     assert headlines.calibration_contrasts(nothing, "pairs") == "No scorer of pairs can be judged"
