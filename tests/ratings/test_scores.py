@@ -63,12 +63,6 @@ class TestMatch:
             {"scorer": "s", "item_id": items["item_id"].iloc[1], "reason": "no score"}
         ]
 
-    def test_a_source_that_gives_nothing_is_counted_with_its_reason(self, items):
-        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
-        found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
-        assert found.empty and list(found.columns) == scores.COLUMNS
-        assert excluded["reason"].tolist() == ["none of 2 scores is a number (the server was gone)"]
-
     def test_a_scorer_that_matches_nothing_is_counted_and_the_others_go_on(self, items):
         ids = items["item_id"].tolist()
         long = given(item_id=["nowhere", *ids[:2]], scorer=["s", "t", "t"], score=[1, 2, 3])
@@ -84,6 +78,12 @@ class TestMatch:
         assert excluded.to_dict("records") == [
             {"scorer": "s", "item_id": "all", "reason": "none of 3 scores is a number"}
         ]
+
+    def test_why_a_model_gave_nothing_is_said(self, items):
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
+        found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
+        assert found.empty and list(found.columns) == scores.COLUMNS
+        assert excluded["reason"].tolist() == ["none of 2 scores is a number (no score: the server was gone)"]
 
     def test_pairs_alone_have_no_items_without_an_id(self, items):
         pairs = items[items["items"] == "pairs"]
