@@ -234,8 +234,7 @@ def _figures(profile, manifest):
                 "slug": slug,
                 "size": _size(picture, printed.get("title_share", 0)) if picture.exists() else None,
                 "page": (folder / f"{slug}.html").exists(),
-                "redrawn": "outputs" in manifest
-                and digests.of(drawn) != manifest["outputs"].get(manifests.relative(drawn)),
+                "redrawn": written is not None and digests.of(drawn) != written.get(manifests.relative(drawn)),
             }
         )
     return found
