@@ -165,6 +165,33 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     return Responses(table, vectors, prompts, models, decoding)
 
 
+def from_files(study, paths, encoder, **reading):
+    """Read responses from files, embed them, and return them as `load` does, without touching the profile's tables.
+
+    Parameters
+    ----------
+    study : Study
+    paths : path-like or list of them
+    encoder : str
+        A local one: nothing is paid for.
+    **reading
+        Options of `table.read`, such as `columns`.
+
+    Returns
+    -------
+    Responses
+    """
+    made = response_table.tabulate(response_table.read(files.resolve(paths), **reading))
+    table = made["04_responses"]
+    table = table[table["usable"]].sort_values([*CELL, "sample_idx"], ignore_index=True)
+    table["arm"] = arm_names(table)
+    folder = study.folder / "embeddings"
+    embeddings.embed(table["text"].unique(), encoder, folder)
+    vectors = embeddings.read(table["text_id"], encoder, folder)
+    prompts, models = made["04_prompts"].set_index("prompt_id"), made["04_models"].set_index("model")
+    return Responses(table, vectors, prompts, models)
+
+
 def truncated_vectors(study, responses, encoder, n_chars):
     """Embeddings of the responses cut to their first `n_chars` characters: shape (n_responses, n_dims)."""
     text_ids = responses.table["text"].str.slice(0, n_chars).map(ids.text_id)
