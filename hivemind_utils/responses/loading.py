@@ -8,8 +8,8 @@ import pandas as pd
 
 from hivemind_utils.metrics import diversity, words
 from hivemind_utils.responses import embeddings
-from hivemind_utils.responses.table import CELL, arm_names
-from hivemind_utils.tables import ids, wording
+from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
+from hivemind_utils.tables import files, ids, wording
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def from_files(study, paths, encoder, **reading):
     Parameters
     ----------
     study : Study
-    paths : path-like or list of them
+    paths : path-like
     encoder : str
         A local one: nothing is paid for.
     **reading
@@ -181,7 +181,7 @@ def from_files(study, paths, encoder, **reading):
     -------
     Responses
     """
-    made = response_table.tabulate(response_table.read(files.resolve(paths), **reading))
+    made = tabulate(read(files.resolve(paths), **reading))
     table = made["04_responses"]
     table = table[table["usable"]].sort_values([*CELL, "sample_idx"], ignore_index=True)
     table["arm"] = arm_names(table)
