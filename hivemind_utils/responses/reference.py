@@ -76,10 +76,10 @@ def headline(real):
     n = counted(int(row["n_answers"]), "response")
     if found.empty:
         return f"A real model: {n}, no modes"
-    return (
-        f"A real model: the largest of {counted(len(found), 'mode')}, “{found['keyphrases'].iloc[0]}”, holds "
-        f"{percent(found['share'].iloc[0])} of {n}; {row['n_supported']:.0f} of them stable"
-    )
+    word = found["keyphrases"].iloc[0].split(" · ")[0]
+    n_stable = int(row["n_supported"])
+    ending = f"{n_stable} of {counted(len(found), 'mode')} stable" if n_stable else "no separate modes are stable"
+    return f"A real model: “{word}” is in {percent(share_with(real, word))} of {n}; {ending}"
 
 
 def caption(real, encoder):
