@@ -98,7 +98,7 @@ def verdict(kinds, verdicts, words):
     order = [kind for kind in kind_order(kinds["kind"]) if kind in decided.index]
     if not order:
         return None
-    size = (max(3.5, 1.75 * len(order) + 0.6), 3.2)
+    size = (max(3.5, 1.9 * len(order) + 0.5), 3.2)
     fig, axes = style.pyplot().subplots(1, len(order), figsize=size, sharey=True, squeeze=False)
     x = np.arange(len(words))
     for ax, kind in zip(axes[0], order, strict=True):
@@ -110,7 +110,7 @@ def verdict(kinds, verdicts, words):
         errors = [at["rho"] - at["lower"], at["upper"] - at["rho"]]
         ax.errorbar(x, at["rho"], errors, fmt="o", ms=5, lw=1.2, color=kind_colour(kind), label="scorers")
         ax.set_xticks(x, [_wrapped(name) for name in words.values()])
-        ax.tick_params(axis="x", labelsize=6)
+        ax.tick_params(axis="x", labelsize=5.8)
         title = f"{scorer_kind(kind)} ({int(at['n_scorers'].max())})".replace(" models (", "\nmodels (")
         ax.set_title(title, fontsize=7.5, fontweight="normal", color=kind_colour(kind))
         word = decided[kind]
@@ -200,7 +200,7 @@ def scorer_heatmap(calibrated, words, ax=None):
     ax = style.axes(ax, (7.2, 1.9 + 0.17 * len(wide)))
     text = wide.map(lambda v: "" if np.isnan(v) else f"{v:.2f}".replace("0.", "."))
     sns.heatmap(
-        wide, ax=ax, cmap="RdBu", center=0, vmin=-0.8, vmax=0.8, annot=text, fmt="", annot_kws={"fontsize": 5},
+        wide, ax=ax, cmap="RdBu", vmin=-0.8, vmax=0.8, annot=text, fmt="", annot_kws={"fontsize": 5},
         linewidths=0.3, linecolor="white", cbar_kws={"label": "Spearman ρ", "shrink": 0.6}, yticklabels=False,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
@@ -244,7 +244,7 @@ def selections(table):
             ax.plot(x, row["expected"], color=colour, lw=0.9, ls=":")
             ax.scatter(x, row["published"], marker="D", s=11, color="white", edgecolor=colour, lw=0.9, zorder=4)
         ax.set_xticks(range(len(steps)), steps)
-        ax.tick_params(axis="x", labelsize=6)
+        ax.tick_params(axis="x", labelsize=5.8)
         ax.set_title(title, fontsize=7, fontweight="normal")
         ax.axhline(0, color="black", lw=0.5)
     for ax in axes[:, 0]:

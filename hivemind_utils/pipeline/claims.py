@@ -1,28 +1,24 @@
-"""The paper's numbers beside a run's: ``data/reference/claims.csv`` against ``results/<profile>/NN.json``.
+"""The paper's numbers next to a run's: ``data/reference/claims.csv`` against ``results/<profile>/NN.json``.
 
-A claim names where the paper states it, the place of this run's value, and the band in which the value must lie. What
-the data cannot decide is said to be so, and simulated data decide nothing.
+A claim names where the paper states it and the place of this run's value. The decision is that of `metrics.intervals`:
+on the released items a tolerance, on new items a margin and the interval, for directions the interval, for scorers the
+verdict of notebook 09. What the data cannot decide is said to be so, and simulated data decide nothing.
 """
 
 import json
 import math
 
+from hivemind_utils.metrics import intervals
+from hivemind_utils.metrics.intervals import DIFFERS, INCONCLUSIVE, NOT_TESTABLE, REPLICATES, Claim
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import paper
 
 PAPER_ENCODER = "text-embedding-3-small"
-
-
-REPLICATES, DIFFERS = "replicates", "differs"
-
-
-NOT_TESTABLE, NOT_MEASURED = "not testable on this data", "not measured here"
-
-
+NOT_MEASURED = "not measured here"
 SIMULATED = "simulated data, no test"
-
-
-PAPER_SCORERS = {"lm": 56, "reward": 6, "judge": 4}
+DECISIONS = (REPLICATES, DIFFERS, INCONCLUSIVE, NOT_TESTABLE, NOT_MEASURED, SIMULATED)
+PAPER_SCORERS = {"lm perplexity": 56, "reward": 6, "judge": 4}
+_SUBSET = "main25/"  # place of the values of the paper's 25 models in a run of more
 
 
 def find(results, place):
@@ -46,6 +42,11 @@ def find(results, place):
     ------
     KeyError
         If there is no such value.
+
+    Examples
+    --------
+    >>> find({"kinds": [{"kind": "judge", "rho": 0.3}]}, "kinds/kind=judge/rho")[0]
+    0.3
     """
     value, siblings, steps = results, {}, place.split("/")
     while steps and value is not None:
@@ -65,45 +66,14 @@ def find(results, place):
     return value, siblings
 
 
-def verdict(value, low, high, lower=math.nan, upper=math.nan):
-    """Say whether a value with its interval lies in a band.
-
-    Parameters
-    ----------
-    value : float
-    low, high : float
-        The band; NaN leaves a side open.
-    lower, upper : float
-        Interval of the value; NaN where there is none.
-
-    Returns
-    -------
-    verdict, reason : str
-        *replicates* if the value lies in the band, *differs* if its interval (or the value, where there is none) lies
-        outside. Otherwise the data leave it open: the value lies outside but its interval reaches into the band, the
-        interval reaches beyond both ends of the band, or the band is open to one side, a direction, and the interval
-        holds the opposite one too.
-    """
-    low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
-    lower, upper = (value if math.isnan(lower) else lower), (value if math.isnan(upper) else upper)
-    direction = math.isinf(low) or math.isinf(high)
-    inside = low <= value <= high
-    beyond = not low <= lower <= upper <= high if direction else lower < low and upper > high
-    if inside and not beyond:
-        return REPLICATES, ""
-    if not inside and (upper < low or lower > high):
-        return DIFFERS, ""
-    return NOT_TESTABLE, "the interval leaves it open"
-
-
 def evaluate(profile):
     """Evaluate every claim on a profile's results.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of `read`, and ``value``, ``lower``, ``upper`` (the paper's unit, NaN for none), ``source``,
-        ``verdict`` and ``reason``.
+        The columns of `paper.claims`, and ``value``, ``lower``, ``upper`` (the paper's unit, NaN for none), ``source``,
+        ``verdict``, one of `DECISIONS`, and ``reason``.
     """
     import pandas as pd
 
@@ -125,6 +95,51 @@ def write(profile):
     return table
 
 
+def decide(row, results, measured):
+    """Decide a claim.
+
+    Parameters
+    ----------
+    row : namedtuple
+        Row of `paper.claims`.
+    results : dict
+        Content of the notebook's results.
+    measured : dict
+        ``value``, ``lower``, ``upper`` and ``se`` in the paper's unit, ``n_prompts`` (both None where unknown),
+        ``source``, ``place``.
+
+    Returns
+    -------
+    Claim
+    """
+    obstacle = _obstacle(row, results, measured)
+    if obstacle:
+        return Claim(NOT_TESTABLE, obstacle)
+    value, lower, upper = (measured[name] for name in ("value", "lower", "upper"))
+    if row.direction:
+        sign = 1 if row.direction == "above" else -1
+        bounds = sorted(sign * (bound - row.stated) for bound in (lower, upper))
+        return intervals.direction_claim(*bounds)
+    if math.isnan(row.stated):
+        return Claim(NOT_TESTABLE, row.note or "the paper gives no number to compare with")
+    if not math.isnan(row.tolerance) and (math.isnan(row.margin) or measured["source"] == "released"):
+        return intervals.same_items_claim(value, row.stated, row.tolerance)
+    n = measured["n_prompts"] or row.paper_n
+    n = intervals.PAPER_PROMPTS if math.isnan(n) else int(n)
+    in_paper = intervals.PAPER_PROMPTS if math.isnan(row.paper_n) else int(row.paper_n)
+    se = measured["se"] if measured["se"] is not None else _standard_error(lower, upper, n)
+    return intervals.new_items_claim(value, row.stated, se, n, row.margin, n_prompts_paper=in_paper)
+
+
+def _standard_error(lower, upper, n):
+    """Standard error that a 95 % interval with Student's t comes from; NaN without an interval."""
+    from scipy.special import stdtrit
+
+    if n < 2:
+        return math.nan
+    return (upper - lower) / 2 / -stdtrit(n - 1, (1 - intervals.LEVEL) / 2)
+
+
 def _evaluate(row, files):
     """Value, interval, source and verdict of one claim."""
     nothing = {"value": math.nan, "lower": math.nan, "upper": math.nan, "source": ""}
@@ -136,58 +151,90 @@ def _evaluate(row, files):
     results = files[number]
     nothing["source"] = results.get("source", "")
     try:
-        value, siblings = _first(results, places)
-        taken, _ = _first(results, row.minus) if row.minus else (0, {})
+        value, siblings, place = _first(results, places)
+        taken = _first(results, row.minus)[0] if row.minus else 0
     except KeyError:
         return nothing | {"verdict": NOT_MEASURED, "reason": "this run has no such value"}
-    if value is None or taken is None:
-        return nothing | {"verdict": NOT_TESTABLE, "reason": "these data give no value"}
-    names = row.interval.split(",") if row.interval else ()
-    lower, upper = (siblings.get(name) for name in names) if names else (None, None)
-    bounds = [math.nan if b is None else b * row.scale for b in (lower, upper)]
-    measured = {"value": (value - taken) * row.scale, "lower": bounds[0], "upper": bounds[1]}
-    measured["source"] = nothing["source"]
-    decided, reason = _decide(row, results, measured)
-    if results.get("partial") and decided != SIMULATED:
+    if row.direction == "verdict":
+        claim = intervals.contrast_claim(value, siblings.get("reason") or "")
+        measured = nothing | {name: _number(siblings.get(key)) for name, key in _KEPT.items()}
+    else:
+        if value is None or taken is None:
+            return nothing | {"verdict": NOT_TESTABLE, "reason": "these data give no value"}
+        measured = _measured(row, results, value, taken, siblings, place) | {"source": nothing["source"]}
+        claim = decide(row, results, measured)
+    if nothing["source"] == "simulated":
+        claim = Claim(SIMULATED, "")
+    reason = claim.reason
+    if results.get("partial") and claim.decision != SIMULATED:
         reason = "; ".join(filter(None, [reason, "partial run"]))
-    return measured | {"verdict": decided, "reason": reason}
+    numbers = {name: measured[name] for name in nothing}
+    return numbers | {"verdict": claim.decision, "reason": reason}
+
+
+_KEPT = {"value": "kept", "lower": "lower", "upper": "upper"}
+
+
+def _measured(row, results, value, taken, siblings, place):
+    """Value of this run with its interval in the paper's unit, and the prompts it rests on.
+
+    Bounds are named beside the value, or by their own place; what is taken from the value, such as what chance
+    predicts, is taken from them too.
+    """
+    bounds = [math.nan, math.nan]
+    for i, name in enumerate(row.interval.split(",") if row.interval else ()):
+        try:
+            bound = find(results, name)[0] if "/" in name else siblings.get(name)
+        except KeyError:
+            bound = None
+        bounds[i] = _number(bound)
+    lower, upper = ((bound - taken) * row.scale for bound in bounds)
+    n_prompts = next(
+        (siblings[key] for key in ("n_prompts", "n_queries") if siblings.get(key)), results.get("n_prompts")
+    )
+    se = siblings.get("se")
+    return {
+        "value": (value - taken) * row.scale, "lower": lower, "upper": upper, "n_prompts": n_prompts, "place": place,
+        "se": None if se is None else se * row.scale,
+    }  # fmt: skip
+
+
+def _number(value):
+    return math.nan if value is None else float(value)
 
 
 def _first(results, places):
-    """Value and siblings at the first of several places that is there."""
+    """Value, siblings and place of the first of several places that is there."""
     for place in places.split("|"):
         try:
-            return find(results, place)
+            return (*find(results, place), place)
         except KeyError:
             continue
     raise KeyError(places)
 
 
-def _decide(row, results, measured):
+def _obstacle(row, results, measured):
+    """Say why a value cannot be compared with the paper's, or nothing."""
     encoder = str(results.get("encoder", "")).rsplit("/", 1)[-1].removeprefix("litellm:")
-    if measured["source"] == "simulated":
-        return SIMULATED, ""
-    if row.bound in ("encoder", "main25") and encoder != PAPER_ENCODER:
-        return NOT_TESTABLE, f"the number belongs to {PAPER_ENCODER}; this run's encoder is {encoder or 'not stated'}"
-    if row.bound == "main25" and set(results.get("models", ())) != _main25():
-        return NOT_TESTABLE, "the number belongs to the paper's 25 models; this run has others (`models: main25`)"
-    if row.bound == "released" and measured["source"] != "released":
-        return NOT_TESTABLE, "the number belongs to the study's own data"
+    if row.bound in ("encoder", "main25", "all79") and encoder != PAPER_ENCODER:
+        return f"the number belongs to {PAPER_ENCODER}; this run's encoder is {encoder or 'not stated'}"
+    models = set(results.get("models", ()))
+    if row.bound == "main25" and not measured["place"].startswith(_SUBSET) and models != paper.main_models():
+        return (
+            "the number belongs to the paper's 25 models; this run lacks some of them, or has no values for them alone"
+        )
+    if row.bound == "all79" and models != paper.all_models():
+        return "the number belongs to the paper's 79 models; this run has others"
+    if row.bound != "released":
+        return ""
+    released = measured["source"] == "released"
+    if not released and math.isnan(row.margin):
+        return "the number belongs to the study's own data"
+    if released and row.stated >= 1 and measured["value"] == 0:
+        return "not in this release"
     kind = next((kind for kind in PAPER_SCORERS if f"/{kind}/" in row.result), None)
-    if row.bound == "released" and row.result.endswith("/rho") and kind:
-        if (n := results.get("n_scorers", {}).get(kind, 0)) != PAPER_SCORERS[kind]:
-            return (
-                NOT_TESTABLE,
-                f"the number is a mean over the paper's {PAPER_SCORERS[kind]} scorers; this run has {n}",
-            )
-    if math.isnan(row.low) and math.isnan(row.high):
-        return NOT_TESTABLE, row.note or "the paper gives no number to compare with"
-    return verdict(measured["value"], row.low, row.high, measured["lower"], measured["upper"])
-
-
-def _main25():
-    """Names of the models in the paper's figures."""
-    import pandas as pd
-
-    models = pd.read_csv(table_files.root() / "data" / "reference" / "models.csv")
-    return set(models.loc[models["main25"], "model"])
+    if kind and measured["place"].endswith("/rho"):
+        n = results.get("n_scorers", {}).get(kind, 0)
+        if n != PAPER_SCORERS[kind]:
+            return f"the number is a mean over the paper's {PAPER_SCORERS[kind]} scorers; this run has {n}"
+    return ""

@@ -126,7 +126,7 @@ def match(long, items, door):
     left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
     found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
     found = found.drop_duplicates(["item_id", "scorer"])
-    nothing = _without_score(long, good, found, items, name)
+    nothing = _without_score(long, good, found, items, name, reason)
     used = set(found["key"]) | set(found["second"].dropna())
     unknown = good.loc[~good["key"].isin(used), ["scorer", "key"]].rename(columns={"key": "item_id"})
     parts = [left_out, unknown.assign(reason="no such item"), _missing(found, items, left_out)]
@@ -136,7 +136,7 @@ def match(long, items, door):
     return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded
 
 
-def _without_score(long, good, found, items, name):
+def _without_score(long, good, found, items, name, reasons):
     """One row for every scorer none of whose scores serves an item, with the reason."""
     rows = []
     for scorer in sorted(set(long["scorer"]) - set(found["scorer"])):
@@ -149,7 +149,9 @@ def _without_score(long, good, found, items, name):
                 f"{given!r}; name item_id, or prompt and response, with `scores_columns`"
             )
         else:
-            reason = f"none of {n:,} scores is a number"
+            told = [text for text in reasons[long["scorer"] == scorer] if text.startswith("no score: ")]
+            why = f" ({max(told, key=told.count)})" if told else ""
+            reason = f"none of {n:,} scores is a number{why}"
         rows.append((scorer, "all", reason))
     return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
 

@@ -12,18 +12,39 @@ def claims():
     Returns
     -------
     pandas.DataFrame
-        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``result``, the
-        place of this run's value, ``NN:key/key``, or several joined by ``|`` of which the first that is there counts;
-        ``minus``, the place of what is taken from it; ``scale``, by which it is multiplied to have the paper's
-        ``unit``; ``interval``, names of the bounds beside the value; ``low`` and ``high``, the band that replicates,
-        in the paper's unit; ``bound``: "encoder" where the number belongs to the paper's encoder, "main25" where also
-        to its 25 models, "released" where to its data; ``note``.
+        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``stated``, the
+        same as a number in the paper's ``unit``; ``direction``: "above" or "below" where the claim is that the value
+        lies on that side of ``stated``, "verdict" where it is the verdict on a kind of scorers; ``tolerance``, the
+        largest difference on the released items; ``margin``, the largest difference that counts as none on new ones;
+        ``paper_n``, prompts (or queries) behind the paper's number; ``result``, the place of this run's value,
+        ``NN:key/key``, or several joined by ``|`` of which the first that is there counts; ``minus``, the place of what
+        is taken from it; ``scale``, by which it is multiplied to have the paper's ``unit``; ``interval``, names or
+        places of its bounds; ``bound``: "encoder" where the number belongs to the paper's encoder, "main25" or "all79"
+        where also to its 25 or 79 models, "released" where to its data; ``note``.
     """
     import pandas as pd
 
-    text = ["claim_id", "topic", "claim", "where", "paper", "result", "minus", "unit", "interval", "bound", "note"]
-    frame = pd.read_csv(files.root() / "data" / "reference" / "claims.csv", dtype=dict.fromkeys(text, str))
-    return frame.fillna(dict.fromkeys(text, "")).assign(scale=frame["scale"].fillna(1.0))
+    numbers = ["stated", "tolerance", "margin", "paper_n", "scale"]
+    frame = pd.read_csv(files.root() / "data" / "reference" / "claims.csv", dtype=str, keep_default_na=False)
+    frame[numbers] = frame[numbers].apply(pd.to_numeric)
+    return frame.assign(scale=frame["scale"].fillna(1.0))
+
+
+def main_models():
+    """Names of the 25 models of the paper's figures."""
+    models = _models()
+    return set(models.loc[models["main25"], "model"])
+
+
+def all_models():
+    """Names of the 79 models of the paper's appendix."""
+    return set(_models()["model"])
+
+
+def _models():
+    import pandas as pd
+
+    return pd.read_csv(files.root() / "data" / "reference" / "models.csv")
 
 
 class Paper:

@@ -1,12 +1,10 @@
 """Endpoints that echo log-probabilities, over real HTTP."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from server import Fault, serving
 
 from hivemind_utils.llm import completions
-from hivemind_utils.ratings import scorers
 
 
 @pytest.fixture
@@ -66,18 +64,3 @@ def test_an_endpoint_that_ignores_echo_is_told_and_its_numbers_are_not_taken(ser
 def test_llama_cpp_is_told_apart_from_an_endpoint_that_echoes(servers):
     found, problems = completions.echo_scores(servers.name, servers.base_urls[0], ["User: hi\n"], ["hello"])
     assert np.isnan(found["minus_perplexity"]).all() and "echo" in problems[0]
-
-
-def test_the_door_remembers_and_asks_only_for_what_is_missing(server, tmp_path):
-    server.complete = echo
-    responses = pd.DataFrame(
-        {"response_id": ["r", "s"], "prompt_id": "p", "prompt": "$why", "response": ["so it is", "no"]}
-    )
-    template = "User: $prompt\nAssistant: $response</s>"
-    for n_asked in (2, 2):
-        frame, problems = scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template=template)
-        assert len(server.received) == n_asked and problems.empty
-    assert "User: $why\nAssistant: so it is</s>" in {body["prompt"] for body in server.bodies("/completions")}
-    assert frame["kind"].tolist() == ["lm"] * 2 + ["lm perplexity"] * 2
-    with pytest.raises(ValueError, match=r"\$response"):
-        scorers.completion_endpoints({"tiny": server.url}, responses, tmp_path, template="$prompt")

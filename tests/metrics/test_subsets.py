@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hivemind_utils.metrics import agreement, subsets
+from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.metrics.subsets import Rule, kept_weights
 
 MEANS = np.array([4.8, 3.2, 3.0, 3.0, 3.4, 1.6])  # golden vector G3
@@ -121,3 +122,38 @@ def test_every_rule_has_a_name_of_its_own():
     rules = [*subsets.absolute_rules(), *subsets.similar_rules(), *subsets.measure_rules(["gini", "fleiss"])]
     assert len({rule.name for rule in rules}) == len(rules)
     assert len({rule.name for rule in subsets.pair_rules()}) == 18
+
+
+class TestContestedRule:
+    RULE = subsets.absolute_rules()[-1]
+
+    def test_keeps_the_contested_set_and_cuts_again_without_a_prompt(self):
+        rng = np.random.default_rng(1)
+        entropy = rng.integers(0, 30, 200) / 7
+        weights = (np.arange(200) >= 20).astype(float)
+        kept = kept_weights(self.RULE, {"entropy_bits": entropy}, weights)
+        assert (kept[20:] > 0).tolist() == contested_set(entropy[20:]).mask.tolist() and not kept[:20].any()
+
+    def test_keeps_nothing_where_people_disagree_equally(self):
+        assert not kept_weights(self.RULE, {"entropy_bits": np.ones(9)}).any()
+
+
+class TestWords:
+    def test_every_rule_has_a_name_of_its_own_in_words(self):
+        measures = ("entropy_bits", "gini")
+        for rules in (
+            subsets.absolute_rules(), subsets.pair_rules(), subsets.similar_rules(), subsets.measure_rules(measures)
+        ):  # fmt: skip
+            words = [rule.words for rule in rules]
+            assert len(set(words)) == len(words) and not any("_" in name for name in words)
+
+    def test_are_plain(self):
+        names = {rule.name: rule.words for rule in (*subsets.absolute_rules(), *subsets.pair_rules())}
+        assert names["entropy 16"] == "top 16 % by entropy" and names["tukey 0.5"] == "Tukey fences, k = 0.5"
+        assert names["similar 60"] == "60 % with most ties" and names["full"] == "all"
+
+    def test_the_mean_decides_over_similar_items_and_not_over_contested_ones(self):
+        cut = {rule.name: rule.cut_by_mean for rule in (*subsets.absolute_rules(), *subsets.pair_rules())}
+        assert cut["tukey 3.0"] and cut["similar 95"] and cut["contested 95"]
+        assert not cut["entropy 16"] and not cut[subsets.PRIMARY] and not cut["full"]
+        assert all(rule.cut_by_mean for rule in subsets.similar_rules())

@@ -79,10 +79,11 @@ class TestJudge:
             return grades(overall=9 if "<response>\nno" in text else 4)
 
         asked = serve("stubborn-judge", answer)
-        found, excluded = scorers.judges(
-            ["simulated/stubborn-judge"], ["overall"], responses, TEXT,
+        found, labels = judges.judge_responses(
+            responses, "simulated/stubborn-judge", "overall", TEXT["overall"],
             store_path=tmp_path / "s.sqlite", progress=False,
         )  # fmt: skip
+        excluded = scorers.unlabelled(labels, "stubborn-judge")
         assert found["response"].tolist() == ["hi $5"]
         assert len(asked) == 4  # the bad grade was asked for again twice
         assert excluded["item_id"].tolist() == ["r2"] and "less than or equal to 5" in excluded["reason"].item()
@@ -98,15 +99,14 @@ class TestJudge:
         assert found["score"].item() == pytest.approx(np.dot(shares, [1, 2, 3, 4, 5]))
 
     def test_nothing_is_bought_without_a_budget(self, responses, tmp_path):
-        found, excluded = scorers.judges(
-            ["openai/gpt-4o-2024-11-20"], ["overall", "prometheus:hhh"], responses, TEXT,
-            store_path=tmp_path / "s.sqlite", progress=False,
-        )  # fmt: skip
-        assert found.empty and len(excluded) == 4
-
-    def test_an_unknown_rubric_is_refused(self, responses, tmp_path):
-        with pytest.raises(ValueError, match="'taste'"):
-            scorers.judges(["simulated/x"], ["taste"], responses, TEXT, store_path=tmp_path / "s.sqlite")
+        options = {"store_path": tmp_path / "s.sqlite", "progress": False}
+        model = "openai/gpt-4o-2024-11-20"
+        found, labels = judges.judge_responses(responses, model, "overall", TEXT["overall"], **options)
+        assert found.empty and len(scorers.unlabelled(labels, model)) == 2
+        found, missing = judges.judge_prometheus(
+            responses, model, "hhh", TEXT["prometheus"], store_path=tmp_path / "s.sqlite"
+        )
+        assert found.empty and len(missing) == 2
 
 
 class TestTokenShares:

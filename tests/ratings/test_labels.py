@@ -192,7 +192,7 @@ class TestDescribe:
             {"item_id": range(len(rows)), "prompt_id": "p", "labels": [json.dumps(row) for row in rows]}
         )
         labels, items, _ = rating_labels.tabulate(rating_labels.unroll(frame), kind, scale)
-        return rating_labels.describe(items, rating_labels.matrix(labels, items)[0], scale, level, 100 / 3)
+        return rating_labels.describe(items, rating_labels.matrix(labels, items)[0], scale, level)
 
     def test_unanimous_ties_are_told_apart(self):
         found = self.described([[0] * 5, [2] * 5, [1, 1, -1, -1, 0]], "pairs", [-2, -1, 0, 1, 2])

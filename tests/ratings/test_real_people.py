@@ -70,7 +70,7 @@ def test_on_hanna_range_restriction_explains_the_drop(hanna):
     assert verdicts.set_index("scorer").loc["ChatGPT · 1", "verdict"] == "acquitted"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pandalm_runs_through_both_notebooks(make_project):
     project, path = make_project(), Path(REAL).resolve() / "pandalm" / "pairwise.parquet"
     (project.folder / "pandalm.yaml").write_text(

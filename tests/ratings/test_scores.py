@@ -63,15 +63,27 @@ class TestMatch:
             {"scorer": "s", "item_id": items["item_id"].iloc[1], "reason": "no score"}
         ]
 
-    def test_a_source_that_gives_nothing_is_counted_with_its_reason(self, items):
+    def test_a_scorer_that_matches_nothing_is_counted_and_the_others_go_on(self, items):
+        ids = items["item_id"].tolist()
+        long = given(item_id=["nowhere", *ids[:2]], scorer=["s", "t", "t"], score=[1, 2, 3])
+        found, excluded = scores.match(long, items, "import")
+        assert found["scorer"].tolist() == ["t", "t"]
+        row = excluded.set_index("scorer").loc["s"]
+        assert row["item_id"] == "all" and "'nowhere'" in row["reason"] and "scores_columns" in row["reason"]
+
+    def test_a_scorer_without_a_number_is_counted_once(self, items):
+        long = given(item_id=items["item_id"], scorer="s", score=["?", None, np.inf])
+        found, excluded = scores.match(long, items, "import")
+        assert found.empty
+        assert excluded.to_dict("records") == [
+            {"scorer": "s", "item_id": "all", "reason": "none of 3 scores is a number"}
+        ]
+
+    def test_why_a_model_gave_nothing_is_said(self, items):
         long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
         found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
         assert found.empty and list(found.columns) == scores.COLUMNS
-        assert excluded["reason"].tolist() == ["no score: the server was gone", "not a number"]
-
-    def test_no_match_at_all_is_an_error_with_an_example(self, items):
-        with pytest.raises(ValueError, match="'nowhere'"):
-            scores.match(given(item_id=["nowhere"], scorer="s", score=[1]), items, "import")
+        assert excluded["reason"].tolist() == ["none of 2 scores is a number (no score: the server was gone)"]
 
     def test_pairs_alone_have_no_items_without_an_id(self, items):
         pairs = items[items["items"] == "pairs"]
@@ -148,3 +160,21 @@ class TestRemember:
             scores.remember(tmp_path / "m.parquet", ["a", "b", "c"], compute, at_once=2)
         kept = scores.remember(tmp_path / "m.parquet", ["a", "b"], lambda rows: pytest.fail("asked again"))
         assert kept["value"].tolist() == [0, 1]
+
+
+class TestUsable:
+    def test_a_constant_score_is_left_out_for_that_type_of_item(self, items):
+        ids = items["item_id"].tolist()
+        table = pd.DataFrame({"item_id": [*ids, *ids], "scorer": ["s"] * 3 + ["t"] * 3, "kind": "k", "door": "import",
+                              "score": [1, 1, 5, 1, 2, 5], "distribution": None})  # fmt: skip
+        kept, excluded = scores.usable([table], items)
+        assert kept[["item_id", "scorer"]].to_numpy().tolist() == [[ids[0], "t"], [ids[1], "t"]]
+        assert dict(zip(excluded["scorer"], excluded["item_id"], strict=True)) == {"s": "all", "t": "one type of item"}
+
+    def test_the_first_source_of_a_scorer_counts(self, items):
+        ids = items["item_id"].tolist()[:2]
+        table = pd.DataFrame({"item_id": ids, "scorer": "s", "kind": "k", "door": "import", "score": [1.0, 2.0],
+                              "distribution": None})  # fmt: skip
+        kept, excluded = scores.usable([table, table.assign(score=[8.0, 9.0])], items)
+        assert kept["score"].tolist() == [1, 2]
+        assert excluded["reason"].tolist() == ["scored by an earlier source: first kept"] * 2
