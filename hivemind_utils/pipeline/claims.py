@@ -176,7 +176,7 @@ _KEPT = {"value": "kept", "lower": "lower", "upper": "upper"}
 
 
 def _measured(row, results, value, taken, siblings, place):
-    """This run's value with its interval in the paper's unit, and the prompts it rests on.
+    """Value of this run with its interval in the paper's unit, and the prompts it rests on.
 
     Bounds are named beside the value, or by their own place; what is taken from the value, such as what chance
     predicts, is taken from them too.
