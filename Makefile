@@ -12,17 +12,20 @@ PYTHON := .venv/bin/python
 READY := .venv/installed
 READY_DEV := .venv/installed-dev
 READY_LLAMA := .venv/installed-llama
+else
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
+QUOTED = $(subst ','\'',$(PROFILE))
 # A profile that asks a model in a GGUF file needs llama.cpp, and the model that `make setup-llama` brings.
-READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' 'params/$(PROFILE).yaml' '$(PROFILE)'),$(READY_LLAMA))
+READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' -- 'params/$(QUOTED).yaml' '$(QUOTED)'),$(READY_LLAMA))
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test check format lab export compare bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -48,14 +51,18 @@ export: $(READY)  ## write PROFILE's responses for other tools: FORMAT=parquet, 
 compare: $(READY)  ## a page on how two runs differ: make compare A=demo B=mine
 	@$(PYTHON) -m hivemind_utils.pipeline.compare "$$A" "$$B"
 
-test: $(READY_DEV)  ## run the tests, WORKERS files at once (0: one after another)
+test: $(READY_DEV)  ## run the tests but the long ones, WORKERS files at once (0: one after another)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m "not long" $(TESTS)
+
+test-all: $(READY_DEV)  ## run every test: whole runs, kills, a browser, real models and real data where they are
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-check: $(READY_DEV)  ## lint: style, docstrings, notebooks without outputs, links and commands of the documents
+check: $(READY_DEV)  ## lint: style, docstrings, which folder imports which, notebooks without outputs, links and commands of the documents
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -c "from importlinter import cli; cli.lint_imports_command()"
 	$(PYTHON) -m nbstripout --verify $(NOTEBOOKS)
-	$(PYTHON) -m pytest -m "not slow" tests/test_documents.py
+	$(PYTHON) -m pytest -m "not long" tests/test_documents.py
 
 format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 	$(PYTHON) -m ruff check --fix .

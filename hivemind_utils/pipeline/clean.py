@@ -39,6 +39,12 @@ def clean(name):
             (root / "results" / name / f"{number}.json").unlink(missing_ok=True)
             for suffix in EXECUTED:
                 (root / "executed" / name / f"{number}.{suffix}").unlink(missing_ok=True)
+        for file in ("responses.parquet", "responses.jsonl", "map.parquet", "hulls.parquet", "claims.csv",
+                     "claims.datacite.json"):  # fmt: skip
+            (root / "results" / name / "export" / file).unlink(missing_ok=True)
+        exported = root / "results" / name / "export"
+        if exported.is_dir() and not any(exported.iterdir()):
+            exported.rmdir()
         for suffix in ("csv", "json"):
             (root / "results" / name / f"claims.{suffix}").unlink(missing_ok=True)
         lab.clean(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hivemind_utils.pipeline import notebooks
 from hivemind_utils.tables import files
 
-RESERVED = ("reference",)  # folders below data/ that are no profile's
+RESERVED = ("reference", "compare")  # folders below data/ and report/ that are no profile's
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -34,7 +34,9 @@ def check_name(name, given=None):
             "`.`, `_`, `-` and blanks, not dots alone, with no blank at either end, such as my-study.yaml."
         )
     if name.casefold() in RESERVED:
-        raise notebooks.UserError(f"{str(given)!r}: data/{name.casefold()} belongs to the project: use another name.")
+        raise notebooks.UserError(
+            f"{str(given)!r}: the folder {name.casefold()} belongs to the project: use another name."
+        )
     return name
 
 

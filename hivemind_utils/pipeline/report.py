@@ -85,7 +85,7 @@ def build(spec):
             profile=profile.name,
             notebooks=notebooks,
             sources=_sources(ran),
-            partial=[n for n in ran if n["manifest"]["partial"]],
+            partial=_partial(ran),
             stray=_stray_figures(profile.name, ran),
             claims=_grouped(table),
             counts=table["verdict"].value_counts().to_dict(),
@@ -313,9 +313,20 @@ def _sources(ran):
     return sources
 
 
+def _partial(ran):
+    """What the runs lack, each sentence once, with the numbers of the notebooks it holds for."""
+    lacking = {}
+    for notebook in ran:
+        for sentence in (notebook["manifest"]["partial"] or "").split("; "):
+            if sentence:
+                lacking.setdefault(sentence, []).append(notebook["number"])
+    return lacking
+
+
 def _grouped(table):
-    """Claims by the part of the study they belong to, in the order of the table."""
-    return [(topic, rows.to_dict("records")) for topic, rows in table.groupby("topic", sort=False)]
+    """Claims by the part of the study they belong to, in the order of the table, and whether any was measured here."""
+    groups = table.groupby("topic", sort=False)
+    return [(topic, rows.to_dict("records"), bool(rows["value"].notna().any())) for topic, rows in groups]
 
 
 def _packages(manifest):

@@ -69,7 +69,7 @@ def write_sheet(frame, path, answers):
         if old[given].map(lambda cell: str(cell).strip() != "").to_numpy().any():
             return False
     with files.atomic(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        files.neutral(frame).to_csv(temporary, index=False)
     return True
 
 

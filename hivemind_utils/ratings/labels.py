@@ -13,7 +13,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import agreement, subsets
 from hivemind_utils.metrics.contested import contested_set
-from hivemind_utils.tables import ids, reading
+from hivemind_utils.tables import files, ids, reading
 
 ITEM_TYPES = ("absolute", "pairs")
 
@@ -64,7 +64,9 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
         If a mapping names an unknown field or column, a filter keeps nothing, or there are no labels.
     """
     paths = paths if _is_list(paths) else [paths]
-    frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
+    frames = [reading.read_any(path, encoding) for path in paths]
+    ours = {"form_id", "question", "item_id", "annotator", "label"}  # columns of the sheets this project writes
+    frame = pd.concat([files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
     return unroll(frame, columns=columns, where=where, label_columns=label_columns)
 
 

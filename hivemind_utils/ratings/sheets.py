@@ -119,7 +119,7 @@ def write_sheets(made, folder):
         target = folder / f"{name}.csv"
         if not target.exists():
             with files.atomic(target) as temporary:
-                sheet.to_csv(temporary, index=False)
+                files.neutral(sheet).to_csv(temporary, index=False)
             written += 1
     return written
 

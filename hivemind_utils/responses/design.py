@@ -15,6 +15,7 @@ from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import conditions, files, reading, schema
+from hivemind_utils.tables.wording import counted
 
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "decoding", "request"]
 
@@ -66,8 +67,9 @@ class Plan:
         n_cells = len(self.cells[["prompt_id", "model", "decoding"]].drop_duplicates())
         asked = sum(request.n for request in self.cells["request"])
         sentence = (
-            f"Source: {self.source} ({self.origin}). {asked:,} responses are asked of {self.cells['model'].nunique()} "
-            f"models in {n_cells:,} cells; {len(self.given):,} are given"
+            f"Source: {self.source} ({self.origin}). {counted(asked, 'response')} asked of "
+            f"{counted(self.cells['model'].nunique(), 'model')} in {counted(n_cells, 'cell')}; "
+            f"{len(self.given):,} given"
         )
         if len(self.paraphrases):
             accepted = self.paraphrases["same_meaning"].fillna(False).sum()
@@ -297,8 +299,8 @@ def choose_models(registry, names=None):
 
 
 def answer_files(paths):
-    """Files of answers that a parameter names, patterns and folders expanded; none where models are to be asked."""
-    paths = [paths] if isinstance(paths, str) else paths or []
+    """Files of responses that a parameter names, patterns and folders expanded; none where models are to be asked."""
+    paths = [paths] if isinstance(paths, str | Path) else paths or []
     return [file for path in paths for file in files.expand(files.root() / path)]
 
 
@@ -330,8 +332,8 @@ def prices(models, given=None, others=()):
     own = models.reindex(columns=["litellm_id", "price_in", "price_out"]).dropna()
     own = {row.litellm_id: (row.price_in, row.price_out) for row in own.itertuples()}
     given = checks.prices(given)
-    ids = dict(zip(models["model"], models["litellm_id"], strict=True))
-    given = {ids.get(name, name): tuple(pair) for name, pair in given.items()}
+    ids = dict(zip(models.get("model", models["litellm_id"]), models["litellm_id"], strict=True))
+    given = {ids.get(name, name): pair for name, pair in given.items()}
     if unknown := [name for name in given if name not in {*ids.values(), *others}]:
         unpriced = [name for name in ids.values() if cost.price(name, own | given) is None]
         for name in unknown:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity, repetition
+from hivemind_utils.responses import homogeneity, repetition, sources
 from hivemind_utils.tables.wording import counted, estimate, listed, number, percent
 
 
@@ -23,12 +23,15 @@ def intra_heatmap(at_least, threshold):
     return {decoding: repeats(share, threshold, decoding) for decoding, share in at_least.iterrows()}
 
 
-def similarity_references(references, decoding):
-    """Say how alike two responses of one model are next to two to different prompts; `repetition.references`."""
+def similarity_references(references, decoding, paper=""):
+    """Say how alike two responses of one model are next to two to different prompts; `repetition.references`.
+
+    `paper` stands behind the latter, where there is one.
+    """
     mean = references.set_index(["kind", "decoding"])["mean"]
     same = f"Mean similarity of two responses of one model: {number(mean['same model', decoding])} ({decoding})"
     floor = mean.get(("different prompts", "all"))
-    return same if floor is None else f"{same}; to different prompts: {number(floor)}"
+    return same if floor is None else f"{same}; to different prompts: {number(floor)} {paper}".rstrip()
 
 
 def diversity_measures(wide, agreement):
@@ -61,14 +64,14 @@ def second_opinion(wide, agreement):
     return f"Other similarities rank the arms as the mean cosine does: ρ ≥ {number(ranks.min())} ({lowest})"
 
 
-def paraphrases(means):
-    """Say what rephrasing the prompt does to similarity, from `repetition.paraphrase_means`."""
+def paraphrases(means, paper=""):
+    """Say what rephrasing the prompt does to similarity, from `repetition.paraphrase_means`; `paper` behind it."""
     drop = means.loc["drop"]
     if np.isnan(drop["mean"]):
         return "No prompt has paraphrases: wordings cannot be compared"
     moves = f"from {number(means['mean']['within'])} to {number(means['mean']['across'])}"
     size = estimate(*drop[["mean", "lower", "upper"]], 3)
-    return f"Rephrasing the prompt changes mean similarity {moves}: a drop of {size}"
+    return f"Rephrasing the prompt changes mean similarity {moves}: a drop of {size} {paper}".rstrip()
 
 
 def repetition_by_prompt(prompts):
@@ -306,3 +309,72 @@ def _are(n):
 
 def _interval(found, digits=2):
     return estimate(float(found.estimate), float(found.lower), float(found.upper), digits)
+
+
+def pair_variance(summary):
+    """Say how much of the similarity of pairs is due to single models, from `sources.pair_variance`."""
+    if summary.empty:
+        return "Fewer than four models: the variance of pairs cannot be split"
+    row = summary.iloc[0]
+    return (
+        f"{percent(row['share'])} of the variance of {row['n_pairs']} pairs is due to models that are more similar, "
+        "or less, to all others"
+    )
+
+
+def lineage_effects(effects):
+    """Say whether models of one vendor are more alike: a statement only where the interval excludes 0."""
+    row = sources.primary(effects)
+    if row is None:
+        notes = effects.loc[effects["unit"] == "vendor", "note"]
+        return f"Shared vendor: not testable, {notes.iat[0].rstrip('.') if len(notes) else 'no pairs of models'}"
+    if np.isnan(row["lower"]):
+        return f"Shared vendor: undecided, {row['note']}; difference {number(row['estimate'], 3)}"
+    shown = estimate(row["estimate"], row["lower"], row["upper"], 3)
+    if row["lower"] > 0:
+        return f"A shared vendor is associated with more similar responses: difference in mean cosine {shown}"
+    if row["upper"] < 0:
+        return f"A shared vendor is associated with less similar responses: difference in mean cosine {shown}"
+    return f"Shared vendor: undecided, difference in mean cosine {shown}"
+
+
+def residual_pairs(residuals):
+    """Name the pair that is most alike beyond its two models, from `sources.pair_variance`."""
+    if residuals.empty:
+        return "Fewer than four models: no pair stands out"
+    row = residuals.loc[residuals["residual"].idxmax()]
+    return f"{row['model_a']} and {row['model_b']} are {number(row['residual'])} more alike than their models predict"
+
+
+def label_effects(table):
+    """Name the label with the largest rho, from `sources.label_table`."""
+    if table.empty:
+        return "No label has two groups with responses"
+    row = table.loc[table["rho"].idxmax()]
+    return f"Responses differ most by {row['label']}: ρ = {estimate(row['rho'], row['rho_lower'], row['rho_upper'])}"
+
+
+def time_slope(slopes):
+    """Say whether newer models are more similar to all others, within vendors, from `sources.time_slope`."""
+    whole = slopes[slopes["left_out"] == ""] if len(slopes) else slopes
+    if whole.empty:
+        return "Too few release dates to compare newer with older models"
+    row = whole.iloc[0]
+    if np.isnan(row["lower"]):
+        return "Newer models: undecided, too few vendors have models of different dates"
+    shown = estimate(row["slope"], row["lower"], row["upper"], 3)
+    if row["lower"] > 0 or row["upper"] < 0:
+        word = "more" if row["lower"] > 0 else "less"
+        return f"Newer models are {word} similar to all others: {shown} per year, within vendors"
+    return f"Newer models: undecided whether more similar to all others, {shown} per year, within vendors"
+
+
+def stages(contrasts):
+    """Say what repetition is after tuning, from `sources.stage_contrasts`; empty without a lineage."""
+    whole = contrasts[contrasts["unit"] == "lineage"]
+    if whole.empty:
+        return ""
+    row = whole.iloc[0]
+    shown = estimate(row["difference"], row["lower"], row["upper"])
+    lineages = counted(row["n_units"], "lineage")
+    return f"After instruction tuning, repetition differs by {shown} from that of the base model ({lineages})"

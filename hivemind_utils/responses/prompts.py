@@ -31,6 +31,8 @@ def read_prompts(paths, columns=None):
     for path in [paths] if isinstance(paths, str | Path) else paths:
         frame = reading.read_any(path)
         frame = frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items() if theirs in frame})
+        if {"keep", "note"} <= set(frame):  # the sheet of `write_sheet`
+            frame = files.natural(frame)
         text = [name for name in ("text", "prompt", "query") if name in frame]
         if not text:
             raise ValueError(f"{Path(path).name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
@@ -105,7 +107,7 @@ def write_sheet(prompts, path):
     """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`."""
     sheet = prompts.assign(keep="", note="")
     with files.atomic(path) as temporary:
-        sheet.to_csv(temporary, index=False)
+        files.neutral(sheet).to_csv(temporary, index=False)
 
 
 def plain(texts):

@@ -190,3 +190,34 @@ def generated(tables, usable):
         "cost_usd": float(tables["04_provenance"]["cost_usd"].sum()),
         "n_paraphrases": {"written": len(written), "accepted": int(written["same_meaning"].fillna(False).sum())},
     }
+
+
+def model_sources(published, own, labels, stages):
+    """Numbers of notebook 11.
+
+    Parameters
+    ----------
+    published, own : sources.Sources
+    labels, stages : pandas.DataFrame
+        As `sources.label_table` and `sources.stage_contrasts` return them.
+
+    Returns
+    -------
+    dict
+    """
+
+    def numbers(found):
+        lineage = found.lineage[["design", "effect", "unit", "estimate", "lower", "upper", "p_value", "n_models"]]
+        return {
+            "pair_variance": next(iter(found.summary.drop(columns="data").to_dict("records")), None),
+            "lineage_effects": lineage.to_dict("records"),
+            "most_alike_beyond_models": found.residuals.head(10).drop(columns="data").to_dict("records"),
+            "time_slope": found.slopes.drop(columns="data").to_dict("records"),
+        }
+
+    return {
+        "published": numbers(published),
+        "this_run": numbers(own),
+        "label_effects": labels.to_dict("records"),
+        "stages": stages.to_dict("records"),
+    }

@@ -78,6 +78,7 @@ def run_pairs(pairs, models):
     -------
     ModelPairs
     """
+    models = models if "model" in models else models.reset_index()
     facts = models[models["kind"] != "human"].set_index("model").sort_index()
     model_of = {arm: arm.split(" · ")[0] for arm in set(pairs["arm_a"]) | set(pairs["arm_b"])}
     named = pairs.assign(a=pairs["arm_a"].map(model_of), b=pairs["arm_b"].map(model_of))
@@ -90,6 +91,51 @@ def run_pairs(pairs, models):
         square = square.drop(index=missing.idxmax(), columns=missing.idxmax())
     facts = facts.reindex(columns=FACTS).reindex(square.index).rename_axis("model").reset_index()
     return ModelPairs(OWN, square.to_numpy(float), facts, n - len(square))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What `analyse` finds: frames as `pair_variance`, `lineage_effects` and `time_slope` return them."""
+
+    summary: pd.DataFrame
+    effects: pd.DataFrame
+    residuals: pd.DataFrame
+    lineage: pd.DataFrame
+    slopes: pd.DataFrame
+
+
+def analyse(pairs, rng, *, n_permutations=5_000):
+    """Ask all questions of one set of pairs.
+
+    Parameters
+    ----------
+    pairs : ModelPairs
+    rng : numpy.random.Generator
+    n_permutations : int
+
+    Returns
+    -------
+    Sources
+    """
+    lineage = lineage_effects(pairs, rng, n_permutations=n_permutations)
+    return Sources(*pair_variance(pairs), lineage, time_slope(pairs))
+
+
+def write(study, found):
+    """Write the tables of several `Sources`, one below the other.
+
+    Parameters
+    ----------
+    study : Study
+    found : list of Sources
+    """
+    tables = {
+        "11_pair_variance": "summary", "11_model_effects": "effects", "11_residual_pairs": "residuals",
+        "11_lineage_effects": "lineage", "11_time_slope": "slopes",
+    }  # fmt: skip
+    for name, field in tables.items():
+        parts = [part for one in found if len(part := getattr(one, field))]
+        study.write(name, pd.concat(parts, ignore_index=True) if parts else getattr(found[0], field))
 
 
 def pair_variance(pairs):
@@ -114,9 +160,9 @@ def pair_variance(pairs):
     columns = ["data", "model_a", "model_b", "similarity", "expected", "residual", "same_vendor"]
     try:
         found = measures.additive_model(pairs.similarity)
-    except ValueError as error:
+    except ValueError:  # too few models, or all pairs equally alike
         empty = pd.DataFrame(columns=["data", "model", "effect"])
-        return pd.DataFrame(columns=VARIANCE), empty, pd.DataFrame(columns=columns).assign(reason=str(error))
+        return pd.DataFrame(columns=VARIANCE), empty, pd.DataFrame(columns=columns)
     summary = pd.DataFrame(
         [(pairs.data, found.mean, found.r2, found.r2_noise, found.r2_adjusted, found.share, m, len(first))],
         columns=VARIANCE,
@@ -228,9 +274,9 @@ def _row(pairs, design, effect, unit, *, note="", **numbers):
     return tuple((known | numbers)[name] for name in EFFECTS)
 
 
-def primary(effects, data):
+def primary(effects):
     """Return the primary estimate of a shared vendor: a row of `lineage_effects`, or None where there is none."""
-    at = effects[(effects["data"] == data) & (effects["design"] == "vendor") & (effects["unit"] == "vendor")]
+    at = effects[(effects["design"] == "vendor") & (effects["unit"] == "vendor")]
     return None if at.empty or np.isnan(at["estimate"].iat[0]) else at.iloc[0]
 
 
@@ -241,16 +287,14 @@ def time_slope(pairs):
     -------
     pandas.DataFrame
         Rows ``left_out`` = "" (the estimate, with interval) and one per vendor left out; no rows where there are too
-        few dates, with the reason in ``attrs["reason"]``.
+        few dates.
     """
     columns = ["data", "left_out", "slope", "lower", "upper", "p_value", "n_models"]
     try:
         effects = measures.additive_model(pairs.similarity).effects
         found = measures.time_slope(effects, pairs.years, pairs.models["vendor"])
-    except ValueError as error:
-        table = pd.DataFrame(columns=columns)
-        table.attrs["reason"] = str(error)
-        return table
+    except ValueError:  # too few models or dates
+        return pd.DataFrame(columns=columns)
     n = len(found.used)
     rows = [(pairs.data, "", found.mean, found.lower, found.upper, found.p, n)]
     none = (np.nan, np.nan, np.nan, n)
@@ -317,13 +361,13 @@ def _label_row(responses, values, unit, rng, n_permutations):
     )  # fmt: skip
 
 
-def stage_contrasts(repetition, models):
-    """Repetition after instruction tuning less that of the base model, lineage by lineage.
+def stage_contrasts(repetition, models, prompts):
+    """Repetition after instruction tuning less that of the base model, lineage by lineage, open-ended prompts.
 
     Parameters
     ----------
-    repetition, models : pandas.DataFrame
-        Tables ``05_repetition`` (open-ended prompts) and ``04_models``.
+    repetition, models, prompts : pandas.DataFrame
+        Tables ``05_repetition`` and ``04_models``; ``04_prompts`` by prompt_id.
 
     Returns
     -------
@@ -332,7 +376,8 @@ def stage_contrasts(repetition, models):
         lineages" with lineages as units where there are at least two.
     """
     columns = ["base", "model", "difference", "lower", "upper", "n_units", "unit"]
-    facts = models.set_index("model")
+    facts = models if "model" not in models else models.set_index("model")
+    repetition = repetition[repetition["prompt_id"].map(prompts["kind"]) == "original"]
     tuned = [m for m in facts.index if facts["parent"].get(m) in facts.index and facts["tuning"][m] != "base"]
     by_model = repetition.pivot_table(index="prompt_id", columns="model", values="mean_cosine")
     rows = []

@@ -409,7 +409,7 @@ def _prompts(frame, registry):
 
 
 def _models(frame, human, registry):
-    facts = ["family", "kind", "size_b", "tuning", "release_date", "open_weights"]
+    facts = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
     table = frame.groupby("model", as_index=False)["family"].first()
     table = table.assign(**{name: None for name in facts if name != "family"})
     if registry is not None:

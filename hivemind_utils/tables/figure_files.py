@@ -6,6 +6,9 @@ import textwrap
 
 from hivemind_utils.tables import files
 
+BANNER_LINES = 4  # of what a partial run lacks; the whole is in the JSON beside the picture
+
+
 _PADDING = 0.06  # inches around a saved picture
 
 
@@ -52,7 +55,8 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     plain = {"parse_math": False}  # a dollar is a dollar
     fig.text(box.x0 / width, below, "\n".join(wrapped), fontsize=6, color=colour, va="top", linespacing=1.25, **plain)
     if stamp.get("partial"):
-        banner = f"PARTIAL: {stamp['partial']}"
+        lines = textwrap.wrap(f"PARTIAL: {stamp['partial']}", int(width * 18), break_on_hyphens=False)
+        banner = "\n".join(lines if len(lines) <= BANNER_LINES else [*lines[: BANNER_LINES - 1], "… (see the report)"])
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
     title_share = _title_share(fig, renderer)
     folder = files.root() / "figures" / profile

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from hivemind_utils.tables import ids
 
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\r＝＋－＠]")  # what spreadsheets take for the beginning of a formula
+
 
 def root():
     """Folder of the project: the nearest one with a ``pyproject.toml``, from the working folder upwards."""
@@ -100,6 +102,29 @@ class atomic:
         os.umask(umask)
         self.temporary.chmod(0o666 & ~umask)
         os.replace(self.temporary, self.target)
+
+
+def neutral(frame):
+    """Frame for a sheet that people open: text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+    Texts that begin with apostrophes and such a character get one more, so that `natural` gives back what was there.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> neutral(pd.DataFrame({"text": ["=1+1", "an oak"]}))["text"].tolist()
+    ["'=1+1", 'an oak']
+    """
+    return frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
+
+
+def natural(frame):
+    """Frame as it was before `neutral`."""
+
+    def undo(cell):
+        return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+    return frame.map(undo)
 
 
 def slug(*parts):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hivemind_utils.tables import files, schema
 
+RESULTS_SCHEMA = "hivemind-results/1"  # of results/<profile>/NN.json; a change of meaning takes the next number
+
 
 class DamagedError(ValueError):
     """A table's file is there but is no table: cut off, empty, or written by something else."""
@@ -85,10 +87,12 @@ def stamp(name, profile):
 def write_results(results, number, profile):
     """Write a notebook's quoted numbers as ``results/<profile>/NN.json``, atomically.
 
-    Values that are not numbers (NaN) become null. ``results["partial"]``, where it is present, says in a sentence what
-    the run lacks.
+    The file says which version of the schema it follows, ``data/reference/results.schema.json``; see
+    ``docs/results.md``. Values that are not numbers (NaN) become null.
+    ``results["partial"]``, where it is present, says in a sentence what the run lacks.
     """
     target = files.root() / "results" / profile / f"{number}.json"
+    results = {"schema": RESULTS_SCHEMA} | results
     with files.atomic(target) as temporary:
         text = json.dumps(json.loads(json.dumps(results, default=_plain), parse_constant=lambda _: None), indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hivemind_utils.tables import files
+
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".eval", ".parquet", ".pq")
 _QUOTE = "Texts with separators, quotes or line breaks in them must be in quotes."
 _ALL = "*"
@@ -60,7 +62,7 @@ def read_file(path, *, encoding=None):
     ValueError
         If the suffix is unknown, or the file is damaged or not what its suffix says; the message names the line.
     """
-    path = Path(path)
+    path = files.resolve(path)
     suffix, raw = _opened(path)
     if suffix in (".parquet", ".pq"):
         return _read_parquet(raw if raw is not None else path, path.name)

@@ -1,5 +1,7 @@
 """What every notebook carries: its generator, its tables, its figures, and the sentences it ends with."""
 
+import copy
+
 import numpy as np
 
 from hivemind_utils.tables import figure_files, files, parquet
@@ -49,6 +51,12 @@ class Study:
     def comes_from(self, source, origin, **facts):
         """Say where the data come from: one of `schema.SOURCES`, and the files or services in words."""
         self.stamp = {"source": source, "origin": origin} | facts | self._partial_of(self.stamp)
+
+    def apart(self, source, origin):
+        """Return this study with data from elsewhere: what it writes and draws carries that source."""
+        other = copy.copy(self)
+        other.comes_from(source, origin)
+        return other
 
     def read(self, name):
         """Read a table of this profile; the source of the first is the source of the notebook.

@@ -43,7 +43,7 @@ def repetition_by_model(frame, vectors):
     return pd.Series(values, index=cells.size().index).groupby("model").mean()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_repetition_recovers_the_planted_order_of_sharpness_over_ten_seeds(population, draws):
     planted = pd.Series(population_demo.planted_sharpness(population)).drop("people")
     found = {}
@@ -57,7 +57,7 @@ def test_repetition_recovers_the_planted_order_of_sharpness_over_ten_seeds(popul
     assert min(found.values()) >= 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_people_repeat_themselves_less_than_any_model_in_every_seed(draws):
     for frame, vectors in draws.values():
         repetition = repetition_by_model(frame, vectors)

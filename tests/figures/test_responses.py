@@ -51,7 +51,9 @@ def names_of(n, given=()):
 
 def models_of(names, people=True, **facts):
     table = pd.DataFrame({"model": names, "family": [name.split("-")[0] for name in names], "kind": "model"})
-    table = table.assign(size_b=np.nan, tuning=None, release_date=None, open_weights=None).assign(**facts)
+    table = table.assign(
+        size_b=np.nan, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
+    ).assign(**facts)
     group = {"model": PEOPLE, "family": "people", "kind": "human"}
     return pd.concat([table, pd.DataFrame([group])], ignore_index=True) if people else table
 

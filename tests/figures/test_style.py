@@ -108,6 +108,22 @@ def test_a_partial_result_wears_a_banner():
     assert not any("PARTIAL" in text for text in printed(fig))
 
 
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_a_long_banner_is_wrapped_to_the_figure(n, tmp_path):
+    from PIL import Image
+
+    fig, table = a_figure()
+    lacking = ", ".join(f"a-provider/a-model-with-a-name-of-38-char-{i:02d} lacks 7" for i in range(n))
+    figure_files.save(fig, "lines", table, profile="mine", stamp=IMPORTED | {"partial": lacking})
+    banner = next(text for text in printed(fig) if text.startswith("PARTIAL"))
+    assert banner.count("\n") < figure_files.BANNER_LINES
+    box = next(t for t in fig.texts if t.get_text() == banner).get_window_extent()
+    assert box.x1 <= fig.bbox.x1 + 1
+    with Image.open(tmp_path / "figures" / "mine" / "lines.png") as image:
+        assert image.width <= fig.get_size_inches()[0] * 250 * 1.1
+    assert json.loads((tmp_path / "figures" / "mine" / "lines.json").read_text())["partial"] == lacking
+
+
 def test_long_captions_wrap_and_lose_no_word():
     fig, table = a_figure()
     caption = " ".join(f"word{i}" for i in range(60))
@@ -199,3 +215,17 @@ def test_save_tells_the_runner_what_was_drawn(tmp_path, monkeypatch):
     style._note("one")
     style._note("two")
     assert note.read_text().split() == ["one", "two"]
+
+
+def test_a_users_matplotlibrc_changes_no_figure(project):
+    plain = project / "plain.png"
+    style.use.__wrapped__()
+    fig, _ = a_figure()
+    fig.savefig(plain, metadata={"Software": None})
+    odd = {"text.usetex": True, "font.family": "nobody has this font", "axes.facecolor": "black", "savefig.dpi": 20}
+    matplotlib.rcParams.update(odd)
+    style.use.__wrapped__()
+    assert not matplotlib.rcParams["text.usetex"]
+    fig, _ = a_figure()
+    fig.savefig(project / "odd.png", metadata={"Software": None})
+    assert (project / "odd.png").read_bytes() == plain.read_bytes()

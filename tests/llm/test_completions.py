@@ -52,7 +52,6 @@ def test_failures_and_endpoints_without_log_probabilities_are_that_rows(server):
     assert np.isnan(found["mean_logprob"]).all() and "echo" in problems[0]
 
 
-
 def test_an_endpoint_that_ignores_echo_is_told_and_its_numbers_are_not_taken(server):
     """llama.cpp's server answers so: log-probabilities of the completion, in the place of the text's."""
     logprobs = {"tokens": [" to", " you"], "token_logprobs": [-1.0, -2.0], "text_offset": [0, 3], "top_logprobs": None}

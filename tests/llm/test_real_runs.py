@@ -29,7 +29,7 @@ def requests(name, n):
     return [r for prompt in PROMPTS for r in request_llm.requests(name, prompt, DECODING, n)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_five_times_no_answer_is_lost_and_none_asked_twice_beyond_those_in_flight(tmp_path):
     slots, n, n_kills = 4, 30, 5
     asked, pids, db = tmp_path / "asked.txt", tmp_path / "pids.txt", tmp_path / "s.sqlite"

@@ -396,7 +396,7 @@ def wait_for(condition):
         time.sleep(0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_ten_times_it_ends_with_exactly_the_wanted_rows(server, db, runner):
     chance, wanted = random.Random(0), 2_000
     for _ in range(10):

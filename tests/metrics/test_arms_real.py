@@ -23,7 +23,7 @@ from hivemind_utils.responses.encoders import load_encoder
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
 pytestmark = [
     pytest.mark.real_data,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data"),
 ]
 ARMS = ["default", "system-prompt", "paraphrase", "in-context", "gemini", "people"]

@@ -65,7 +65,7 @@ class TestNeighbours:
         assert (indices[:, 0] == np.arange(60)).all()
         assert distances[:, 1:] == pytest.approx(wanted[:, 1:], abs=1e-5)
 
-    @pytest.mark.slow  # compilation
+    @pytest.mark.long  # compilation
     def test_approximate_neighbours_are_nearly_the_same(self, rng, monkeypatch):
         rows, _ = blobs(rng, [200, 200, 200])
         exact, _ = clustering.nearest_neighbours(rows, 10, rng)

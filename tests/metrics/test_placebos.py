@@ -12,7 +12,7 @@ from hivemind_utils.metrics import comparison, contested, verdict
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
 pytestmark = [
     pytest.mark.real_data,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data"),
 ]
 N_SPLITS = int(os.environ.get("HIVEMIND_PLACEBO_SPLITS", "40"))

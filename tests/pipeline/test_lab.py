@@ -43,7 +43,7 @@ def run_all(notebook, scratch, monkeypatch):
     return [o for cell in content.cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_run_all_on_an_untouched_copy_writes_what_make_figures_wrote(ran, name, tmp_path, monkeypatch):
     monkeypatch.chdir(ran)
@@ -55,7 +55,7 @@ def test_run_all_on_an_untouched_copy_writes_what_make_figures_wrote(ran, name, 
     assert {file: digests.of(ran / file) for file in tables} == tables
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_run_all_nothing_has_to_run(ran):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
@@ -65,7 +65,7 @@ def test_after_run_all_nothing_has_to_run(ran):
     assert "--unless-current" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_untouched_parameters_find_their_files_from_every_folder(ran, name, tmp_path, monkeypatch):
     """The notebooks' own cells, with the profile's small sizes but the paths as they stand there."""

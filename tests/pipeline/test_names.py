@@ -68,7 +68,7 @@ def test_names_that_name_no_folder_are_refused_in_words(project, name):
 @pytest.mark.parametrize("name", ["reference", "Reference", "REFERENCE"])
 def test_the_projects_own_folders_are_no_profiles(project, name):
     (project / "params" / f"{name}.yaml").touch()
-    assert refused(name) == f"{name!r}: data/reference belongs to the project: use another name."
+    assert refused(name) == f"{name!r}: the folder reference belongs to the project: use another name."
     assert "belongs to the project" in refused(f"params/{name}.yaml")
 
 

@@ -117,7 +117,7 @@ class Tags(HTMLParser):
         self.seen.append(tag)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     project = make_project()
     stock = "the quiet harbour keeps its lamps lit for boats that never learned the way home"
@@ -151,7 +151,7 @@ def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     assert repetition.set_index("prompt_id").loc["p2", "mean_cosine"] == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_model_and_one_prompt_say_what_cannot_be_compared_and_succeed(make_project):
     project = make_project()
     lines = [

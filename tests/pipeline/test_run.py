@@ -128,7 +128,7 @@ def resolved(profile, notebook):
 # --------------------------------------------------------------------------------------- what has to run again (make)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_make_runs_what_changed_and_nothing_else(project):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "hivemind_utils", project / "hivemind_utils", ignore=ignored)

@@ -33,7 +33,7 @@ def run(project, *arguments):
     return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_refused_key_makes_a_partial_study_that_says_so_everywhere_and_can_be_completed(make_project, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     project = make_project()

@@ -17,7 +17,7 @@ REAL = os.environ.get("HIVEMIND_REAL_DATA")
 SHEET = "query_id,query,annotator,open_ended,alternatives\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_released_labels_run_end_to_end_with_nulls_and_missing_keys(make_project):
     project = make_project()
     write_released(project.folder / "released.parquet")

@@ -107,7 +107,7 @@ def test_people_as_scorers_of_other_people_hold_up_and_shuffled_ones_degrade(nam
     assert counts.loc[["people", "rounded"], degrading].to_numpy().sum() <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pandalm_runs_through_both_notebooks(make_project):
     project, path = make_project(), Path(REAL).resolve() / "pandalm" / "pairwise.parquet"
     (project.folder / "pandalm.yaml").write_text(

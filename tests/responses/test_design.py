@@ -304,7 +304,7 @@ class TestPlanOfAStudy:
         frame.to_csv(tmp_path / "r.csv", index=False)
         plan = design.collect_cells(study, "r.csv", **self.options())
         outcome = design.run(plan)
-        assert (plan.source, plan.origin, plan.human) == ("imported", "r.csv", []) and "3 are given" in plan.describe()
+        assert (plan.source, plan.origin, plan.human) == ("imported", "r.csv", []) and "3 given" in plan.describe()
         assert plan.cells.empty and outcome.partial is None and not (study.folder / "store").exists()
         tables = design.tables(plan, design.gather(plan, outcome))
         for name, table in tables.items():
@@ -317,7 +317,7 @@ class TestPlanOfAStudy:
         (tmp_path / "m.csv").write_text("model,litellm_id\nother,openai/other\n")
         options = self.options(facts={"prompts_path": "p.csv", "models_path": "m.csv"}, chosen={"n_samples": 3})
         plan = design.collect_cells(study, None, **options)
-        assert plan.source == "sampled" and "6 responses are asked of 1 models in 2 cells" in plan.describe()
+        assert plan.source == "sampled" and "6 responses asked of 1 model in 2 cells" in plan.describe()
         assert (study.folder / "prompts_to_check.csv").exists() and design.costs(plan)["missing"].sum() == 6
         with pytest.raises(ValueError, match="`budget_usd` is 0"):
             design.gather(plan, design.run(plan))

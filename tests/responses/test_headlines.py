@@ -105,7 +105,9 @@ def test_similarity_references():
     table = pd.DataFrame(rows, columns=["kind", "decoding", "mean"])
     same = "Mean similarity of two responses of one model: 0.76 (top_p)"
     assert headlines.similarity_references(table, "top_p") == f"{same}; to different prompts: 0.10"
-    assert headlines.similarity_references(table[:2], "top_p") == same
+    paper = "(paper: 0.1)"
+    assert headlines.similarity_references(table, "top_p", paper) == f"{same}; to different prompts: 0.10 {paper}"
+    assert headlines.similarity_references(table[:2], "top_p", paper) == same, "not behind another number"
 
 
 WIDE = pd.DataFrame({"model": ["a", "b", "c"], "mean_cosine": [0.1, 0.9, 0.5]})
@@ -144,7 +146,11 @@ def test_paraphrases_say_the_drop_with_its_interval():
     )
     moves = "Rephrasing the prompt changes mean similarity from 0.82 to 0.78"
     assert headlines.paraphrases(means) == f"{moves}: a drop of 0.040 (95 % interval 0.010 to 0.070)"
-    assert headlines.paraphrases(means * np.nan) == "No prompt has paraphrases: wordings cannot be compared"
+    assert headlines.paraphrases(means, "(paper: 0.04)").endswith("0.010 to 0.070) (paper: 0.04)")
+    assert (
+        headlines.paraphrases(means * np.nan, "(paper: 0.04)")
+        == "No prompt has paraphrases: wordings cannot be compared"
+    )
 
 
 def test_repetition_by_prompt_is_that_of_original_prompts():

@@ -1,6 +1,7 @@
 """Titles and results of notebooks 04 and 07, from small finished tables."""
 
 import json
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -78,9 +79,11 @@ class TestDominance:
 
 class TestFloors:
     floors = pd.DataFrame({"kind": ["people", "same prompt, different idea", "same prompt"],
-                           "share_above": [0.01, 0.1, 0.25], "lower": 0.0, "upper": 0.3, "n_pairs": 9, "median": 0.5})  # fmt: skip
-    excess = {"difference": {"value": 0.1, "lower": 0.0, "upper": 0.2},
-              "ratio": {"value": 2.0, "lower": 1.5, "upper": 2.5}}  # fmt: skip
+                           "share_above": [0.01, 0.1, 0.25], "lower": 0.0, "upper": 0.3, "n_pairs": 9,
+                           "median": 0.5})  # fmt: skip
+    excess = MappingProxyType({
+        "difference": {"value": 0.1, "lower": 0.0, "upper": 0.2}, "ratio": {"value": 2.0, "lower": 1.5, "upper": 2.5},
+    })  # fmt: skip
 
     def test_the_null_comes_first(self):
         assert headlines.similarity_floors(self.floors, self.excess, 0.8) == (
@@ -99,8 +102,10 @@ class TestFloors:
         assert "2.00 (95 % interval 1.50 to 2.50)" in said and said.endswith(stated("excess"))
         assert headlines.floor_ratio(None, stated) == ""
 
-    @pytest.mark.parametrize(("source", "threshold", "quoted"), [("judge", 0.8, True), ("lexical", 0.8, False),
-                                                                 ("given", 0.7, False), (None, 0.8, False)])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("source", "threshold", "quoted"),
+        [("judge", 0.8, True), ("lexical", 0.8, False), ("given", 0.7, False), (None, 0.8, False)],
+    )
     def test_the_papers_threshold_is_quoted_for_ideas_by_meaning_only(self, source, threshold, quoted):
         found = results.idea_labels(
             None,

@@ -148,9 +148,8 @@ class TestAgreement:
         schema.validate(means, "07_agreement")
 
     def test_means_are_pooled_over_scopes_with_the_prompt_as_unit(self):
-        table = pd.DataFrame({"prompt_id": ["p", "p", "q", "r"], "n_reference": 2,
-                              "adjusted_rand": [0.2, 0.4, 0.9, np.nan], "adjusted_rand_without_noise": np.nan, "same_pair_agreement": [0.5, 0.6, 0.7, 0.8],
-                              "auc": np.nan})  # fmt: skip
+        table = pd.DataFrame({"prompt_id": list("ppqr"), "n_reference": 2, "adjusted_rand": [0.2, 0.4, 0.9, np.nan]})
+        table = table.assign(adjusted_rand_without_noise=np.nan, same_pair_agreement=[0.5, 0.6, 0.7, 0.8], auc=np.nan)
         means = response_ideas.agreement_means({("modes", "given"): table}).set_index("measure")
         assert means.index.tolist() == ["adjusted_rand", "same_pair_agreement"]
         row, wanted = means.loc["adjusted_rand"], intervals.ratio_interval([0.6, 0.9], [2, 1])

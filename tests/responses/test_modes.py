@@ -42,7 +42,7 @@ def draws(population):
     return [(frame, vectors[[row[text] for text in frame["response"]]]) for frame in drawn]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_planted_ideas_are_recovered_by_meaning_and_not_by_words_over_ten_seeds(draws):
     meaning, words = [], []
     for seed, (frame, vectors) in enumerate(draws):
@@ -112,9 +112,8 @@ class TestAnalyse:
             answers, np.ones((n, 8), np.float32), {"solo": "solo"}, "Say.", np.random.default_rng(0)
         )
         assert part["prompt"]["n_modes"] == (n >= 5) and part["prompt"]["n_distinct"] == 1
-        assert response_modes.verdict(part["prompt"]) == (
-            "There is one response only." if n == 1 else f"All {n} responses are one text."
-        )
+        said = "There is one response only." if n == 1 else f"All {n} responses are one text."
+        assert response_modes.verdict(part["prompt"]) == said
         schema.validate(part["modes"], "07_modes")
         schema.validate(pd.DataFrame([part["prompt"]]), "07_prompts")
 

@@ -307,7 +307,7 @@ def test_a_column_named_twice_is_refused(tmp_path):
     [
         ("answers.csv", "", r"answers\.csv cannot be read: No columns to parse from file"),
         ("answers.jsonl", "", r"answers\.jsonl lacks a `response` column"),
-        ("answers.csv", "prompt,model,response\n", r"There are no answers: the input has no rows"),
+        ("answers.csv", "prompt,model,response\n", r"There are no responses: the input has no rows"),
     ],
 )
 def test_an_empty_file_is_refused(tmp_path, name, text, problem):
@@ -321,7 +321,7 @@ def test_an_unknown_suffix_is_refused(tmp_path):
 
 
 def test_rows_of_which_none_is_an_answer_are_refused_with_the_reasons():
-    with pytest.raises(ValueError, match=r"None of 8 rows is an answer: \{'no response \(null\)': 8\}"):
+    with pytest.raises(ValueError, match=r"None of 8 rows is a response: \{'no response \(null\)': 8\}"):
         response_table.tabulate(some_answers(response=None))
 
 
@@ -331,7 +331,7 @@ def test_one_id_for_two_prompts_is_refused():
 
 
 def test_people_who_never_answered_are_refused():
-    with pytest.raises(ValueError, match=r"`human` names \['people'\], but the answers come from \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"`human` names \['people'\], but the responses come from \['a', 'b'\]"):
         response_table.tabulate(some_answers(), human=["people"])
 
 
@@ -378,9 +378,9 @@ def test_without_numbers_the_first_rows_of_every_cell_are_kept():
 
 
 def test_selecting_what_does_not_occur_is_refused():
-    with pytest.raises(ValueError, match=r"The answers hold no model \['c'\]; they hold \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"The responses hold no model \['c'\]; they hold \['a', 'b'\]"):
         response_table.select(some_answers(), models=["a", "c"])
-    with pytest.raises(ValueError, match=r"The answers hold no prompt \['x'\]; they hold \['Write a haiku\.'\]"):
+    with pytest.raises(ValueError, match=r"The responses hold no prompt \['x'\]; they hold \['Write a haiku\.'\]"):
         response_table.select(some_answers(prompt=["Write a haiku."] * 7 + [None]), prompts=["x"])
 
 
@@ -497,7 +497,7 @@ def test_a_model_present_for_half_of_the_prompts_shows_as_missing_cells():
     coverage = tabulate(frame)["04_coverage"]
     assert len(coverage) == 4
     assert coverage.loc[coverage["n_answers"] == 0, ["model", "n_usable", "n_empty"]].values.tolist() == [["b", 0, 0]]
-    assert response_table.missing_cells(coverage) == "1 of 4 cells have no usable answer (b lacks 1)"
+    assert response_table.missing_cells(coverage) == "1 of 4 cells have no usable response (b lacks 1)"
 
 
 def test_nothing_missing_is_nothing_to_say():
@@ -508,7 +508,7 @@ def test_the_three_worst_models_are_named():
     cells = [("a", 1), ("b", 2), ("c", 3), ("d", 1), ("e", 0)]
     coverage = pd.DataFrame([(model, 0) for model, n in cells for _ in range(n)] + [("e", 5)])
     sentence = response_table.missing_cells(coverage.set_axis(["model", "n_usable"], axis=1))
-    assert sentence == "7 of 8 cells have no usable answer (c lacks 3, b lacks 2, a lacks 1 and 1 more models)"
+    assert sentence == "7 of 8 cells have no usable response (c lacks 3, b lacks 2, a lacks 1 and 1 more models)"
 
 
 def test_unequal_numbers_of_samples_are_kept_as_they_are():
@@ -531,7 +531,7 @@ def test_a_cell_of_empty_answers_counts_as_missing():
     frame = some_answers()
     frame.loc[frame["model"] == "a", "response"] = ""
     assert response_table.missing_cells(tabulate(frame)["04_coverage"]) == (
-        "2 of 4 cells have no usable answer (a lacks 2)"
+        "2 of 4 cells have no usable response (a lacks 2)"
     )
 
 

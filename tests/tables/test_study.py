@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
 
 def models(**changes):
     frame = pd.DataFrame({"model": ["a"], "family": ["f"], "kind": ["model"], "size_b": [7.0], "tuning": [None]})
-    return frame.assign(release_date=None, open_weights=None).assign(**changes)
+    return frame.assign(release_date=None, open_weights=None, vendor=None, parent=None).assign(**changes)
 
 
 def prompts():
@@ -130,6 +130,7 @@ def test_takeaways_are_written_with_the_number_and_empty_bullets_left_out():
     study.comes_from("imported", "a test")
     study.takeaways("Half", ["one", "", None, "two"], {"n": np.int64(3)}, number=("share", 0.5, np.nan, np.nan))
     assert written() == {
+        "schema": parquet.RESULTS_SCHEMA,
         "source": "imported",
         "partial": None,
         "answer": "Half",

@@ -41,6 +41,8 @@ def some_models(**changes):
             "tuning": ["base", "instruct", None],
             "release_date": ["2025-01-01", None, None],
             "open_weights": [True, False, None],
+            "vendor": ["v", "w", None],
+            "parent": None,
         }
     )
     return frame.assign(**changes)
@@ -105,7 +107,7 @@ def test_every_text_survives():
     texts = ["", " spaced ", "a\r\nb\tc", "<b>bold</b> & **bold**", "\N{SNOWMAN}\N{GRINNING FACE}", "NA", "x" * 50_000]
     names = [f"m{i}" for i in range(len(texts))]
     frame = pd.DataFrame({"model": names, "family": texts, "kind": "model"}).assign(
-        size_b=None, tuning=None, release_date=None, open_weights=None
+        size_b=None, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
     )
     parquet.write(frame, "04_models", "mine", STAMP)
     assert parquet.read("04_models", "mine")["family"].tolist() == texts
@@ -282,7 +284,9 @@ def test_results_are_plain_json(project):
     numbers = pd.Series([0.5, 0.25])
     parquet.write_results({"mean": numbers.mean(), "n": numbers.size, "all": numbers.to_numpy()}, "05", "mine")
     written = (project / "results" / "mine" / "05.json").read_text(encoding="utf-8")
-    assert written == '{\n "mean": 0.375,\n "n": 2,\n "all": [\n  0.5,\n  0.25\n ]\n}\n'
+    assert (
+        written == '{\n "schema": "hivemind-results/1",\n "mean": 0.375,\n "n": 2,\n "all": [\n  0.5,\n  0.25\n ]\n}\n'
+    )
     with pytest.raises(TypeError, match="Results must be plain numbers and text, but object was passed"):
         parquet.write_results({"x": object()}, "05", "mine")
 
@@ -309,4 +313,6 @@ def test_every_table_has_a_key_of_its_own_columns_and_says_what_they_mean(table)
 def test_results_are_strict_json_with_null_for_what_is_not_a_number(project):
     parquet.write_results({"rho": float("nan"), "n": np.int64(3), "by": {"a": np.float64("inf")}}, "05", "p")
     text = (files.root() / "results" / "p" / "05.json").read_text()
-    assert json.loads(text, parse_constant=pytest.fail) == {"rho": None, "n": 3, "by": {"a": None}}
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert read.pop("schema") == parquet.RESULTS_SCHEMA
+    assert read == {"rho": None, "n": 3, "by": {"a": None}}
