@@ -14,7 +14,7 @@ import pytest
 from hivemind_utils.figures import responses, style
 from hivemind_utils.responses import homogeneity, repetition
 from hivemind_utils.responses import table as response_table
-from hivemind_utils.tables import figure_files
+from hivemind_utils.tables import figure_files, schema
 
 PEOPLE = "writers"
 MEASURES = [*repetition.PANELS, *repetition.OPINIONS]
@@ -183,6 +183,29 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
     return pd.DataFrame(rows, columns=columns)
 
 
+@pytest.mark.parametrize(
+    ("name", "frame"),
+    [
+        ("04_coverage", coverage_of(["a", "b"])),
+        ("05_repetition", repetition_of(["a", "b"], 3)),
+        ("05_arms", arms_of(["a", "b"])),
+        ("05_references", references_table()),
+        ("05_paraphrases", paraphrases_table(["a", "b"])),
+        ("06_model_pairs", pairs_of(["a", "b"])),
+        ("06_pools", pools_table()),
+    ],
+)
+def test_tables_made_here_hold_what_the_schema_allows(name, frame, monkeypatch):
+    whole = schema.schema_of(name)
+    columns = {column.name: column for column in whole.columns}
+    shared = [column for column in frame.columns if column in columns]
+    key = tuple(column for column in whole.key if column in shared)
+    part = schema.Table("part", whole.row, key, tuple(columns[column] for column in shared))
+    monkeypatch.setitem(schema.TABLES, "part", part)
+    assert len(schema.validate(frame[shared], "part")) == len(frame) and key
+    assert set(frame.columns) - set(shared) <= {"arm"}  # which notebooks add to what they read
+
+
 def draw_all(names, n_prompts, *, people=True, interval=True, texts=(), only=None):
     """Every figure (or some) from tables of one size: yields its name, the figure and the number of its axes."""
     models = models_of(names, people)
@@ -312,7 +335,9 @@ def test_every_figure_of_the_demos_size_is_labelled_readable_and_saved_whole(pro
             fig, name, table, profile="mine", stamp={"source": "simulated"}, caption="n = 13 prompts. " * 9
         )
         assert_no_overlap(fig, name)
-        assert (project / "figures" / "mine" / f"{name}.png").stat().st_size > 5000
+        picture = plt.imread(project / "figures" / "mine" / f"{name}.png")[..., :3]
+        edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+        assert picture.min() < 0.5 and min(edge.min() for edge in edges) > 0.98, f"{name} is cut off or blank"
         plt.close(fig)
         names.add(name)
     assert names == NAMES
