@@ -175,7 +175,7 @@ def generated(tables, usable):
     """
     coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
     n = len(tables["04_responses"])
-    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered", "unparsed")
     return {
         "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
         "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
