@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import diversity, words
-from hivemind_utils.responses import embeddings
+from hivemind_utils.responses import arms, embeddings
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
 from hivemind_utils.tables import files, ids, wording
 
@@ -123,7 +123,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         makes the run partial.
     decoding : str, optional
     conditions : list of str, optional
-        Keep these conditions of models.
+        Keep these conditions of models. None: all but other ways of asking (``04_arms``), which notebook 10 compares.
 
     Returns
     -------
@@ -150,7 +150,9 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         table = table[here]
         if left_out:
             study.partial(f"no responses under {decoding} from {wording.listed(left_out)} (not compared)")
-    if conditions is not None:
+    if conditions is None:
+        table = table[~table["condition"].isin(arms.interventions(study.read("04_arms")))]
+    else:
         unknown = sorted(set(conditions) - set(table["condition"]))
         if unknown:
             known = sorted(set(table["condition"]))

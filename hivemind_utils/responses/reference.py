@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from hivemind_utils.responses import modes
 from hivemind_utils.responses.loading import Responses, from_files
 from hivemind_utils.tables import files
-from hivemind_utils.tables.wording import counted, percent
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,6 @@ def analyse(study, path, encoder, *, settings=None, reruns=None):
 def share_with(real, word):
     """Share of the responses of a `Reference` that contain a word, whatever its case."""
     return real.responses.table["text"].str.contains(word, case=False, regex=False).mean()
-
-
-def headline(real):
-    """Say how many modes a `Reference` has and what the largest takes; the sentence is about this model alone."""
-    if real is None:
-        return "No file of real responses is named"
-    row, found = real.shown.row, real.shown.modes
-    n = counted(int(row["n_answers"]), "response")
-    if found.empty:
-        return f"A real model: {n}, no modes"
-    word = found["keyphrases"].iloc[0].split(" · ")[0]
-    n_stable = int(row["n_supported"])
-    ending = f"{n_stable} of {counted(len(found), 'mode')} stable" if n_stable else "no separate modes are stable"
-    return f"A real model: “{word}” is in {percent(share_with(real, word))} of {n}; {ending}"
 
 
 def caption(real, encoder):
