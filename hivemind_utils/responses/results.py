@@ -1,39 +1,42 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
 from hivemind_utils.responses import homogeneity, ideas, repetition
+from hivemind_utils.tables import paper
 
 
 def intra_model(
-    responses, cells, arms, at_least, shares, references, readings, agreement, curves, means, prompts, facts
+    responses, cells, originals, levels, arms, references, readings, agreement, curves, means, prompts, facts
 ):
     """Numbers of notebook 05.
 
     Parameters
     ----------
     responses : Responses
-    cells : pandas.DataFrame
-        From `repetition.cell_means`.
-    arms, shares, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
-        As `arm_means`, `bin_shares`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
-        `paraphrase_means`, `by_prompt` and `with_facts` of `repetition` return them.
-    at_least : dict of float to pandas.DataFrame
-        From `repetition.share_at_least`, by threshold.
+    cells, originals : pandas.DataFrame
+        From `repetition.cell_means` and `originals`.
+    levels : collection of float
+        Thresholds for the share of prompts.
+    arms, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
+        As `arm_means`, `references`, `both_readings`, `rank_agreement`, `rarefaction`, `paraphrase_means`, `by_prompt`
+        and `with_facts` of `repetition` return them.
 
     Returns
     -------
     dict
+        In a run of the paper's 25 models and more, ``main25`` holds the shares of prompts over these alone.
     """
+    main, models = paper.main_models(), set(responses.table["model"]) - responses.people
+    subset = originals[originals["model"].isin(main)]
+    main25 = {"main25": _shares_of_prompts(subset, set(), levels)} if main < models else {}
     headline = arms[arms["measure"].isin(["mean_cosine", "mean_cosine_equal_n", "vendi_1_equal_n"])]
-    average = shares[shares["arm"] == "Average"].groupby("decoding")
     openness = repetition.openness_correlation(prompts)
     drop = means.loc["drop"]
     return {
-        "models": sorted(set(responses.table["model"]) - responses.people),
+        "models": sorted(models),
         "n_cells": int((cells["n"] >= 2).sum()),
         "n_cells_single_response": int((cells["n"] < 2).sum()),
-        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
-        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
-        "average_bins": {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average},
+        **_shares_of_prompts(originals, responses.people, levels),
+        **main25,
         "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
         "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
         "arms": headline.to_dict("records"),
@@ -47,6 +50,18 @@ def intra_model(
         "model_facts_rank_correlation": repetition.fact_correlations(facts),
         "paraphrases": means["mean"].dropna().to_dict()
         | ({} if means["mean"].isna().all() else {"drop_lower": drop["lower"], "drop_upper": drop["upper"]}),
+    }
+
+
+def _shares_of_prompts(originals, people, levels):
+    """Shares of prompts at or above thresholds, and per bin, models weighing equally, by decoding."""
+    at_least = {level: repetition.share_at_least(originals, people, level) for level in levels}
+    shares = repetition.bin_shares(originals, people)
+    average = shares[shares["arm"] == "Average"].groupby("decoding")
+    return {
+        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
+        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
+        "average_bins": {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average},
     }
 
 

@@ -370,13 +370,13 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
     fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("min_p", "top_p"))))
     left, right = fig.axes
     assert texts_of(left, "y") == ["a · min_p", "a · top_p", "b · min_p", "b · top_p"]
-    assert (left.get_xlabel(), right.get_xlabel()) == ("usable answers a prompt", "share of answers")
+    assert (left.get_xlabel(), right.get_xlabel()) == ("usable responses per prompt", "share of responses")
     assert [t.get_text() for t in fig.legends[0].get_texts()] == [
         "empty",
-        "truncated",
+        "cut off",
         "refused",
         "filtered",
-        "repeated",
+        "repeated word for word",
     ]
     fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]
