@@ -25,7 +25,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare defaults bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -68,6 +68,9 @@ format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m nbstripout --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.execution" $(NOTEBOOKS)
+
+defaults: $(READY)  ## write down the notebooks' defaults, which an edited parameters cell does not change
+	@$(PYTHON) -c "from hivemind_utils.pipeline import notebooks; print(notebooks.write_defaults())"
 
 bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/similarity.py

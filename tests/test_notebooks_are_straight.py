@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hivemind_utils.pipeline import notebooks
 from hivemind_utils.tables import paper
 
 ROOT = Path(__file__).resolve().parents[1]
-STRAIGHT = ["01_filter", "02_classify", "03_taxonomy", "05_intra_model", "06_inter_model"]
+STRAIGHT = notebooks.notebooks()
 
 MEDIAN_LINES, MOST_LINES = 6, 14  # of code cells; the cell of parameters may be longer
 MOST_IFS = 3
@@ -114,7 +115,7 @@ class TestStraight:
         assert slugs
         intro = source(cells(name, "markdown")[0])
         for slug in slugs:
-            assert re.search(rf"headlines\.{slug}\(", code), f"figure {slug} has no headline"
+            assert re.search(rf"headlines\.{slug.removeprefix('published_')}\(", code), f"figure {slug} has no headline"
             assert f"`{slug}`" in intro, f"figure {slug} is not announced"
 
     def test_no_number_of_the_paper_is_typed_a_second_time(self, name):

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from hivemind_utils.demo import arms as demo_arms
 from hivemind_utils.demo import provider
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import sampler
-from hivemind_utils.responses import design, paraphrases
+from hivemind_utils.responses import arm_cells, design, paraphrases
+from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import files, ids, parquet
 
@@ -56,6 +58,7 @@ def simulated(faults=0.0):
             asking=asking | {"prices": None},
             paraphrases=paraphrases.none(),
             problems=[],
+            arms=population["planted"].arms,
         )
 
     return plan
@@ -70,14 +73,30 @@ def population_cells(population, path, *, seed, prompts=None, models=None, n_sam
     server = f"population:{ids.text_id(files.resolve(path).read_text(encoding='utf-8'))}/{seed}"
     rows = []
     for cell in cells(population, prompts=prompts, models=models, n_samples=n_samples):
-        prompt = tuple(cell.prompt.get(name) for name in ("prompt_id", "text", *response_prompts.PROMPT_COLUMNS[2:]))
+        prompt = _prompt_of(cell)
         if cell.decoding != "none":
             asked = request_llm.requests(
                 f"{sampler.SIMULATED}/{cell.speaker['model']}", cell.prompt["text"],
                 population["decodings"][cell.decoding]["truncation"], cell.n, per_call=per_call, api_base=server,
             )  # fmt: skip
-            rows += [(*prompt, cell.speaker["model"], cell.decoding, request) for request in asked]
-    return pd.DataFrame(rows, columns=design.CELL_COLUMNS)
+            name, decoding = cell.speaker["model"], cell.decoding
+            rows += [(*prompt, name, response_arms.DEFAULT, decoding, request) for request in asked]
+    planted, first = population["planted"], next(iter(population["decodings"]))
+    truncation = population["decodings"][first]["truncation"]
+    for cell in arms_cells(population, prompts=prompts, models=models, n_samples=n_samples):
+        prompt = response_prompts.PROMPT(*_prompt_of(cell))
+        asked = arm_cells.requests(
+            planted.arms[cell.condition], prompt, f"{sampler.SIMULATED}/{cell.speaker['model']}", truncation, cell.n,
+            per_call=per_call, api_base=server,
+        )  # fmt: skip
+        rows += [(*prompt, cell.speaker["model"], cell.condition, first, request) for request in asked]
+    frame = pd.DataFrame(rows, columns=design.CELL_COLUMNS)
+    return arm_cells.mixed(frame) if planted.arms else frame
+
+
+def _prompt_of(cell):
+    """Columns of `PROMPT_COLUMNS` of a cell's prompt."""
+    return tuple(cell.prompt.get(name) for name in ("prompt_id", "text", *response_prompts.PROMPT_COLUMNS[2:]))
 
 
 SLOT = re.compile(r"\{([^{}]*)\}")
@@ -149,7 +168,7 @@ def expand_population(raw):
             known = [idea["idea"] for idea in prompts[prompt_id]["ideas"]] if prompt_id in prompts else []
             if unknown := sorted(set(favours) - set(known)):
                 raise ValueError(f"Family {family!r} favours {unknown} at {prompt_id!r}, whose ideas are {known}.")
-    return raw | {"prompts": list(prompts.values())}
+    return raw | {"prompts": list(prompts.values()), "planted": demo_arms.planted(raw)}
 
 
 def draw_responses(population, *, seed, prompts=None, models=None, n_samples=None, decodings=None):
@@ -188,7 +207,7 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
     return frame.drop(columns="idea"), frame[[*key, "idea"]].copy()
 
 
-Cell = namedtuple("Cell", "prompt speaker decoding n")
+Cell = namedtuple("Cell", "prompt speaker decoding n condition", defaults=(response_arms.DEFAULT,))
 
 
 def cells(population, *, prompts=None, models=None, n_samples=None):
@@ -217,6 +236,32 @@ def cells(population, *, prompts=None, models=None, n_samples=None):
     ]
 
 
+def arms_cells(population, *, prompts=None, models=None, n_samples=None):
+    """Lay out which arms are asked besides, of whom, how often; parameters and return as `cells`."""
+    planted, first = population["planted"], next(iter(population["decodings"]))
+    arms = [arm for arm in planted.arms.values() if arm.name != response_arms.DEFAULT]
+    speakers = [speaker for speaker in population["models"] if speaker["model"] in planted.models]
+    laid_out = [
+        Cell(prompt, speaker, first, planted.n_responses(arm, min(prompt["n_samples"], n_samples or 10**6)), arm.name)
+        for prompt in population["prompts"]
+        if prompt["kind"] != "paraphrase" and (prompts is None or prompt["prompt_id"] in prompts)
+        for speaker in speakers
+        if models is None or speaker["model"] in models
+        for arm in arms
+    ]
+    return [cell for cell in laid_out if cell.n]
+
+
+def draw_arms(population, *, seed, **chosen):
+    """Draw what the arms bring: the frame of `draw_responses` with condition and idea (missing for what has none)."""
+    rows = []
+    for cell in arms_cells(population, **chosen):
+        drawn = _draw_cell(population, cell.prompt, cell.speaker, cell.decoding, cell.n, seed, cell.condition)
+        rows += [(*row, cell.condition) for row in drawn]
+    columns = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "model", "decoding"]
+    return pd.DataFrame(rows, columns=[*columns, "sample_idx", "response", "finish_reason", "idea", "condition"])
+
+
 def serve_models(population, asked, *, seed, faults=0.0):
     """Let the population's models answer as ``simulated/<model>``, each cell as `draw_responses` draws it.
 
@@ -228,7 +273,7 @@ def serve_models(population, asked, *, seed, faults=0.0):
     population : dict
         From :func:`load_population`.
     asked : DataFrame
-        With the columns prompt_id, model, decoding and request.
+        With the columns prompt_id, model, condition, decoding and request.
     seed : int
         Of the run, and of `draw_responses`.
     faults : float
@@ -240,9 +285,10 @@ def serve_models(population, asked, *, seed, faults=0.0):
         first = {}
         for row in rows.itertuples():
             request = row.request
+            offset = arm_cells.first_number(row.condition)
             for i in range(request.sample_idx, request.sample_idx + request.n):
                 call = (request.messages[-1]["content"], request_llm.call_seed(seed, request.key, i))
-                first[call] = (prompts[row.prompt_id], row.decoding, i)
+                first[call] = (prompts[row.prompt_id], row.decoding, row.condition, i - offset)
         failing = {call for call in first if faults and ids.generator("faults", seed, model, *call).random() < faults}
         provider.serve(model, functools.partial(_respond, population, speakers[model], first, failing, draw_seed=seed))
 
@@ -254,9 +300,14 @@ def _respond(population, speaker, first, failing, messages, *, n, seed, paramete
     if call in failing:
         failing.remove(call)
         raise provider.Failure(503 if seed % 2 else 429, "a planned fault of the demo")
-    prompt, decoding, start = first[call]
-    drawn = _draw_cell(population, prompt, speaker, decoding, start + n, draw_seed)[start:]
-    return [provider.Answer(row[9], row[10]) for row in drawn]
+    prompt, decoding, condition, start = first[call]
+    arm = population["planted"].arms.get(condition)
+    k = arm.k if arm else 1
+    drawn = _draw_cell(population, prompt, speaker, decoding, (start + n) * k, draw_seed, condition)[start * k :]
+    if k == 1:
+        return [provider.Answer(row[9], row[10]) for row in drawn]
+    texts = [row[9] for row in drawn]
+    return [provider.Answer(demo_arms.reply(arm, texts[i : i + k])) for i in range(0, len(texts), k)]
 
 
 def idea_distribution(population, prompt_id, model, decoding="top_p"):
@@ -466,10 +517,14 @@ def _phrase_logits(population, prompt, speaker, idea, slot, n_options):
     return leaning - slope * np.arange(n_options)
 
 
-def _draw_cell(population, prompt, speaker, decoding, n, seed):
+def _draw_cell(population, prompt, speaker, decoding, n, seed, condition=response_arms.DEFAULT):
     """Draw the first ``n`` answers of a cell as rows of the full table."""
-    rng = ids.generator("answers", seed, prompt["prompt_id"], speaker["model"], decoding)
+    own = () if condition == response_arms.DEFAULT else (condition,)
+    rng = ids.generator("answers", seed, prompt["prompt_id"], speaker["model"], decoding, *own)
     truncation = population["decodings"][decoding]["truncation"] if decoding != "none" else {}
+    planted = population["planted"] if own else demo_arms.Planted()
+    effect, truncation = planted.effect(condition), planted.decoding(condition, truncation)
+    k = planted.arms[condition].k if own else 1
     bold = population["families"].get(speaker["family"], {}).get("bold", False)
     people = speaker["model"] == "people"
     thresholds = {}
@@ -477,7 +532,7 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed):
     def pick(key, logits):
         """Index of one option; people differ from each other, so theirs are not remembered."""
         if key not in thresholds or people:
-            scaled = logits() * speaker["sharpness"]
+            scaled = logits() * speaker["sharpness"] / (effect.idea_heat if key[0] == "idea" else effect.phrase_heat)
             scaled = scaled + speaker["personal_sd"] * rng.standard_normal(scaled.size) if people else scaled
             p = truncated_softmax(scaled, **truncation)
             thresholds[key] = (np.cumsum(p).tolist(), int(np.flatnonzero(p)[-1]))
@@ -486,7 +541,7 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed):
 
     def write(idea, slot):
         options = idea["frames"] if slot == "frames" else idea["slots"][slot]
-        key = (idea["idea"] if slot in idea["own"] else "", slot)
+        key = ("phrase", idea["idea"] if slot in idea["own"] else "", slot)
         chosen = pick(key, lambda: _phrase_logits(population, prompt, speaker, idea, slot, len(options)))
         return SLOT.sub(lambda match: fill(idea, match.group(1)), options[chosen])
 
@@ -495,11 +550,26 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed):
         text = text[0].upper() + text[1:] if name[0].isupper() else text
         return f"**{text}**" if bold and name.lower() == prompt.get("bold_slot") else text
 
-    rows = []
+    def pick_idea(said):
+        """Idea of the next response: in a list that never repeats itself, of those not yet given."""
+
+        def logits():
+            found = _idea_logits(population, prompt, speaker)
+            found[[k for k, idea in enumerate(prompt["ideas"]) if idea["idea"] in said]] = -np.inf
+            return found if np.isfinite(found).any() else _idea_logits(population, prompt, speaker)
+
+        said = tuple(sorted(set(said))) if effect.without_replacement else ()
+        return prompt["ideas"][pick(("idea", *said), logits)]
+
+    rows, said = [], []
     given = ("prompt_id", "text", "kind", "parent_id", "category", "open_endedness")
     for sample_idx in range(n):
-        idea = prompt["ideas"][pick("idea", lambda: _idea_logits(population, prompt, speaker))]
+        said = said if sample_idx % k else []
+        idea = pick_idea(said)
+        said = [*said, idea["idea"]]
         text, name, finish_reason = write(idea, "frames"), idea["idea"], "stop"
+        if effect.off_topic and rng.random() < effect.off_topic:
+            text, name = _off_topic(population, prompt, speaker, decoding, rng), None
         failure = rng.random()
         for kind, rate in speaker.get("failures", {}).items():
             if 0 <= failure < rate:
@@ -509,6 +579,13 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed):
             (*(prompt[column] for column in given), speaker["model"], decoding, sample_idx, text, finish_reason, name)
         )
     return rows
+
+
+def _off_topic(population, prompt, speaker, decoding, rng):
+    """Response to another prompt."""
+    others = [p for p in population["prompts"] if p["kind"] == "original" and p["prompt_id"] != prompt["prompt_id"]]
+    other = others[rng.integers(len(others))] if others else prompt
+    return _draw_cell(population, other, speaker, decoding, 1, ("off topic", int(rng.integers(2**31))))[0][9]
 
 
 def _fail(kind, text, idea):

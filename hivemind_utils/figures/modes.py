@@ -22,6 +22,13 @@ def mode_colours(n_modes):
     return dict(enumerate(style.distinct(n_modes))) | {-1: NOISE_COLOUR}
 
 
+def reference_map(real):
+    """Map of a `responses.reference.Reference`, as `prompt_map`; None without one."""
+    if real is None:
+        return None
+    return prompt_map(real.shown.points, real.shown.modes, real.shown.row, real.responses.models)
+
+
 def prompt_map(points, modes, prompt, models, n_named=10):
     """One prompt: PCA as published, UMAP by mode and by family, a list of the modes.
 

@@ -8,7 +8,7 @@ from hivemind_utils.llm import request as request_llm
 LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
 
 
-def plan(requests, store_path, *, groups=None, limits=None, prices=None):
+def plan(requests, store_path, *, groups=None, names=("model", "decoding"), sizes=None, limits=None, prices=None):
     """What a run would ask and cost.
 
     Parameters
@@ -18,6 +18,10 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
         It need not exist.
     groups : sequence of tuple, optional
         A label per request, such as (model, decoding); default: the model.
+    names : sequence of str
+        Of the parts of a label.
+    sizes : sequence of int, optional
+        Responses in every reply, where a reply is a list; 1 by default.
     limits, prices
         As in `run`.
 
@@ -36,7 +40,8 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
     rows, price_of = [], functools.cache(lambda model, api_base: price(model, prices, api_base))
     never = {}  # decodings to why they are not honoured
-    for label, request in zip(labels, requests, strict=True):
+    sizes = [1] * len(requests) if sizes is None else list(sizes)
+    for label, request, size in zip(labels, requests, sizes, strict=True):
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
         if request.decoding not in never:
             never[request.decoding] = refused.get(request.decoding) or request_llm.not_honoured(request)
@@ -44,7 +49,7 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
         missing = request.n - stored - unsupported
         calls, asked = -(-missing // request_llm.per_call(request.model)), request_llm.tokens_in(request)
         high = request_llm.most_tokens(request.parameters)
-        expected = min(known.get(request.model, (request_llm.ASSUMED_TOKENS,))[0], high)
+        expected = min(size * known.get(request.model, (request_llm.ASSUMED_TOKENS,))[0], high)
         cost_in, cost_out = price_of(request.model, request.api_base) or (float("nan"),) * 2
         costs = (
             [calls * asked * cost_in + missing * n * cost_out for n in (expected / 2, expected, high)]
@@ -54,13 +59,10 @@ def plan(requests, store_path, *, groups=None, limits=None, prices=None):
         rate = limits.get(providers.provider_name(request.model), limits["default"])["requests_per_minute"]
         hours = calls / rate / 60 if rate else 0.0
         rows.append(
-            (*label, request.n, stored, unsupported, missing, calls, calls * asked, missing * expected, *costs, hours)
-        )
-    names = (
-        ["model", "decoding", "kind"][: len(labels[0])]
-        if labels
-        else ["model", "decoding"][: 1 if groups is None else 2]
-    )
+            (*label, *(size * n for n in (request.n, stored, unsupported, missing)), calls, calls * asked,
+             missing * expected, *costs, hours)
+        )  # fmt: skip
+    names = list(names)[: len(labels[0]) if labels else 1 if groups is None else len(names)]
     columns = ["wanted", "stored", "unsupported", "missing", "calls", "tokens_in", "tokens_out", "cost_low",
                "cost_expected", "cost_high", "hours"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=[*names, *columns])

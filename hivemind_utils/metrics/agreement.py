@@ -27,6 +27,12 @@ def label_counts(labels, scale):
     ------
     ValueError
         If a label is not on the scale.
+
+    Examples
+    --------
+    >>> label_counts([[1, 2, 2], [3, 3, np.nan]], scale=[1, 2, 3])
+    array([[1, 2, 0],
+           [0, 0, 2]])
     """
     labels, scale = _labels(labels), np.asarray(scale, float)
     counts = (labels[:, :, None] == scale).sum(1)
@@ -49,6 +55,11 @@ def entropy_bits(counts):
     -------
     ndarray of float, shape (n_items,)
         Between 0 and log2(n_values); +0.0 for a unanimous item, NaN for one without labels.
+
+    Examples
+    --------
+    >>> entropy_bits([[2, 2], [4, 0], [1, 3]]).round(3)
+    array([1.   , 0.   , 0.811])
     """
     counts = np.sort(np.asarray(counts), axis=1)
     shares = _shares(counts)
@@ -57,14 +68,26 @@ def entropy_bits(counts):
 
 
 def miller_madow_bits(counts):
-    """Entropy in bits with the Miller-Madow correction for few labels: H + (values seen - 1) / (2 n ln 2)."""
+    """Entropy in bits with the Miller-Madow correction for few labels: H + (values seen - 1) / (2 n ln 2).
+
+    Examples
+    --------
+    >>> miller_madow_bits([[2, 2], [4, 0]]).round(3)
+    array([1.18, 0.  ])
+    """
     counts = np.asarray(counts)
     seen, n = (counts > 0).sum(1), counts.sum(1)
     return entropy_bits(counts) + np.divide(seen - 1, 2 * np.log(2) * n, out=np.full(len(n), np.nan), where=n > 0)
 
 
 def grouped(counts):
-    """Counts of five values merged into three: {first, second}, {third}, {fourth, fifth}."""
+    """Counts of five values merged into three: {first, second}, {third}, {fourth, fifth}.
+
+    Examples
+    --------
+    >>> grouped([[1, 2, 3, 4, 5]])
+    array([[3, 3, 9]])
+    """
     counts = np.asarray(counts)
     if counts.shape[1] != 5:
         raise ValueError(f"Grouping into three needs a scale of 5 values, but it has {counts.shape[1]}.")
@@ -72,22 +95,46 @@ def grouped(counts):
 
 
 def gini(counts):
-    """Gini impurity of every item's labels: 1 - sum of squared shares, 0 to 1 - 1/n_values."""
+    """Gini impurity of every item's labels: 1 - sum of squared shares, 0 to 1 - 1/n_values.
+
+    Examples
+    --------
+    >>> gini([[2, 2], [4, 0]])
+    array([0.5, 0. ])
+    """
     return 1 - (_shares(np.asarray(counts)) ** 2).sum(1)
 
 
 def pairwise_disagreement(counts):
-    """Share of pairs of annotators who gave different labels; NaN for fewer than two labels."""
+    """Share of pairs of annotators who gave different labels; NaN for fewer than two labels.
+
+    Examples
+    --------
+    >>> pairwise_disagreement([[2, 2], [4, 0]]).round(3)
+    array([0.667, 0.   ])
+    """
     return 1 - item_agreement(counts)
 
 
 def minority_share(counts):
-    """Majority against minority: 1 - share of the commonest label."""
+    """Majority against minority: 1 - share of the commonest label.
+
+    Examples
+    --------
+    >>> minority_share([[1, 3], [4, 0]])
+    array([0.25, 0.  ])
+    """
     return 1 - _shares(np.asarray(counts)).max(1)
 
 
 def item_agreement(counts):
-    """Per-item agreement of Fleiss: (sum of n_c squared - K) / (K (K - 1)); NaN for fewer than two labels."""
+    """Per-item agreement of Fleiss: (sum of n_c squared - K) / (K (K - 1)); NaN for fewer than two labels.
+
+    Examples
+    --------
+    >>> item_agreement([[2, 2], [4, 0]]).round(3)
+    array([0.333, 1.   ])
+    """
     counts = np.asarray(counts, float)
     k = counts.sum(1)
     return np.divide((counts**2).sum(1) - k, k * (k - 1), out=np.full(len(k), np.nan), where=k > 1)
@@ -109,6 +156,11 @@ def ordinal_consensus(counts, scale):
     Notes
     -----
     :math:`1 + \sum_i p_i \log_2(1 - |x_i - \mu| / d)`, with d the width of the scale.
+
+    Examples
+    --------
+    >>> ordinal_consensus([[5, 0, 5], [0, 10, 0]], scale=[1, 2, 3])
+    array([0., 1.])
     """
     scale, shares = np.asarray(scale, float), _shares(np.asarray(counts))
     if np.ptp(scale) == 0:
@@ -133,6 +185,12 @@ def valley(counts):
     p_value : ndarray of float, shape (n_items,)
         Binomial test that the valley is as common as the lower of the two peaks, one-sided, times the number of inner
         values (Bonferroni): small where the split is more than chance among so few labels.
+
+    Examples
+    --------
+    >>> depth, p_value = valley([[10, 0, 10], [3, 4, 3]])
+    >>> depth, p_value.round(3)
+    (array([0.5, 0. ]), array([0.001, 1.   ]))
     """
     from scipy.stats import binom
 
@@ -152,6 +210,11 @@ def pair_agreement(counts, scale):
     """Agreement on the better of two responses: max(n+ + n0/2, n- + n0/2) / K, from 0.5 to 1.
 
     A unanimous tie gives 0.5, the value of greatest disagreement: kept as published; report ties apart.
+
+    Examples
+    --------
+    >>> pair_agreement([[1, 0, 3], [0, 4, 0]], scale=[-1, 0, 1])
+    array([0.75, 0.5 ])
     """
     counts, scale = np.asarray(counts), np.asarray(scale, float)
     better, worse = (counts[:, side].sum(1) for side in (scale > 0, scale < 0))
@@ -177,6 +240,11 @@ def krippendorff_alpha(labels, level="nominal"):
     Notes
     -----
     Krippendorff, Content Analysis (2004), chapter 11. Tested against hand-computed cases and the literal pairs.
+
+    Examples
+    --------
+    >>> round(krippendorff_alpha([[1, 1], [2, 2], [1, 2]]), 3)
+    0.444
     """
     labels = _labels(labels)
     scale = np.unique(labels[~np.isnan(labels)])
@@ -198,6 +266,11 @@ def alpha_of_counts(counts, scale, level="nominal", weights=None):
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> round(alpha_of_counts([[2, 0], [0, 2], [1, 1]], scale=[1, 2]), 3)
+    0.444
     """
     if level not in LEVELS:
         raise ValueError(f"`level` must be one of {list(LEVELS)}, but {level!r} was passed.")
@@ -231,6 +304,12 @@ def random_half(present, rng, persons=None):
     -------
     ndarray of bool, shape (n_items, n_annotators)
         Labels of the first half; the second is ``present & ~half``.
+
+    Examples
+    --------
+    >>> half = random_half(np.ones((3, 4), bool), np.random.default_rng(0))
+    >>> half.sum(1)
+    array([2, 2, 2])
     """
     if persons is None:
         keys, n = np.where(present, rng.random(present.shape), np.inf), present.sum(1, keepdims=True)
@@ -255,6 +334,12 @@ def halves(labels, n_splits, rng, persons=None):
     -------
     a, b : ndarray of float, shape (n_splits, n_items)
         NaN where a half is empty.
+
+    Examples
+    --------
+    >>> a, b = halves([[1, 1, 2, 2], [5, 5, 5, 5]], 10, np.random.default_rng(0))
+    >>> a.shape, float(a[:, 1].mean())
+    ((10, 2), 5.0)
     """
     labels = _labels(labels)
     present = ~np.isnan(labels)
@@ -282,6 +367,12 @@ def split_half(labels, n_splits, rng, persons=None):
         Pearson correlation of the halves, mean over splits; NaN where it cannot be computed.
     full : float
         Stepped up by Spearman-Brown: reliability of the mean of all annotators.
+
+    Examples
+    --------
+    >>> labels = np.arange(6)[:, None] + [0, 0.1, -0.1, 0]
+    >>> [round(value, 2) for value in split_half(labels, 20, np.random.default_rng(0))]
+    [1.0, 1.0]
     """
     correlations = [_correlation(a, b) for a, b in zip(*halves(labels, n_splits, rng, persons), strict=True)]
     half = float(np.mean(correlations))
@@ -289,7 +380,13 @@ def split_half(labels, n_splits, rng, persons=None):
 
 
 def spearman_brown(reliability, factor=2.0):
-    """Reliability of a mean of `factor` times as many annotators: f r / (1 + (f - 1) r)."""
+    """Reliability of a mean of `factor` times as many annotators: f r / (1 + (f - 1) r).
+
+    Examples
+    --------
+    >>> round(spearman_brown(0.5), 3), round(spearman_brown(0.5, factor=4), 3)
+    (0.667, 0.8)
+    """
     return factor * reliability / (1 + (factor - 1) * reliability)
 
 
@@ -308,6 +405,13 @@ def reliability_by_size(labels, sizes, n_splits, rng):
     -------
     ndarray of float, shape (n_sizes, n_splits)
         NaN where fewer than three items have 2k labels.
+
+    Examples
+    --------
+    >>> labels = np.arange(6)[:, None] + np.zeros(8)
+    >>> reliability_by_size(labels, [1, 4], 3, np.random.default_rng(0)).round(2)
+    array([[1., 1., 1.],
+           [1., 1., 1.]])
     """
     labels = _labels(labels)
     present = ~np.isnan(labels)
@@ -342,6 +446,12 @@ def severity(labels, persons, n_rounds=200):
         In units of the scale; negative is severe. Only differences between people of the same items have a
         meaning. NaN for a person without labels.
     n_labels : ndarray of int, shape (n_persons,)
+
+    Examples
+    --------
+    >>> effects, n_labels = severity([[1, 3], [2, 4]], persons=[[0, 1], [0, 1]])
+    >>> effects.round(3), n_labels
+    (array([-1.,  1.]), array([2, 2]))
     """
     labels = _labels(labels)
     present = ~np.isnan(labels)
@@ -373,7 +483,13 @@ def _shares(counts):
 
 
 def row_means(values, mask):
-    """Mean of every row over the places the mask names; NaN where it names none."""
+    """Mean of every row over the places the mask names; NaN where it names none.
+
+    Examples
+    --------
+    >>> row_means(np.array([[1, 2, 9]]), np.array([[True, True, False]]))
+    array([1.5])
+    """
     n = mask.sum(1)
     return np.divide(np.where(mask, values, 0).sum(1), n, out=np.full(len(n), np.nan), where=n > 0)
 

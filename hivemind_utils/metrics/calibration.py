@@ -34,6 +34,12 @@ def rank_correlations(scores, target, weights, *, n_threads=2):
     -----
     Every scorer and the target are sorted once; a subset then costs one pass. Equal to ``scipy.stats.spearmanr`` of the
     repeated items (``tests/metrics/test_calibration.py``).
+
+    Examples
+    --------
+    >>> rank_correlations([[1, 2, 3, 5]], [1, 3, 2, 4], weights=[[1, 1, 1, 1], [0, 1, 1, 1]]).round(3)
+    array([[0.8],
+           [0.5]])
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -58,7 +64,13 @@ def rank_correlations(scores, target, weights, *, n_threads=2):
 
 
 def linear_correlations(scores, target, weights):
-    """Pearson correlation of every scorer with the target in every weighted subset; see `rank_correlations`."""
+    """Pearson correlation of every scorer with the target in every weighted subset; see `rank_correlations`.
+
+    Examples
+    --------
+    >>> linear_correlations([[1, 2, 3, 5]], [1, 3, 2, 4], weights=[1, 1, 1, 1]).round(3)
+    array([[0.832]])
+    """
     scores, weights = _scores(scores, target), np.atleast_2d(np.asarray(weights, float))
     present = ~np.isnan(scores)
     x, y = np.where(present, scores, 0), np.asarray(target, float)
@@ -88,6 +100,12 @@ def within_correlations(scores, target, weights, groups):
     -------
     ndarray of float, shape (n_subsets, n_prompts, n_scorers)
         NaN where a prompt has fewer than three items left, or a constant.
+
+    Examples
+    --------
+    >>> within_correlations([[1, 2, 3, 3, 2, 1]], [1, 2, 3, 1, 2, 3], np.ones(6), groups=[0, 0, 0, 1, 1, 1])
+    array([[[ 1.],
+            [-1.]]])
     """
     weights = np.atleast_2d(np.asarray(weights, float))
     groups = np.asarray(groups)

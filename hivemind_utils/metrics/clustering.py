@@ -34,6 +34,12 @@ def distinct_rows(vectors):
     inverse : ndarray of int, shape (n_answers,)
         Kind of every row.
     counts : ndarray of int, shape (n_distinct,)
+
+    Examples
+    --------
+    >>> first, inverse, counts = distinct_rows(np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
+    >>> counts[inverse]
+    array([2, 1, 2])
     """
     vectors = np.ascontiguousarray(vectors)
     if vectors.ndim != 2:
@@ -58,6 +64,12 @@ def principal_components(vectors, n_components=2):
         Missing components (fewer rows or dimensions) are 0.
     explained : ndarray of float, shape (n_components,)
         Share of the variance; 0 where there is no variance.
+
+    Examples
+    --------
+    >>> coordinates, explained = principal_components(np.array([[1.0, 0.0], [2.0, 1.0], [3.0, 2.0]]))
+    >>> explained.round(3)
+    array([1., 0.])
     """
     from sklearn.decomposition import PCA
 
@@ -87,6 +99,14 @@ def nearest_neighbours(vectors, n_neighbors, rng):
     -------
     indices : ndarray of int32, shape (n_rows, n_neighbors)
     distances : ndarray of float32, shape (n_rows, n_neighbors)
+
+    Examples
+    --------
+    >>> indices, _ = nearest_neighbours(np.array([[1, 0], [0, 1], [1, 0.1]]), 2, np.random.default_rng(0))
+    >>> indices
+    array([[0, 2],
+           [1, 2],
+           [2, 0]], dtype=int32)
     """
     unit = similarity.unit_rows(vectors)
     if len(unit) > _EXACT:
@@ -131,6 +151,11 @@ def umap_coordinates(vectors, rng, *, n_dims=2, n_neighbors=15, n_epochs=60, min
     -------
     ndarray of float, shape (n_rows, n_dims)
         Fewer than ten rows are not worth a graph: their principal components.
+
+    Examples
+    --------
+    >>> umap_coordinates(np.eye(5), np.random.default_rng(0)).shape  # fewer than ten rows: their principal components
+    (5, 2)
     """
     import warnings
 
@@ -155,7 +180,13 @@ def umap_coordinates(vectors, rng, *, n_dims=2, n_neighbors=15, n_epochs=60, min
 
 
 def umap_of():
-    """Import UMAP's class; the package warns of a part of it that needs Tensorflow."""
+    """Import UMAP's class; the package warns of a part of it that needs Tensorflow.
+
+    Examples
+    --------
+    >>> umap_of().__name__
+    'UMAP'
+    """
     import warnings
 
     with warnings.catch_warnings():
@@ -165,7 +196,13 @@ def umap_of():
 
 
 def smallest_mode(n, size_factor=0.7):
-    """Fewest answers that make a mode among `n`: ``size_factor`` times the square root of n, at least 5."""
+    """Fewest answers that make a mode among `n`: ``size_factor`` times the square root of n, at least 5.
+
+    Examples
+    --------
+    >>> smallest_mode(20), smallest_mode(1_000)
+    (5, 22)
+    """
     return max(MIN_SIZE, round(size_factor * n**0.5))
 
 
@@ -193,6 +230,12 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
     -----
     Equal rows count once when density is measured. A row outside of every dense region that alone has as many answers
     as the smallest mode is a mode of its own: twenty thousand copies of one text are one mode, not noise.
+
+    Examples
+    --------
+    >>> vectors = np.repeat([[1.0, 0.0], [0.0, 1.0]], [9, 6], axis=0)
+    >>> find_modes(vectors, np.random.default_rng(0))
+    array([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
     """
     first, inverse, counts = distinct_rows(vectors)
     unit = similarity.unit_rows(np.asarray(vectors)[first])
@@ -203,7 +246,13 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
 
 
 def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=0.7):
-    """Modes of distinct rows; fewer than two of the smallest modes make none."""
+    """Modes of distinct rows; fewer than two of the smallest modes make none.
+
+    Examples
+    --------
+    >>> dense_regions(np.eye(5), np.random.default_rng(0))
+    array([-1, -1, -1, -1, -1])
+    """
     min_size = smallest_mode(len(unit), size_factor)
     if len(unit) < 2 * min_size:
         return np.full(len(unit), NOISE)
@@ -236,6 +285,11 @@ def medoids(vectors, labels):
     -------
     ndarray of int, shape (n_modes,)
         Ties by row index.
+
+    Examples
+    --------
+    >>> medoids(np.array([[1, 0], [1, 0.2], [1, 0.4], [0, 1]]), labels=np.array([0, 0, 0, 1]))
+    array([1, 3])
     """
     unit, labels = similarity.unit_rows(vectors), labels_of(labels, len(vectors))
     chosen = []
@@ -259,6 +313,11 @@ def adjusted_rand(a, b, *, noise="singletons"):
     -------
     float
         1 for equal partitions, about 0 for unrelated ones; NaN without answers.
+
+    Examples
+    --------
+    >>> adjusted_rand(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
+    1.0
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -297,6 +356,11 @@ def silhouettes(vectors, labels):
     Notes
     -----
     Mean cosine distance to a group needs its sum vector only, so no n-by-n matrix is built (Rousseeuw 1987).
+
+    Examples
+    --------
+    >>> silhouettes(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]), np.array([0, 0, 1, 1])).round(2)
+    array([0.99, 0.99, 0.99, 0.99])
     """
     unit, labels = similarity.unit_rows(vectors), labels_of(labels, len(vectors))
     n_modes = labels.max(initial=NOISE) + 1
@@ -335,6 +399,12 @@ def recovery(labels, reruns):
     ndarray of float, shape (n_modes,)
         1: found again exactly. NaN without reruns that hold any of its answers. Source: Hennig 2007, who calls 0.75 or
         more stable.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 1, 1])
+    >>> recovery(labels, [(np.arange(4), np.array([0, 0, 1, 1])), (np.arange(4), np.array([0, 0, 0, 0]))])
+    array([0.75, 0.75])
     """
     labels = labels_of(labels, len(labels))
     n_modes = labels.max(initial=NOISE) + 1
@@ -368,6 +438,12 @@ def lexical_coordinates(words, rng, n_dims=50):
     -------
     ndarray of float32, shape (n_answers, n_dims)
         An answer without a word is a zero row; so is every answer where none has any.
+
+    Examples
+    --------
+    >>> words = [["time", "river"], ["time", "thief"], ["a", "river"]]
+    >>> lexical_coordinates(words, np.random.default_rng(0)).shape
+    (3, 2)
     """
     from sklearn.decomposition import TruncatedSVD
 
@@ -399,6 +475,12 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
     ndarray of int, shape (n_answers,)
         Pairs of answer and centre are taken from the nearest to the farthest; a pair counts if the answer is free and
         the cluster has room.
+
+    Examples
+    --------
+    >>> vectors = np.array([[0.0, 1], [0, 1.1], [0, 1.2], [5, 5]])
+    >>> np.bincount(balanced_kmeans(vectors, 2, np.random.default_rng(0)))
+    array([2, 2])
     """
     from scipy.spatial.distance import cdist
     from sklearn.cluster import KMeans
@@ -426,5 +508,11 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
 
 
 def seed_of(rng):
-    """Draw a seed for a library that takes no generator."""
+    """Draw a seed for a library that takes no generator.
+
+    Examples
+    --------
+    >>> seed_of(np.random.default_rng(0)) == seed_of(np.random.default_rng(0))
+    True
+    """
     return int(rng.integers(2**31))

@@ -41,6 +41,15 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
     -----
     Crossing removes selection on noise, not range restriction: compare with the full set at the same half panel (the
     rule "full"). A correlation of two halves on a subset chosen by both would be a collider.
+
+    Examples
+    --------
+    >>> labels = np.tile(np.arange(8)[:, None] % 5 + 1, 12)  # 12 annotators of one mind
+    >>> rules = [subsets.Rule("full", "full", "all")]
+    >>> means = lambda labels, rows: {"mean": np.nanmean(labels, 1)}
+    >>> found = cross_fit(labels, labels[:, 0], rules, means, 2, np.random.default_rng(0))
+    >>> found["crossed"].round(3)
+    array([[1.]])
     """
     labels, scores = np.asarray(labels, float), np.atleast_2d(np.asarray(scores, float))
     present = ~np.isnan(labels)
@@ -67,6 +76,11 @@ def full_ceiling(half_reliability):
     """Highest correlation a perfect scorer can reach with the mean of all annotators, on the full set: √(2r / (1 + r)).
 
     r is the split-half correlation. Not meaningful on a subset chosen by the same labels; NaN for r below 0.
+
+    Examples
+    --------
+    >>> round(float(full_ceiling(0.76)), 3)
+    0.929
     """
     stepped = agreement.spearman_brown(half_reliability)
     return float(np.sqrt(stepped)) if stepped >= 0 else float("nan")

@@ -56,6 +56,11 @@ def vendi_scores(embeddings, orders=(1, 2, np.inf)):
     q = inf, and :math:`1/\|K/n\|_F^2` for q = 2, which needs no eigenvalues. K and the n_dims-square matrix of the
     same nonzero spectrum are interchangeable; the smaller is built. Source: Friedman & Dieng 2022, arXiv 2210.02410;
     orders: Pasarkar & Dieng 2023, arXiv 2310.12952.
+
+    Examples
+    --------
+    >>> vendi_scores(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).round(3)
+    array([1.89, 1.8 , 1.5 ])
     """
     for order in orders:
         _check_order(order, zero_allowed=False)
@@ -86,6 +91,11 @@ def vendi_score(embeddings, q=1):
     -------
     float
         In [1, n_responses].
+
+    Examples
+    --------
+    >>> round(float(vendi_score(np.eye(4))), 3)
+    4.0
     """
     return float(vendi_scores(embeddings, (q,))[0])
 
@@ -115,6 +125,11 @@ def effective_number(counts, order=1):
     -------
     float
         In [1, number of ideas].
+
+    Examples
+    --------
+    >>> float(effective_number([10, 10])), round(float(effective_number([18, 2], order=2)), 3)
+    (2.0, 1.22)
     """
     _check_order(order, zero_allowed=True)
     counts = _counts(counts)
@@ -136,6 +151,11 @@ def duplicate_share(texts):
     -------
     float
         In [0, 1]; NaN if no answer has a word.
+
+    Examples
+    --------
+    >>> float(duplicate_share(["Time is a river.", "time is a river", "A thief", "A sea"]))
+    0.5
     """
     counts = np.array(list(Counter(map(tuple, _worded(texts))).values()))
     return float(counts[counts > 1].sum() / counts.sum()) if len(counts) else float("nan")
@@ -156,6 +176,11 @@ def distinct_n(texts, n):
     -------
     float
         In (0, 1]; NaN if no answer has `n` words.
+
+    Examples
+    --------
+    >>> float(distinct_n(["a b c", "a b d"], 2))
+    0.75
     """
     *_, grams = ngram_codes(encode_words(_worded(texts))[0], n)
     return _distinct(grams)
@@ -189,6 +214,11 @@ def self_overlap(texts, n=4):
     geometric mean over k of m / w for k = 1 and (m + 1) / (w − k + 2) for k > 1 (the smoothing of Lin & Och 2004);
     there is no brevity penalty. The largest count among the *other* answers follows from the two largest of all, so
     every n-gram is visited once.
+
+    Examples
+    --------
+    >>> float(self_overlap(["time is a river", "time is a river", "clocks"])).__round__(3)
+    0.667
     """
     lists = _worded(texts)
     codes, owners = encode_words(lists)
@@ -233,6 +263,11 @@ def compression_ratio(texts):
         UTF-8 bytes of the normalised texts, sorted and joined by line ends, over their bytes after zlib (level 9); NaN
         if no answer has a word. Short texts stay near 1, and a match more than 32 kB back is not seen: compare equal
         sizes.
+
+    Examples
+    --------
+    >>> compression_ratio(["time is a river"] * 20) > compression_ratio(["time is a river", "clocks melt"])
+    True
     """
     joined = "\n".join(sorted(map(" ".join, _worded(texts)))).encode()
     return len(joined) / len(zlib.compress(joined, 9)) if joined else float("nan")
@@ -251,6 +286,11 @@ def opener_share(texts, n_words=4):
     -------
     float
         In (0, 1]; NaN if no answer has a word.
+
+    Examples
+    --------
+    >>> float(opener_share(["Time is a river", "Time is a thief", "Life flows on"], n_words=2)).__round__(3)
+    0.667
     """
     if n_words < 1:
         raise ValueError(f"`n_words` must be at least 1, but {n_words} was passed.")
@@ -272,6 +312,11 @@ def rarefaction(counts, sizes):
     -------
     ndarray of float, shape (n_sizes,)
         :math:`\sum_i 1 - \binom{N - n_i}{m} / \binom{N}{m}` for each size m.
+
+    Examples
+    --------
+    >>> rarefaction([3, 1], sizes=[1, 2, 4])
+    array([1. , 1.5, 2. ])
     """
     values, times = np.unique(_counts(counts), return_counts=True)
     total, sizes = int(values @ times), np.asarray(sizes)
@@ -312,6 +357,12 @@ def chao1(counts):
     -----
     The estimate is itself a lower bound of the richness, and supposes answers drawn independently. Variance and
     interval as in EstimateS (equations 6, 7 and 13): Chao 1984, Scand. J. Statist. 11; Chao 1987, Biometrics 43.
+
+    Examples
+    --------
+    >>> found = chao1([5, 2, 1, 1])
+    >>> float(found.observed), float(found.estimate)
+    (4.0, 4.5)
     """
     counts = _counts(counts)
     seen, f1, f2 = len(counts), int((counts == 1).sum()), int((counts == 2).sum())
@@ -344,6 +395,11 @@ def lexical_vectors(texts, *, analyzer="word", ngrams=(1, 2), min_df=1):
     -------
     csr_matrix of float, shape (n_texts, n_terms)
         Rows of length 1; a text without any term is a zero row.
+
+    Examples
+    --------
+    >>> lexical_vectors(["time is a river", "time is a thief"]).shape
+    (2, 9)
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -376,6 +432,12 @@ def mean_pairwise_cosine_sparse(vectors, codes, n_groups=None):
     -------
     ndarray of float, shape (n_groups,)
         :math:`(\|\sum u\|^2 - \sum \|u\|^2) / (S(S - 1))`, so no pair is visited; NaN for groups of fewer than two.
+
+    Examples
+    --------
+    >>> vectors = lexical_vectors(["a river", "a river", "the sea", "old clocks"])
+    >>> mean_pairwise_cosine_sparse(vectors, np.array([0, 0, 1, 1])).round(3) + 0.0
+    array([1., 0.])
     """
     codes = np.asarray(codes)
     if codes.shape != (vectors.shape[0],) or not np.issubdtype(codes.dtype, np.integer):
@@ -408,6 +470,12 @@ def summarise(texts, embeddings):
         ``vendi_1``, ``vendi_2``, ``vendi_inf`` (of all rows); ``effective_distinct`` (effective number of distinct
         normalised texts), ``n_distinct`` (their number), ``distinct_1`` … ``distinct_3``, ``self_overlap`` (order 4),
         ``compression_ratio``, ``duplicate_share``, ``opener_share`` (4 words), of the answers that have a word.
+
+    Examples
+    --------
+    >>> found = summarise(["a river", "a river", "the sea"], np.eye(3))
+    >>> found["n_distinct"], round(found["vendi_1"], 3), round(found["duplicate_share"], 3)
+    (2, 3.0, 0.667)
     """
     if len(texts) != len(embeddings):
         raise ValueError(f"`embeddings` must have a row for each of the {len(texts)} texts, but has {len(embeddings)}.")

@@ -25,6 +25,11 @@ def gaussian_like(vectors, rng):
     -----
     Mixing the centred rows by a Gaussian matrix draws from their covariance without writing it down; for many rows the
     principal axes are cheaper.
+
+    Examples
+    --------
+    >>> gaussian_like(np.eye(4), np.random.default_rng(0)).shape
+    (4, 4)
     """
     vectors = np.asarray(vectors, np.float32)
     n, n_dims = vectors.shape
@@ -54,6 +59,12 @@ def shared_words(lexical, labels, rng, n_permutations=199):
     -------
     ndarray of float, shape (n_modes,)
         p-value of the mean inner product within the mode; never below 1 / (n_permutations + 1).
+
+    Examples
+    --------
+    >>> lexical, labels = np.repeat(np.eye(2), 6, axis=0), np.repeat([0, 1], 6)
+    >>> shared_words(lexical, labels, np.random.default_rng(0)) <= 0.05
+    array([ True,  True])
     """
     labels = labels_of(labels, len(lexical))
     n_modes = labels.max(initial=NOISE) + 1
@@ -120,6 +131,13 @@ def evidence(
     Returns
     -------
     Evidence
+
+    Examples
+    --------
+    >>> vectors = np.repeat(np.eye(2), [9, 6], axis=0)
+    >>> labels = np.repeat([0, 1], [9, 6])
+    >>> evidence(vectors, labels, np.random.default_rng(0), n_gaussians=2).supported
+    array([ True,  True])
     """
     if n_gaussians < 2:
         raise ValueError(f"The spread of the null needs at least 2 Gaussians, but n_gaussians = {n_gaussians}.")
@@ -203,6 +221,11 @@ def prediction_bound(draws, level=0.95):
     -------
     float
         Mean + t · sd · sqrt(1 + 1/n): few draws make a wide bound.
+
+    Examples
+    --------
+    >>> round(float(prediction_bound([0.1, 0.2, 0.3])), 3)
+    0.697
     """
     from scipy.stats import t
 
@@ -233,6 +256,12 @@ def supported(
     Returns
     -------
     ndarray of bool, shape (n_modes,)
+
+    Examples
+    --------
+    >>> ones = np.ones(2)
+    >>> supported(np.array([0.4, 0.1]), 0.2, 0.3, 0.25, seeds=ones, subsamples=ones, word_p=0.01 * ones)
+    array([ True, False])
     """
     apart = (separation > null_level) & (overall_separation > null_bound)
     worded = np.isnan(word_p) | (word_p <= alpha)

@@ -51,6 +51,11 @@ def exact_duplicates(texts, models):
     DataFrame
         One row per normalised text found in at least two models: ``text`` (the smallest original), ``n_answers``,
         ``n_models``, ``models`` (sorted, joined by "; "); by number of models, then of answers, descending, then text.
+
+    Examples
+    --------
+    >>> exact_duplicates(["Time is a river.", "time is a river", "A sea"], ["m1", "m2", "m2"])["n_models"].tolist()
+    [2]
     """
     texts, models = list(texts), _paired(texts, models)
     rows = []
@@ -92,6 +97,11 @@ def longest_common_span(a_words, b_words):
     (int, int, int)
         Length in words, start in `a_words`, start in `b_words`; of equally long runs the earliest in a, then in b.
         (0, 0, 0) if no word is shared.
+
+    Examples
+    --------
+    >>> longest_common_span("time is a river".split(), "so time is a thief".split())
+    (3, 0, 1)
     """
     runs = _common_runs(a_words, b_words)
     if not len(runs):
@@ -117,6 +127,11 @@ def shared_spans(a_words, b_words, min_words=4):
     -------
     list of (int, int, int)
         Start in `a_words`, start in `b_words`, length in words; by start in the first.
+
+    Examples
+    --------
+    >>> shared_spans("time is a river".split(), "so time is a thief".split(), min_words=3)
+    [(0, 1, 3)]
     """
     if min_words < 1:
         raise ValueError(f"`min_words` must be at least 1, but {min_words} was passed.")
@@ -152,6 +167,11 @@ def shared_characters(text_a, text_b, min_words=4):
     -------
     spans_a, spans_b : list of (int, int)
         Start and end in the original texts.
+
+    Examples
+    --------
+    >>> shared_characters("Time is a river.", "So, time is a thief.", min_words=3)
+    ([(0, 9)], [(4, 13)])
     """
     a, b = words.word_spans(text_a), words.word_spans(text_b)
     shared = shared_spans([word for word, _, _ in a], [word for word, _, _ in b], min_words)
@@ -176,6 +196,11 @@ def shared_ngram_share(a_words, b_words, n=8):
     -------
     float
         In [0, 1]; NaN if an answer has fewer than `n` words.
+
+    Examples
+    --------
+    >>> shared_ngram_share("time is a river".split(), "time is a thief".split(), n=3)
+    0.5
     """
     if n < 1:
         raise ValueError(f"`n` must be at least 1 word, but {n} was passed.")
@@ -264,6 +289,12 @@ def verbatim_pairs(texts, models, *, min_words=8):
         of answers of different models that the row stands for; ``longest_span_words``; ``span``: its normalised words
         (the earliest in the smaller text, if several are as long); ``shared_8gram_share`` (see `shared_ngram_share`).
         By length of the span and share, descending, then text.
+
+    Examples
+    --------
+    >>> found = verbatim_pairs(["time is a long river", "so time is a long thief"], ["m1", "m2"], min_words=3)
+    >>> found["longest_span_words"].tolist()
+    [4]
     """
     texts, models = list(texts), _paired(texts, models)
     groups = _by_text(texts, models)
@@ -324,6 +355,12 @@ def top_pairs(embeddings, models, n, *, texts=None, exclude_exact=True, block=12
         Indices of the answers, most similar pair first; fewer than `n` if there are not as many pairs.
     cosine : ndarray of float, shape (n_found,)
         In [−1, 1], rounded to six digits, so that float32 rounding does not order ties.
+
+    Examples
+    --------
+    >>> i, j, cosine = top_pairs(np.array([[1, 0], [0, 1], [1, 0.1]]), ["m1", "m1", "m2"], 1)
+    >>> i, j, cosine.round(3)
+    (array([0]), array([2]), array([0.995]))
     """
     unit = unit_rows(embeddings)
     models = _paired(unit, models)

@@ -18,6 +18,11 @@ def bootstrap_weights(n_units, n_boot, rng):
     -------
     ndarray of float, shape (n_boot, n_units)
         Rows sum to n_units. One such array serves all models, which keeps comparisons paired.
+
+    Examples
+    --------
+    >>> bootstrap_weights(4, 2, np.random.default_rng(0)).sum(1)
+    array([4., 4.])
     """
     if n_units < 1:
         raise ValueError(f"There must be at least one unit to resample, but n_units = {n_units} was passed.")
@@ -39,6 +44,11 @@ def weighted_means(values, weights):
     -------
     ndarray of float, shape (n_boot, ...)
         NaN where a resample holds no value.
+
+    Examples
+    --------
+    >>> weighted_means(np.array([1.0, 3.0, np.nan]), np.array([[1.0, 1, 1], [2, 0, 1]]))
+    array([2., 1.])
     """
     values = np.asarray(values, float)
     present = ~np.isnan(values)
@@ -56,6 +66,11 @@ def weighted_ratios(numerators, denominators, weights):
     Returns
     -------
     ndarray of float, shape (n_boot, ...)
+
+    Examples
+    --------
+    >>> weighted_ratios(np.array([1.0, 3.0]), np.array([2.0, 4.0]), np.array([[1.0, 1], [2, 0]])).round(3)
+    array([0.667, 0.5  ])
     """
     numerators, denominators = np.asarray(numerators, float), np.asarray(denominators, float)
     above = np.tensordot(weights, numerators, axes=1)
@@ -79,6 +94,12 @@ def interval(draws, level=0.95, axis=0):
     Returns
     -------
     lower, upper : ndarray of float
+
+    Examples
+    --------
+    >>> lower, upper = interval(np.arange(101.0))
+    >>> round(float(lower), 2), round(float(upper), 2)
+    (2.5, 97.5)
     """
     import warnings
 
@@ -103,6 +124,11 @@ def mean_of_known(values, axis=0):
     Returns
     -------
     ndarray of float
+
+    Examples
+    --------
+    >>> mean_of_known(np.array([[1.0, np.nan], [3.0, np.nan]]))
+    array([ 2., nan])
     """
     values = np.asarray(values, float)
     n, total = (~np.isnan(values)).sum(axis), np.nansum(values, axis)
@@ -122,6 +148,12 @@ def mean_interval(values, weights, level=0.95):
     -------
     mean, lower, upper : ndarray of float, shape (...)
         The interval is NaN where fewer than two units have a value.
+
+    Examples
+    --------
+    >>> weights = bootstrap_weights(3, 200, np.random.default_rng(0))
+    >>> [round(float(v), 2) for v in mean_interval(np.array([1.0, 2.0, 3.0]), weights)]
+    [2.0, 1.0, 3.0]
     """
     values = np.asarray(values, float)
     n, mean = (~np.isnan(values)).sum(0), mean_of_known(values)
@@ -130,7 +162,14 @@ def mean_interval(values, weights, level=0.95):
 
 
 def rank_agreement(a, b):
-    """Spearman correlation over arms where both are known; NaN for fewer than three."""
+    """Spearman correlation over arms where both are known; NaN for fewer than three.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> round(float(rank_agreement(pd.Series([1.0, 2, 3]), pd.Series([2.0, 4, 9]))), 3)
+    1.0
+    """
     from scipy.stats import spearmanr
 
     known = ~(np.isnan(a) | np.isnan(b))

@@ -34,6 +34,11 @@ def unit_rows(embeddings):
     ------
     ValueError
         If the array is not two-dimensional, or a row is zero or not finite.
+
+    Examples
+    --------
+    >>> unit_rows(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]], dtype=float32)
     """
     embeddings = _matrix(embeddings)
     norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float32))
@@ -60,6 +65,11 @@ def mean_pairwise_cosine(embeddings):
     -----
     For unit rows the sum over pairs is :math:`(|\sum_i x_i|^2 - n) / 2`, so no n-by-n matrix is built.
     Source: arXiv 2510.22954, section 3. Proved against the literal double loop in ``tests/metrics/test_similarity.py``.
+
+    Examples
+    --------
+    >>> round(float(mean_pairwise_cosine(np.array([[1.0, 0], [1, 0], [0, 1]]))), 3)
+    0.333
     """
     embeddings = _matrix(embeddings)
     if len(embeddings) < 2:
@@ -82,6 +92,11 @@ def mean_cross_cosine(a, b):
     -------
     float
         Unitless, in [-1, 1].
+
+    Examples
+    --------
+    >>> float(mean_cross_cosine(np.array([[1.0, 0]]), np.array([[1.0, 0], [0, 1]])))
+    0.5
     """
     a, b = unit_rows(a), unit_rows(b)
     if len(a) == 0 or len(b) == 0:
@@ -105,6 +120,13 @@ def cell_sums(embeddings, codes, n_cells):
     sums : ndarray of float64, shape (n_cells, n_dims)
         float32 within a cell (error at most 1e-5 of a mean), float64 across.
     counts : ndarray of int, shape (n_cells,)
+
+    Examples
+    --------
+    >>> sums, counts = cell_sums(np.array([[2.0, 0], [0, 1], [0, 3]]), np.array([0, 1, 1]), 2)
+    >>> sums, counts
+    (array([[1., 0.],
+           [0., 2.]]), array([1, 2]))
     """
     embeddings, codes = _matrix(embeddings), _codes(codes, n_cells, len(embeddings))
     sums = np.zeros((n_cells, embeddings.shape[1]), np.float32)
@@ -126,6 +148,11 @@ def repetition(sums, counts):
     -------
     ndarray of float, shape (...)
         In [-1, 1]; NaN for cells of fewer than two responses.
+
+    Examples
+    --------
+    >>> repetition(*cell_sums(np.array([[1.0, 0], [1, 0], [0, 1]]), np.array([0, 0, 1]), 2))
+    array([ 1., nan])
     """
     counts = np.asarray(counts, float)
     pairs = np.where(counts > 1, counts * (counts - 1), np.nan)
@@ -146,6 +173,12 @@ def centred_repetition(embeddings, codes, n_cells):
     -------
     ndarray of float, shape (n_cells,)
         NaN for cells of fewer than two rows that differ from the mean.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]])
+    >>> centred_repetition(embeddings, np.array([0, 0, 1, 1]), 2).round(3)
+    array([1., 1.])
     """
     unit = unit_rows(embeddings)
     centred = unit - unit.mean(0, dtype=np.float64).astype(np.float32)
@@ -168,6 +201,15 @@ def homogeneity(sums, counts, *, self_pairs=False):
     -------
     totals, pairs : ndarray of float, shape (n_prompts, n_models, n_models)
         Ordered pairs. ``totals.sum(0) / pairs.sum(0)`` is the pooled mean, joined by prompt.
+
+    Examples
+    --------
+    >>> sums = np.array([[[2.0, 0], [0, 1]]])  # one prompt, two models
+    >>> totals, pairs = homogeneity(sums, np.array([[2, 1]]))
+    >>> totals[0], pairs[0]
+    (array([[2., 0.],
+           [0., 0.]]), array([[2., 2.],
+           [2., 0.]]))
     """
     sums, counts = np.asarray(sums, float), np.asarray(counts, float)
     totals = sums @ sums.transpose(0, 2, 1)
@@ -190,6 +232,11 @@ def pooled_mean(totals, pairs):
     Returns
     -------
     ndarray of float, shape (...)
+
+    Examples
+    --------
+    >>> pooled_mean(np.array([[1.0], [2.0]]), np.array([[2.0], [4.0]]))
+    array([0.5])
     """
     pairs = np.asarray(pairs, float).sum(0)
     return np.asarray(totals, float).sum(0) / np.where(pairs > 0, pairs, np.nan)
@@ -211,6 +258,11 @@ def pair_histograms(prompts, *, n_threads=2, progress=None):
     -------
     ndarray of int64, shape (n_prompts, 2, 2000)
         [p, 0] counts pairs of one model, [p, 1] of two; bins of width 0.001 on [-1, 1], the last one closed.
+
+    Examples
+    --------
+    >>> pair_histograms([(np.eye(3), np.array([0, 0, 1]))]).sum(-1)  # one pair of a model, two of two models
+    array([[1, 2]])
     """
     from threadpoolctl import threadpool_limits
 
@@ -225,6 +277,12 @@ def share_at_least(histogram, threshold):
     """Share of pairs at or above a threshold, from a histogram over the last axis; NaN without pairs.
 
     `threshold`, -1 to 1, is rounded to the bins' width, 0.001; at 1 the last bin counts, where equal answers are.
+
+    Examples
+    --------
+    >>> histogram = pair_histograms([(np.eye(3), np.array([0, 0, 0]))])[0, 0]
+    >>> float(share_at_least(histogram, 0.5)), float(share_at_least(histogram, -0.5))
+    (0.0, 1.0)
     """
     if not -1 <= threshold <= 1:
         raise ValueError(f"`threshold` is a cosine and must lie in -1 to 1, but {threshold} was passed.")
@@ -235,7 +293,14 @@ def share_at_least(histogram, threshold):
 
 
 def histogram_quantile(histogram, q):
-    """Quantile `q` (0 to 1) of pairs counted in a histogram of shape (2000,), linear in a bin; NaN without pairs."""
+    """Quantile `q` (0 to 1) of pairs counted in a histogram of shape (2000,), linear in a bin; NaN without pairs.
+
+    Examples
+    --------
+    >>> histogram = pair_histograms([(np.eye(3), np.array([0, 0, 0]))])[0, 0]
+    >>> round(float(histogram_quantile(histogram, 0.5)), 3)
+    0.0
+    """
     cumulative = np.concatenate([[0], np.cumsum(histogram, dtype=float)])
     if cumulative[-1] == 0:
         return float("nan")
@@ -262,6 +327,11 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
     -------
     ndarray of float32, shape (n_pairs,)
         Empty if there is only one prompt.
+
+    Examples
+    --------
+    >>> random_pair_cosines(np.eye(2), np.array([0, 1]), 3, np.random.default_rng(0))
+    array([0., 0., 0.], dtype=float32)
     """
     unit, prompts = unit_rows(embeddings), np.asarray(prompts)
     if prompts.shape != (len(unit),):
@@ -300,6 +370,15 @@ def nearest_sources(embeddings, codes, n_nearest=50):
     -----
     Source: arXiv 2510.22954, Fig. 8. Equal rows are compared once, so that their ties are exact. One pass keeps the N
     nearest sorted; a first-occurrence mask and a cumulative sum give all N at once.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
+    >>> nearest_sources(embeddings, np.array([0, 1, 0, 0]), n_nearest=2)
+    array([[1, 2],
+           [1, 1],
+           [1, 2],
+           [1, 2]])
     """
     embeddings = _matrix(embeddings)
     n = len(embeddings)
@@ -341,6 +420,11 @@ def expected_sources(counts, n_nearest=50):
     -----
     Hypergeometric: a source with S of the n - 1 others is missed with probability C(n-1-S, N) / C(n-1, N); the anchor's
     own source has S - 1. Weighted by the anchors' shares.
+
+    Examples
+    --------
+    >>> expected_sources([2, 2], n_nearest=3).round(3)
+    array([1.   , 1.667, 2.   ])
     """
     from scipy.special import gammaln
 
@@ -368,6 +452,11 @@ def separated_sources(counts, n_nearest=50):
 
     1 as long as the anchor's source has N others; beyond, the largest other sources follow one by one.
     Parameters and shape as in `expected_sources`.
+
+    Examples
+    --------
+    >>> separated_sources([3, 3], n_nearest=4).round(3)
+    array([1., 1., 2., 2.])
     """
     counts = np.sort(np.asarray([c for c in counts if c > 0], int))[::-1]
     n = int(counts.sum())

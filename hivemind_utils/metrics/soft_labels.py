@@ -32,6 +32,12 @@ def soft_scores(predicted, counts, scale, *, smoothing=1e-3):
     ------
     ValueError
         If a prediction is negative, not finite, or sums to 0, or an item has no label.
+
+    Examples
+    --------
+    >>> found = soft_scores(np.array([[0.5, 0.5]]), np.array([[3, 1]]), scale=[0, 1])
+    >>> found["manhattan"], found["wasserstein_1"]
+    (array([0.5]), array([0.25]))
     """
     from scipy.special import xlogy
 
@@ -76,6 +82,11 @@ def concordant(differences, target):
     -------
     ndarray of float, shape (n_scorers, n_items)
         1, 0, or 0.5 where the scorer ties; NaN where people tie or the scorer is missing.
+
+    Examples
+    --------
+    >>> concordant(np.array([[0.4, -0.2, 0.0]]), np.array([1.0, 1.0, 1.0]))
+    array([[1. , 0. , 0.5]])
     """
     differences = np.atleast_2d(np.asarray(differences, float))
     side = np.sign(np.asarray(target, float))
@@ -94,6 +105,11 @@ def symmetric_spearman(differences, target, weights):
     Returns
     -------
     ndarray of float, shape (n_subsets, n_scorers)
+
+    Examples
+    --------
+    >>> symmetric_spearman(np.array([[0.4, -0.2, 0.1]]), np.array([1.0, -2.0, 0.5]), np.ones((1, 3))).round(3)
+    array([[0.886]])
     """
     differences, weights = np.atleast_2d(np.asarray(differences, float)), np.atleast_2d(weights)
     both = np.concatenate([differences, -differences], axis=1)
@@ -121,6 +137,12 @@ def tie_calibration(differences, classes):
     -----
     Deutsch, Foster and Freitag (2023), "Ties matter". Chosen and judged on the same pairs: for an honest accuracy
     choose on other prompts, as `tie_accuracy` does.
+
+    Examples
+    --------
+    >>> threshold, accuracy = tie_calibration(np.array([0.9, 0.1, -0.8]), np.array([1, 0, -1]))
+    >>> float(threshold), float(accuracy)
+    (0.1, 1.0)
     """
     differences, classes = np.asarray(differences, float), np.asarray(classes)
     size = np.abs(differences)
@@ -147,6 +169,11 @@ def tie_accuracy(differences, classes, groups):
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> float(tie_accuracy(np.array([0.9, 0.1, 0.8, 0.2]), np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1])))
+    0.75
     """
     differences, classes = np.asarray(differences, float), np.asarray(classes)
     odd = np.unique(groups, return_inverse=True)[1] % 2 == 1

@@ -86,7 +86,13 @@ class Rule:
 
 
 def absolute_rules(measure="entropy_bits"):
-    """The published grid for ratings (all, Tukey fences of the mean, top percents of entropy), the primary rule."""
+    """The published grid for ratings (all, Tukey fences of the mean, top percents of entropy), the primary rule.
+
+    Examples
+    --------
+    >>> [rule.name for rule in absolute_rules()][:3]
+    ['full', 'tukey 3.0', 'tukey 2.5']
+    """
     return [
         Rule("full", "full", "all"),
         *(Rule(f"tukey {k:.1f}", "similar", "tukey", "mean", k) for k in TUKEY_WIDTHS),
@@ -96,7 +102,13 @@ def absolute_rules(measure="entropy_bits"):
 
 
 def pair_rules():
-    """The published grid for pairs: most ties first, lowest agreement first; and the primary rule."""
+    """The published grid for pairs: most ties first, lowest agreement first; and the primary rule.
+
+    Examples
+    --------
+    >>> [rule.name for rule in pair_rules()][:3]
+    ['full', 'similar 95', 'similar 90']
+    """
     return [
         Rule("full", "full", "all"),
         *(Rule(f"similar {q}", "similar", "first", "minus_ties", q) for q in PERCENTS_PAIRS),
@@ -106,7 +118,13 @@ def pair_rules():
 
 
 def similar_rules():
-    """Other readings of "equally good" (Table 19): Tukey, z-score, middle, gap; global and within prompts."""
+    """Other readings of "equally good" (Table 19): Tukey, z-score, middle, gap; global and within prompts.
+
+    Examples
+    --------
+    >>> [rule.name for rule in similar_rules()][:3]
+    ['tukey G 1.5', 'tukey G 1', 'tukey G 0.5']
+    """
     rules = []
     for where, suffix in (("G", ""), ("L", "_within")):
         rules += [
@@ -119,7 +137,13 @@ def similar_rules():
 
 
 def measure_rules(measures, percents=(16, 12, 8, 4)):
-    """Other measures of disagreement (Table 20): the most contested items by each; 120, 90, 60 and 30 of 750."""
+    """Other measures of disagreement (Table 20): the most contested items by each; 120, 90, 60 and 30 of 750.
+
+    Examples
+    --------
+    >>> [rule.name for rule in measure_rules(["gini"])]
+    ['gini 16', 'gini 12', 'gini 8', 'gini 4']
+    """
     return [Rule(f"{name} {q}", name, "top", name, q) for name in measures for q in percents]
 
 
@@ -140,6 +164,11 @@ def kept_weights(rule, statistics, weights=None, groups=None):
     -------
     ndarray of float, shape (n_items,)
         Between 0 and the item's weight. Only "first" keeps a part of an item's copies, where its quota ends.
+
+    Examples
+    --------
+    >>> kept_weights(Rule("full", "full", "all"), {"mean": np.array([1.0, 2.0])})
+    array([1., 1.])
     """
     if rule.method not in METHODS:
         raise ValueError(f"The method of a rule must be one of {list(METHODS)}, but {rule.method!r} was passed.")
@@ -211,6 +240,11 @@ def weighted_percentiles(values, percents, weights):
     Returns
     -------
     ndarray of float, shape (n_percents,)
+
+    Examples
+    --------
+    >>> weighted_percentiles(np.array([1.0, 2.0, 10.0]), [50], np.array([1, 1, 3]))
+    array([10.])
     """
     order = np.argsort(values, kind="stable")
     values, last = values[order], np.cumsum(weights[order])
@@ -235,6 +269,11 @@ def gaps(means, groups=None):
     -------
     ndarray of float, shape (n_items,)
         Infinite where there is no other.
+
+    Examples
+    --------
+    >>> gaps(np.array([1.0, 1.5, 4.0]))
+    array([0.5, 0.5, 2.5])
     """
     means = np.asarray(means, float)
     found = np.full(len(means), np.inf)

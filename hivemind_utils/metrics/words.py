@@ -49,7 +49,13 @@ def _caseless(text):
 
 
 def fold(text):
-    """Caseless NFKC text with markup and punctuation blanked, and where each of its characters begins and ends."""
+    """Caseless NFKC text with markup and punctuation blanked, and where each of its characters begins and ends.
+
+    Examples
+    --------
+    >>> fold("A RIVER")[0]
+    'a river'
+    """
     if not isinstance(text, str):
         raise TypeError(
             f"`text` must be a string, but {type(text).__name__} was passed. Drop missing answers, or count them apart."
@@ -79,6 +85,11 @@ def words(text):
     -------
     list of str
         Empty if nothing but punctuation, symbols and white space is left.
+
+    Examples
+    --------
+    >>> words("Don't **stop**: time is a river.")
+    ['dont', 'stop', 'time', 'is', 'a', 'river']
     """
     folded = fold(text)[0]
     found = _WORD.findall(folded)
@@ -96,6 +107,11 @@ def word_spans(text):
     -------
     list of (str, int, int)
         Word, start and end: the word was written as ``text[start:end]``. The words are those of `words`.
+
+    Examples
+    --------
+    >>> word_spans("A river!")
+    [('a', 0, 1), ('river', 2, 7)]
     """
     folded, begins, ends = fold(text)
     found = [(m[0].replace("'", ""), m.start(), m.end()) for m in _WORD.finditer(folded)]
@@ -103,7 +119,13 @@ def word_spans(text):
 
 
 def normalise(text):
-    """Return the text as its normalised words joined by single spaces; two texts are "the same" if these are equal."""
+    r"""Return the text as its normalised words joined by single spaces; two texts are "the same" if these are equal.
+
+    Examples
+    --------
+    >>> normalise("# Time\n> is a *River*.")
+    'time is a river'
+    """
     return " ".join(words(text))
 
 
@@ -118,6 +140,11 @@ def word_lists(texts):
     Returns
     -------
     list of list of str
+
+    Examples
+    --------
+    >>> word_lists(["A river!", ["already", "words"]])
+    [['a', 'river'], ['already', 'words']]
     """
     if isinstance(texts, str):
         raise TypeError("`texts` must be a list of texts, but one string was passed. Put it in a list.")
@@ -137,6 +164,12 @@ def encode_words(lists):
         A code per word, 0, 1, 2 … without a gap, equal for equal words; −1 after each text.
     owners : ndarray of int, same shape
         The index of the text that each position belongs to.
+
+    Examples
+    --------
+    >>> codes, owners = encode_words([["a", "b"], ["b"]])
+    >>> codes, owners
+    (array([ 0,  1, -1,  1, -1]), array([0, 0, 0, 1, 1]))
     """
     vocabulary = defaultdict(lambda: len(vocabulary))
     vocabulary[None] = 0  # the end of a text
@@ -159,6 +192,12 @@ def ngram_codes(codes, n):
     ------
     ndarray of int, shape (n_positions,)
         Equal n-grams have equal codes, 0, 1, 2 … without a gap; −1 where the text has fewer words left.
+
+    Examples
+    --------
+    >>> codes, _ = encode_words([["a", "b"], ["a", "b"]])
+    >>> [grams.tolist() for grams in ngram_codes(codes, 2)]
+    [[0, 1, -1, 0, 1, -1], [0, -1, -1, 0, -1, -1]]
     """
     if n < 1:
         raise ValueError(f"`n` must be at least 1 word, but {n} was passed.")
@@ -183,6 +222,11 @@ def wordless(texts):
     Returns
     -------
     ndarray of bool, shape (n_texts,)
+
+    Examples
+    --------
+    >>> wordless(["...", "a word"])
+    array([ True, False])
     """
     return np.array([not ws for ws in word_lists(texts)], dtype=bool)
 
@@ -211,6 +255,12 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     The weight of phrase t in class c is :math:`tf_{tc} \log(1 + A / f_t)` with :math:`tf` the share of the class's
     phrases, :math:`f_t` the answers with t, :math:`A` the mean number of phrases a class (Grootendorst 2022). A phrase
     counts once per answer. English function words make no phrase, nor do they begin or end one.
+
+    Examples
+    --------
+    >>> lists = [["time", "river"], ["long", "river"], ["old", "thief"], ["sly", "thief"]]
+    >>> keyphrases(lists, np.array([0, 0, 1, 1]), n_phrases=1)
+    [['river'], ['thief']]
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 

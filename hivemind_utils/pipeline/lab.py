@@ -110,7 +110,7 @@ def assign(source, values):
     text = b"".join(lines)
     for node in reversed(ast.parse(source).body):
         value = values[node.target.id]
-        if ast.literal_eval(node.value) != value:
+        if repr(ast.literal_eval(node.value)) != repr(value):
             start = starts[node.value.lineno - 1] + node.value.col_offset
             end = starts[node.value.end_lineno - 1] + node.value.end_col_offset
             text = text[:start] + repr(value).encode() + text[end:]

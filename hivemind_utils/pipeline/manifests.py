@@ -69,9 +69,11 @@ def read(profile, number):
         found = json.loads(path(profile, number).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    needed = {"parameters": dict, "inputs": dict, "figures": list, "packages": dict}
-    whole = isinstance(found, dict) and "partial" in found
-    return found if whole and all(isinstance(found.get(k), kind) for k, kind in needed.items()) else None
+    if not isinstance(found, dict) or "partial" not in found:
+        return None
+    found = {"parameters": {}, "inputs": {}} | found
+    kinds = {"parameters": dict, "inputs": dict, "figures": list, "packages": dict}
+    return found if all(isinstance(found.get(key), kind) for key, kind in kinds.items()) else None
 
 
 def require(profile, number, spec=None):

@@ -15,11 +15,12 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a notebook: its annotation as written, its default, whether it holds paths."""
+    """One parameter of a notebook: its annotation and value as written, its default, whether it holds paths."""
 
     name: str
     annotation: str
     default: Any
+    written: Any = None
 
     @property
     def is_path(self):
@@ -69,6 +70,35 @@ def find_notebook(name):
     return found[0]
 
 
+def defaults_path():
+    """File in which the defaults of all parameters are written down, so that editing a cell changes no run."""
+    return files.root() / "data" / "reference" / "defaults.json"
+
+
+def read_defaults():
+    """Defaults by notebook and parameter as they were written down; empty without the file: the cells hold them."""
+    path = defaults_path()
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_defaults():
+    """Write down what the parameters cells say now (`make defaults`); returns the path."""
+    cells = {name: {p.name: p.written for p in inspect(name).parameters.values()} for name in notebooks()}
+    with files.atomic(defaults_path()) as temporary:
+        temporary.write_text(json.dumps(cells, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return defaults_path()
+
+
+def edited(notebook):
+    """Sentence on every parameter whose cell says something else than the default that runs take."""
+    return [
+        f"{notebook.path.name}: the parameters cell says {p.name} = {p.written!r}, but runs take {p.default!r}, the "
+        f"default. Write {p.name} into a profile to change it (to change the default: make defaults)."
+        for p in notebook.parameters.values()
+        if p.written != p.default
+    ]
+
+
 def inspect(name):
     """Read a notebook's parameters, the tables it reads and the package modules it imports, from its source."""
     path = files.root() / "notebooks" / f"{find_notebook(name)}.ipynb"
@@ -76,7 +106,7 @@ def inspect(name):
     tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{path.name} must have exactly one cell tagged `parameters`, but has {len(tagged)}.")
-    parameters = {}
+    parameters, settled = {}, read_defaults().get(path.stem, {})
     for node in _parse(tagged[0], path, cells).body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
             raise UserError(f"{path.name}: a parameter must read `name: type = literal`; line {node.lineno} does not.")
@@ -84,7 +114,9 @@ def inspect(name):
             default = ast.literal_eval(node.value)
         except ValueError as error:
             raise UserError(f"{path.name}: the default of `{node.target.id}` must be a literal.") from error
-        parameters[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default)
+        name, written = node.target.id, default
+        default = settled.get(name, written)
+        parameters[name] = Parameter(name, ast.unparse(node.annotation), default, written)
     trees = [_parse(cell, path, cells) for cell in cells]
     reads, uses = _tables(trees, path.name)
     number = path.stem[:2]

@@ -14,6 +14,7 @@ import pandas as pd
 from hivemind_utils.demo import population as population_demo
 from hivemind_utils.llm import gguf_models, gguf_server, providers, store
 from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import design
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import files, reading
@@ -42,8 +43,8 @@ def report(spec):
     if first is not None and not first.endswith((".yaml", ".yml")):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
-    frame, prices, missing = _simulated(first, values) if first else _asked(values)
-    plan = design.cost_plan(frame, store_path, limits=values["limits"], prices=prices)
+    frame, prices, missing, arms = _simulated(first, values) if first else _asked(values)
+    plan = design.cost_plan(frame, store_path, arms=arms, limits=values["limits"], prices=prices)
     missing += [] if first else _lacking(frame, plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
@@ -52,7 +53,7 @@ def report(spec):
 def _simulated(path, values):
     population = population_demo.load_population(path)
     chosen = {name: values[name] for name in ("seed", "prompts", "models", "n_samples", "per_call")}
-    return population_demo.population_cells(population, path, **chosen), {}, []
+    return population_demo.population_cells(population, path, **chosen), {}, [], population["planted"].arms
 
 
 def _asked(values):
@@ -74,7 +75,8 @@ def _asked(values):
     if values["draw_prompts"]:  # the notebook's own draw
         n = min(values["draw_prompts"], int((prompts["kind"] == "original").sum()))
         prompts = response_prompts.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))
-    options = {"per_call": values["per_call"], "api_bases": values["api_bases"]}
+    arms = response_arms.read(values["arms"])
+    options = {"per_call": values["per_call"], "api_bases": values["api_bases"], "arms": arms}
     if paraphrasing := values["paraphrasing"]:
         n = min(paraphrasing.get("n_prompts", len(prompts)), len(prompts)) * paraphrasing.get("n", 4)
         names = [f"paraphrase {i:0{ASSUMED_CHARS - 12}d}" for i in range(n)]
@@ -86,7 +88,7 @@ def _asked(values):
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
     models = design.choose_models(design.read_registry(values["models_path"]), values["models"])
     frame = design.cells(prompts, models, values["decodings"], values["n_samples"] or 50, **options)
-    return frame, design.prices(models, values["prices"]), missing
+    return frame, design.prices(models, values["prices"]), missing, arms
 
 
 def _lacking(frame, plan, values):

@@ -218,6 +218,7 @@ def _notebook(name, profile):
 def _figures(profile, manifest):
     """Figures of a recorded run in the study's order, with what is printed around them."""
     folder, entries, digests = files.root() / "figures" / profile, guide(), manifests.Digests(files.root())
+    written = manifest.get("outputs")
     found = []
     for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
         picture = folder / f"{slug}.png"
@@ -233,7 +234,7 @@ def _figures(profile, manifest):
                 "slug": slug,
                 "size": _size(picture, printed.get("title_share", 0)) if picture.exists() else None,
                 "page": (folder / f"{slug}.html").exists(),
-                "redrawn": digests.of(drawn) != manifest.get("outputs", {}).get(manifests.relative(drawn)),
+                "redrawn": written is not None and digests.of(drawn) != written.get(manifests.relative(drawn)),
             }
         )
     return found

@@ -5,6 +5,7 @@ to it: targets are the notebooks' numbers.
 """
 
 import json
+import sys
 
 from hivemind_utils.pipeline import manifests, names, notebooks, profiles
 from hivemind_utils.tables import files
@@ -28,6 +29,8 @@ def rules(spec):
     lines += ["ifneq ($(STRICT),)", strict, "endif", ""]
     possible = set()  # numbers of notebooks that run, or may have to after another ran
     for number, notebook in chosen.items():
+        for sentence in notebooks.edited(notebook):
+            print(f"NOTE: {sentence}", file=sys.stderr)
         values = profiles.resolve(profile, notebook)
         write_parameters(folder, notebook, values)
         input_files = profiles.input_files(notebook, values)

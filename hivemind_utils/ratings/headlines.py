@@ -127,15 +127,14 @@ def verdict(verdicts, item_type):
     return f"On the most contested {percent(at['share'].iloc[0])} of {name} {'; '.join(parts)}"
 
 
-def least_kept(number_of_kind):
+def least_kept(label, value, lower, upper):
     """Say how much the kind that loses most keeps, from `verdicts.least_kept`; Markdown.
 
     Examples
     --------
-    >>> least_kept(("share of the correlation that judges keep on contested pairs", 0.9, 0.8, 1.0))
+    >>> least_kept("share of the correlation that judges keep on contested pairs", 0.9, 0.8, 1.0)
     'Share of the correlation that judges keep on contested pairs: **0.90 (95 % interval 0.80 to 1.00)**'
     """
-    label, value, lower, upper = number_of_kind
     return f"{label[0].upper()}{label[1:]}: **{estimate(value, lower, upper)}**"
 
 

@@ -1,23 +1,26 @@
 """What a study asks: its prompts, the models of the registry, the decodings, and the cells these make.
 
-A *cell* is (prompt, model, decoding); a frame of cells has one row per request of the sampler.
+A *cell* is (prompt, model, condition, decoding); a frame of cells has one row per request of the sampler. The condition
+is the arm: ``default`` where a prompt is asked as it is.
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from hivemind_utils.llm import checks, cost, gguf_models, sampler, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import arm_cells
+from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import conditions, files, reading, schema
 from hivemind_utils.tables.wording import counted
 
-CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "decoding", "request"]
+CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decoding", "request"]
 
 
 PROVENANCE = [
@@ -49,6 +52,8 @@ class Plan:
         Table ``04_paraphrases``.
     problems : list of str
         What is missing already, and why.
+    arms : dict of str to arms.Arm
+        By condition.
     """
 
     source: str
@@ -61,11 +66,13 @@ class Plan:
     asking: dict
     paraphrases: pd.DataFrame
     problems: list
+    arms: dict = field(default_factory=dict)
 
     def describe(self):
         """Say in a sentence who is asked what."""
-        n_cells = len(self.cells[["prompt_id", "model", "decoding"]].drop_duplicates())
-        asked = sum(request.n for request in self.cells["request"])
+        n_cells = len(self.cells[["prompt_id", "model", "condition", "decoding"]].drop_duplicates())
+        sizes = _sizes(self.cells, self.arms, chains=True)
+        asked = sum(size * request.n for size, request in zip(sizes, self.cells["request"], strict=True))
         sentence = (
             f"Source: {self.source} ({self.origin}). {counted(asked, 'response')} asked of "
             f"{counted(self.cells['model'].nunique(), 'model')} in {counted(n_cells, 'cell')}; "
@@ -92,7 +99,7 @@ def collect_cells(study, paths, *, chosen, layout, facts, calls, asking, paraphr
     facts : dict
         Facts about models and prompts: models_path, prompts_path, prompt_columns, categories_path.
     calls : dict
-        What a model is asked: decodings, per_call, api_bases.
+        What a model is asked: decodings, per_call, api_bases, arms.
     asking : dict
         How it is asked: budget_usd, limits, prices, seed.
     paraphrasing : dict, optional
@@ -112,10 +119,10 @@ def collect_cells(study, paths, *, chosen, layout, facts, calls, asking, paraphr
         if simulated is None:
             raise ValueError(f"{found[0].name} is a population to simulate, but nobody simulates it: pass `simulated`.")
         return simulated(study, found[0], chosen, calls, asking)
-    return _imported(found, chosen, layout, facts, asking)
+    return _imported(found, chosen, layout, facts, calls, asking)
 
 
-def _imported(found, chosen, layout, facts, asking):
+def _imported(found, chosen, layout, facts, calls, asking):
     """Plan of a study whose responses stand in files."""
     given = response_table.read(found, **{name: layout[name] for name in ("columns", "constants", "encoding")})
     kept = {name: chosen[name] for name in ("prompts", "models", "n_samples")}
@@ -130,6 +137,7 @@ def _imported(found, chosen, layout, facts, asking):
         asking=asking,
         paraphrases=response_paraphrases.none(),
         problems=[],
+        arms=response_arms.read(calls.get("arms"), asked=False),
     )
 
 
@@ -146,12 +154,14 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
     models = choose_models(read_registry(facts["models_path"]), chosen["models"])
     asking = asking | {"prices": prices(models, asking["prices"])}
     written, problems, asked = response_paraphrases.none(), [], prompts
-    options = dict(calls)
+    options = calls | {"arms": response_arms.read(calls.get("arms"))}
     if paraphrasing:
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
         writing = {name: value for name, value in paraphrasing.items() if name != "n_samples"}
         written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **asking)
         asked = pd.concat([prompts, response_paraphrases.accepted(written, prompts)], ignore_index=True)
+    if lacking := _without_paraphrases(asked, options["arms"]):
+        problems = [*problems, lacking]
     return Plan(
         source="sampled",
         origin="models asked through litellm",
@@ -163,13 +173,32 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
         asking=asking,
         paraphrases=written,
         problems=problems,
+        arms=options["arms"],
     )
+
+
+def _without_paraphrases(prompts, arms):
+    """Say which prompts an arm of other wordings cannot ask; None where it can ask all."""
+    if not any("$paraphrase" in arm.user for arm in arms.values()):
+        return None
+    n = int((~_asked_by_arms(prompts)["prompt_id"].isin(prompts["parent_id"])).sum())
+    return f"{n} prompts have no paraphrase, so the arm that asks in other words lacks them" if n else None
+
+
+def _asked_by_arms(prompts):
+    return prompts[prompts["kind"].isin(["original", "closed"])]
+
+
+def _sizes(frame, arms, *, chains=False):
+    """Responses of every reply of a frame of cells; with `chains`, of the chain that a turn begins."""
+    sizes = {name: arm.k for name, arm in arms.items() if arm.parse == "list" or (chains and arm.chain)}
+    return frame["condition"].map(lambda name: sizes.get(name, 1)).tolist()
 
 
 def costs(plan):
     """Table ``04_plan``: what of a `Plan` is stored and missing, and what it would cost."""
     rates = {name: plan.asking.get(name) for name in ("limits", "prices")}
-    return cost_plan(plan.cells, plan.asking["store_path"], **rates)
+    return cost_plan(plan.cells, plan.asking["store_path"], arms=plan.arms, **rates)
 
 
 def run(plan):
@@ -182,7 +211,7 @@ def run(plan):
     if plan.cells.empty:
         names = ["wanted", "stored", "added", "unsupported", "missing", "cost_usd"]
         return sampler.Outcome(pd.DataFrame(columns=names), 0.0, {}, {})
-    return sampler.run(plan.cells["request"], **plan.asking)
+    return arm_cells.run(plan.cells, plan.arms, **plan.asking)
 
 
 def spent(outcome):
@@ -209,7 +238,7 @@ def gather(plan, outcome):
     ValueError
         If there are none.
     """
-    stored = [collect(plan.cells, plan.asking["store_path"])] if len(plan.cells) else []
+    stored = [collect(plan.cells, plan.asking["store_path"], plan.arms)] if len(plan.cells) else []
     found = pd.concat([*stored, plan.given], ignore_index=True)
     if found.empty:
         why = "; ".join(filter(None, [*plan.problems, outcome.partial])) or "the input has no rows"
@@ -245,6 +274,7 @@ def tables(plan, found, idea_scope=("prompt_id",)):
     return made | {
         "04_provenance": provenance(made["04_responses"], found),
         "04_plan": costs(plan),
+        "04_arms": response_arms.table(plan.arms),
         "04_paraphrases": plan.paraphrases,
     }
 
@@ -342,8 +372,10 @@ def prices(models, given=None, others=()):
     return own | given
 
 
-def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per_call=1, api_bases=None):
+def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per_call=1, api_bases=None, arms=None):
     """Lay out what is asked: every prompt of every model; paraphrases and closed prompts under the first decoding only.
+
+    Arms are asked of original and closed prompts under the first decoding, and the arms of a prompt take turns.
 
     Parameters
     ----------
@@ -360,13 +392,17 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
         Answers asked for in one call.
     api_bases : dict of str to str, optional
         Model (as published, or as litellm writes it) to the address of its server.
+    arms : dict of str to arms.Arm, optional
+        From `arms.read`; ``default`` is asked in any case. One that pools models is not asked.
 
     Returns
     -------
     DataFrame
-        Columns `CELL_COLUMNS`, one row per request.
+        Columns `CELL_COLUMNS`, one row per request; of a chain, its first turns.
     """
-    rows = []
+    rows, arms = [], arms or {}
+    others = [arm for arm in arms.values() if arm.name != response_arms.DEFAULT and not arm.pool]
+    wordings = prompts.groupby("parent_id")["prompt"].agg(tuple).to_dict() if others else {}
     names = [*dict.fromkeys([*models["model"].astype(str), *models["litellm_id"].astype(str)])]
     bases = checks.addresses("api_bases", api_bases, names)
     decodings = checks.mapping("decodings", decodings)
@@ -391,35 +427,74 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
                 asked = request_llm.requests(
                     model.litellm_id, prompt.prompt, decodings[name], n, per_call=per_call, api_base=base
                 )
-                rows += [(*prompt, model.model, name, request) for request in asked]
+                rows += [(*prompt, model.model, response_arms.DEFAULT, name, request) for request in asked]
+            for arm in others if prompt.kind in ("original", "closed") else ():
+                said = wordings.get(prompt.prompt_id, ())
+                if "$paraphrase" in arm.user and not said:
+                    continue
+                if arm.rung and not (arm.decoding or {}).items() - decodings[own[0]].items():
+                    continue  # the decoding of the study: asked already
+                asked = arm_cells.requests(
+                    arm, prompt, model.litellm_id, decodings[own[0]], n_samples, paraphrases=said, per_call=per_call,
+                    api_base=base,
+                )  # fmt: skip
+                rows += [(*prompt, model.model, arm.name, own[0], request) for request in asked]
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
-    named = frame.assign(key=[request.key for request in frame["request"]]).drop_duplicates(
-        ["key", "prompt_id", "model", "decoding"]
-    )
+    frame = arm_cells.mixed(frame) if others else frame
+    cell = ["prompt_id", "model", "condition", "decoding"]
+    named = frame[frame["condition"] == response_arms.DEFAULT]  # arms have numbers of their own
+    named = named.assign(key=[request.key for request in named["request"]]).drop_duplicates(["key", *cell])
     if (twice := named.duplicated("key", keep=False)).any():
-        same = named.loc[twice, ["prompt_id", "model", "decoding"]].head(2).to_dict("records")
+        same = named.loc[twice, cell].head(2).to_dict("records")
         raise ValueError(f"Two cells would ask the same and share their answers: {same}. Leave one out.")
     return frame
 
 
-def cost_plan(frame, store_path, *, limits=None, prices=None):
-    """What is stored, missing, and would cost, by model and decoding; see `cost.plan`."""
-    groups = list(frame[["model", "decoding"]].itertuples(index=False, name=None))
-    return cost.plan(frame["request"], store_path, groups=groups, limits=limits, prices=prices)
+def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None):
+    """What is stored, missing, and would cost, by model, condition and decoding; see `cost.plan`."""
+    arms, names = arms or {}, ["model", "condition", "decoding"]
+    chains = arm_cells.is_chain(frame, arms)
+    if chains.any():
+        known = arm_cells.turns(frame, arms, store_path, guess="word " * request_llm.ASSUMED_TOKENS)
+        frame = pd.concat([frame[~chains], known], ignore_index=True)
+    groups = list(frame[names].itertuples(index=False, name=None))
+    sizes = _sizes(frame, arms)
+    return cost.plan(
+        frame["request"], store_path, groups=groups, names=names, sizes=sizes, limits=limits, prices=prices
+    )
 
 
-def collect(frame, store_path):
-    """The stored answers of cells, as `responses.tabulate` takes them, each with its provenance.
+def collect(frame, store_path, arms=None):
+    """The stored responses of cells, as `responses.tabulate` takes them, each with its provenance.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `cells`.
+    store_path : path-like
+    arms : dict of str to arms.Arm, optional
+        By which replies are taken apart.
 
     Returns
     -------
-    DataFrame
-        One row per stored answer: columns of the cells but ``request``, then sample_idx, response, finish_reason and
-        `PROVENANCE`.
+    pandas.DataFrame
+        One row per response: columns of the cells but ``request``, then sample_idx, response, finish_reason, position,
+        probability, reply (number of the list or chain within its cell) and `PROVENANCE`.
     """
+    arms, frame = arms or {}, frame.assign(turn=0)
+    chains = arm_cells.is_chain(frame, arms)
+    if chains.any():
+        frame = pd.concat([frame[~chains], arm_cells.turns(frame, arms, store_path)], ignore_index=True)
+    parts = [_replies(part, store_path, name) for (name, _), part in frame.groupby(["condition", "turn"], sort=False)]
+    return response_arms.unroll(pd.concat(parts, ignore_index=True), arms)
+
+
+def _replies(frame, store_path, condition):
+    """Stored replies of the cells of one condition, and of one turn."""
     stored = store.read(store_path, frame["request"]).rename(columns={"text": "response"})
     cells_of = frame.assign(key=[request.key for request in frame["request"]]).drop_duplicates("key")
-    stored = stored[["key", "sample_idx", "response", "finish_reason", *PROVENANCE]]
+    stored = stored.assign(reply=stored["sample_idx"] - arm_cells.first_number(condition))
+    stored = stored[["key", "reply", "response", "finish_reason", *PROVENANCE]]
     merged = cells_of.drop(columns="request").merge(stored, on="key", validate="one_to_many")
     return merged.drop(columns="key")
 
@@ -437,7 +512,10 @@ def provenance(response_table, answers):
     columns = [column.name for column in schema.TABLES["04_provenance"].columns]
     if "call_id" not in answers:
         return pd.DataFrame(columns=columns).astype({"response_id": str})
-    key = ["prompt_id", "model", "decoding", "sample_idx"]
+    key = ["prompt_id", "model", "condition", "decoding", "sample_idx"]
+    answers = answers[answers["sample_idx"].notna()] if "surplus" in answers else answers
+    answers = answers.assign(condition=answers["condition"].fillna(response_arms.DEFAULT))
+    answers = answers.astype({"sample_idx": int})
     sampled = answers[answers["call_id"].notna()].drop(columns=["outcome"])
     merged = sampled.merge(response_table[[*key, "response_id"]], on=key, validate="one_to_one")
     return merged.rename(columns={"n": "n_in_call", "parameters": "requested"})[columns]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity, repetition, sources
+from hivemind_utils.responses import homogeneity, reference, repetition, sources
 from hivemind_utils.tables.wording import counted, estimate, listed, number, percent
 
 
@@ -378,3 +378,17 @@ def stages(contrasts):
     shown = estimate(row["difference"], row["lower"], row["upper"])
     lineages = counted(row["n_units"], "lineage")
     return f"After instruction tuning, repetition differs by {shown} from that of the base model ({lineages})"
+
+
+def real_time_metaphor_map(real):
+    """Say which word a real model repeats and how many modes are stable, from `reference.analyse`."""
+    if real is None:
+        return "No file of real responses is named"
+    row, found = real.shown.row, real.shown.modes
+    n = counted(int(row["n_answers"]), "response")
+    if found.empty:
+        return f"A real model: {n}, no modes"
+    word = found["keyphrases"].iloc[0].split(" · ")[0]
+    n_stable = int(row["n_supported"])
+    ending = f"{n_stable} of {counted(len(found), 'mode')} stable" if n_stable else "no separate modes are stable"
+    return f"A real model: “{word}” is in {percent(reference.share_with(real, word))} of {n}; {ending}"

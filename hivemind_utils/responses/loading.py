@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import diversity, words
-from hivemind_utils.responses import embeddings
-from hivemind_utils.responses.table import CELL, arm_names
-from hivemind_utils.tables import ids, wording
+from hivemind_utils.responses import arms, embeddings
+from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
+from hivemind_utils.tables import files, ids, wording
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         makes the run partial.
     decoding : str, optional
     conditions : list of str, optional
-        Keep these conditions of models.
+        Keep these conditions of models. None: all but other ways of asking (``04_arms``), which notebook 10 compares.
 
     Returns
     -------
@@ -150,7 +150,9 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         table = table[here]
         if left_out:
             study.partial(f"no responses under {decoding} from {wording.listed(left_out)} (not compared)")
-    if conditions is not None:
+    if conditions is None:
+        table = table[~table["condition"].isin(arms.interventions(study.read("04_arms")))]
+    else:
         unknown = sorted(set(conditions) - set(table["condition"]))
         if unknown:
             known = sorted(set(table["condition"]))
@@ -163,6 +165,33 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     table["arm"] = arm_names(table)
     vectors = embeddings.read(table["text_id"], encoder, study.folder / "embeddings")
     return Responses(table, vectors, prompts, models, decoding)
+
+
+def from_files(study, paths, encoder, **reading):
+    """Read responses from files, embed them, and return them as `load` does, without touching the profile's tables.
+
+    Parameters
+    ----------
+    study : Study
+    paths : path-like
+    encoder : str
+        A local one: nothing is paid for.
+    **reading
+        Options of `table.read`, such as `columns`.
+
+    Returns
+    -------
+    Responses
+    """
+    made = tabulate(read(files.resolve(paths), **reading))
+    table = made["04_responses"]
+    table = table[table["usable"]].sort_values([*CELL, "sample_idx"], ignore_index=True)
+    table["arm"] = arm_names(table)
+    folder = study.folder / "embeddings"
+    embeddings.embed(table["text"].unique(), encoder, folder)
+    vectors = embeddings.read(table["text_id"], encoder, folder)
+    prompts, models = made["04_prompts"].set_index("prompt_id"), made["04_models"].set_index("model")
+    return Responses(table, vectors, prompts, models)
 
 
 def truncated_vectors(study, responses, encoder, n_chars):

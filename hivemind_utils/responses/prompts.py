@@ -1,5 +1,6 @@
 """Prompts: read from files, joined with categories, drawn in proportion."""
 
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pandas as pd
 from hivemind_utils.tables import files, ids, reading
 
 PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
+
+
+PROMPT = namedtuple("PROMPT", PROMPT_COLUMNS)
 
 
 def read_prompts(paths, columns=None):

@@ -5,38 +5,36 @@ from hivemind_utils.tables import paper
 
 
 def intra_model(
-    responses, cells, originals, levels, arms, references, readings, agreement, curves, means, prompts, facts
+    responses, cells, arms, at_least, shares, references, readings, agreement, curves, means, prompts, facts
 ):
     """Numbers of notebook 05.
 
     Parameters
     ----------
     responses : Responses
-    cells, originals : pandas.DataFrame
-        From `repetition.cell_means` and `originals`.
-    levels : collection of float
-        Thresholds for the share of prompts.
-    arms, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
-        As `arm_means`, `references`, `both_readings`, `rank_agreement`, `rarefaction`, `paraphrase_means`, `by_prompt`
-        and `with_facts` of `repetition` return them.
+    cells : pandas.DataFrame
+        From `repetition.cell_means`.
+    arms, shares, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
+        As `arm_means`, `bin_shares`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
+        `paraphrase_means`, `by_prompt` and `with_facts` of `repetition` return them.
+    at_least : dict of float to pandas.DataFrame
+        From `repetition.share_at_least`, by threshold.
 
     Returns
     -------
     dict
-        In a run of the paper's 25 models and more, ``main25`` holds the shares of prompts over these alone.
     """
-    main, models = paper.main_models(), set(responses.table["model"]) - responses.people
-    subset = originals[originals["model"].isin(main)]
-    main25 = {"main25": _shares_of_prompts(subset, set(), levels)} if main < models else {}
     headline = arms[arms["measure"].isin(["mean_cosine", "mean_cosine_equal_n", "vendi_1_equal_n"])]
     openness = repetition.openness_correlation(prompts)
     drop = means.loc["drop"]
     return {
-        "models": sorted(models),
+        "models": sorted(set(responses.table["model"]) - responses.people),
         "n_cells": int((cells["n"] >= 2).sum()),
         "n_cells_single_response": int((cells["n"] < 2).sum()),
-        **_shares_of_prompts(originals, responses.people, levels),
-        **main25,
+        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
+        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
+        "average_bins": _average_bins(shares),
+        **_repetition_of_main25(responses, cells, list(at_least)),
         "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
         "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
         "arms": headline.to_dict("records"),
@@ -53,16 +51,27 @@ def intra_model(
     }
 
 
-def _shares_of_prompts(originals, people, levels):
-    """Shares of prompts at or above thresholds, and per bin, models weighing equally, by decoding."""
-    at_least = {level: repetition.share_at_least(originals, people, level) for level in levels}
-    shares = repetition.bin_shares(originals, people)
+def _average_bins(shares):
     average = shares[shares["arm"] == "Average"].groupby("decoding")
-    return {
-        **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
-        "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
-        "average_bins": {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average},
-    }
+    return {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average}
+
+
+def _main25(responses):
+    """Names of the paper's 25 models where a run has all of them and others too; else none."""
+    models, wanted = set(responses.table["model"]) - responses.people, paper.main_models()
+    return wanted if wanted < models else set()
+
+
+def _repetition_of_main25(responses, cells, levels):
+    """Numbers of the paper's 25 models alone in a run of more, as ``main25``; empty in other runs."""
+    wanted = _main25(responses)
+    if not wanted:
+        return {}
+    originals = repetition.originals(cells.reset_index().dropna(subset=["mean_cosine"]), responses)
+    own = originals[originals["model"].isin(wanted)]
+    at_least = {f"{x:g}": repetition.share_at_least(own, responses.people, x).to_dict("index") for x in levels}
+    bins = _average_bins(repetition.bin_shares(own, responses.people))
+    return {"main25": {"share_of_prompts_at_least": at_least, "average_bins": bins}}
 
 
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
@@ -78,8 +87,6 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
     -------
     dict
     """
-    between = homogeneity.different_models(pairs, responses)
-    own = pairs[(pairs["arm_a"] == pairs["arm_b"]) & ~homogeneity.people_pairs(pairs, responses)]
     by_model = curve[curve["by"] == "model"].set_index("n_nearest") if len(curve) else curve
     columns = ["n_sources", "lower", "upper", "separated", "expected"]
     return {
@@ -87,11 +94,12 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
         "decoding": responses.decoding,
         "n_arms": len(responses.arms),
         "n_prompts": len(responses.prompt_order),
-        "blocks": blocks.dropna(subset=["mean"]).reset_index().to_dict("records"),
-        "pairs": {f"{row.arm_a} × {row.arm_b}": row.mean_cosine for row in between.itertuples()},
-        "lowest_pair": next(iter(between.nsmallest(1, "mean_cosine").to_dict("records")), None),
-        "highest_pair": next(iter(between.nlargest(1, "mean_cosine").to_dict("records")), None),
-        "published_diagonal": own["mean_cosine_published"].mean(),
+        "pairs": {
+            f"{row.arm_a} × {row.arm_b}": row.mean_cosine
+            for row in homogeneity.different_models(pairs, responses).itertuples()
+        },
+        **_pair_numbers(responses, pairs, blocks),
+        **_pairs_of_main25(responses),
         "rank_agreement_with_words": homogeneity.pair_agreement(pairs),
         "nearest_sources": by_model[columns].to_dict("index") if len(by_model) else {},
         "family_blocks": families.to_dict("records"),
@@ -101,6 +109,27 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
         "share_span": float(shares["span"].mean()) if len(shares) else None,
         "models_needed": homogeneity.models_needed(pools),
     }
+
+
+def _pair_numbers(responses, pairs, blocks):
+    """Mean similarities by block, the extreme pairs, and the diagonal as published."""
+    between = homogeneity.different_models(pairs, responses)
+    own = pairs[(pairs["arm_a"] == pairs["arm_b"]) & ~homogeneity.people_pairs(pairs, responses)]
+    return {
+        "blocks": blocks.dropna(subset=["mean"]).reset_index().to_dict("records"),
+        "lowest_pair": next(iter(between.nsmallest(1, "mean_cosine").to_dict("records")), None),
+        "highest_pair": next(iter(between.nlargest(1, "mean_cosine").to_dict("records")), None),
+        "published_diagonal": own["mean_cosine_published"].mean(),
+    }
+
+
+def _pairs_of_main25(responses):
+    """Numbers of the paper's 25 models alone in a run of more, as ``main25``; empty in other runs."""
+    wanted = _main25(responses)
+    if not wanted:
+        return {}
+    own = responses.where(responses.table["model"].isin(wanted))
+    return {"main25": _pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))}
 
 
 def clusters(responses, left_out, prompts, shown, stable):
@@ -190,7 +219,7 @@ def generated(tables, usable):
     """
     coverage, plan, written = tables["04_coverage"], tables["04_plan"], tables["04_paraphrases"]
     n = len(tables["04_responses"])
-    outcomes = ("empty", "truncated", "repeated", "refused", "filtered")
+    outcomes = ("empty", "truncated", "repeated", "refused", "filtered", "unparsed")
     return {
         "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
         "n_models": tables["04_models"]["kind"].value_counts().to_dict(),

@@ -33,7 +33,12 @@ _FIELDS = {
     "parent_id": "original of a paraphrase",
     "category": "category of the prompt",
     "open_endedness": "share of labels that call the prompt open-ended",
+    "position": "place of the answer in its list or chain",
+    "probability": "probability the model states for the answer",
+    "reply": "number of the list or chain the answer is part of",
+    "quality": "score of the answer",
 }
+_NUMBERS = ["sample_idx", "open_endedness", "position", "probability", "reply", "quality"]
 
 
 _PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
@@ -158,9 +163,11 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
     frame["text_id"] = frame["text"].map(ids.text_id)
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
     empty = frame["text"].str.strip().eq("")
-    frame["why_not"] = np.select([empty, filtered], ["empty", "content filter"], default=None)
-    frame["usable"] = frame["why_not"].isna()
     given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
+    unparsed = given.eq("unparsed").fillna(False).astype(bool)
+    reasons = {"unparsed": unparsed, "empty": empty, "content filter": filtered}
+    frame["why_not"] = np.select(list(reasons.values()), list(reasons), default=None)
+    frame["usable"] = frame["why_not"].isna()
     named = [outcomes.classify(text, why) for text, why in zip(frame["text"], frame["finish_reason"], strict=True)]
     frame["outcome"] = given.where(given.notna(), named)
     frame = frame.sort_values([*CELL, "sample_idx"], ignore_index=True)
@@ -193,7 +200,8 @@ def coverage(responses, prompts):
     """
     frame = responses.merge(prompts[["prompt_id", "kind"]], on="prompt_id", validate="many_to_one")
     frame["repeated"] = frame.duplicated([*CELL, "text_id"]) & frame["text"].str.strip().ne("")
-    frame["empty"] = frame["text"].str.strip().eq("")
+    frame["unparsed"] = frame["outcome"].eq("unparsed")
+    frame["empty"] = frame["text"].str.strip().eq("") & ~frame["unparsed"]
     frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
     frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
     counted = frame.groupby(CELL).agg(
@@ -203,6 +211,7 @@ def coverage(responses, prompts):
         n_truncated=("truncated", "sum"),
         n_refused=("refused", "sum"),
         n_filtered=("filtered", "sum"),
+        n_unparsed=("unparsed", "sum"),
         n_repeated=("repeated", "sum"),
     )
     arms = frame[["kind", *CELL[1:]]].drop_duplicates()
@@ -251,9 +260,9 @@ def outcome_shares(coverage_table):
     -------
     pandas.DataFrame
         Columns model, condition, decoding; usable_min, usable_mean, usable_max; empty, truncated, refused, filtered,
-        repeated (a text that came before in its cell).
+        unparsed, repeated (a text that came before in its cell).
     """
-    what = ["empty", "truncated", "refused", "filtered", "repeated"]
+    what = ["empty", "truncated", "refused", "filtered", "unparsed", "repeated"]
     groups = coverage_table.groupby(CELL[1:])
     sums = groups[["n_answers", *(f"n_{name}" for name in what)]].sum()
     shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
@@ -337,7 +346,7 @@ def _clean(answers):
     frame["text"] = [
         "" if null else ids.repaired(text) for text, null in zip(frame["response"], null_text, strict=True)
     ]
-    for name in set(_FIELDS) - {"response", "sample_idx", "open_endedness"}:
+    for name in set(_FIELDS) - {"response", *_NUMBERS}:
         frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
     no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
     frame["prompt_id"] = [
@@ -350,7 +359,15 @@ def _clean(answers):
     no_index = frame["sample_idx"].map(_is_blank)
     bad_index = ~no_index & ~(index.between(0, 2**53) & (index % 1 == 0))
     reasons = pd.Series(None, index=frame.index, dtype=object)
+    surplus = frame["surplus"].eq(True) if "surplus" in frame else pd.Series(False, index=frame.index)
+    for name in ("position", "reply"):
+        numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
+        frame[name] = numbers.where((numbers >= 0) & (numbers % 1 == 0)).astype("Int64")
+    for name in ("probability", "quality"):
+        numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
+        frame[name] = numbers.where(np.isfinite(numbers))
     for why, where in (
+        ("beyond the responses asked for in one call", surplus),
         ("no model", frame["model"].isna()),
         ("no prompt", no_prompt),
         ("no response (null)", null_text),

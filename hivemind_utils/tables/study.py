@@ -130,6 +130,11 @@ class Study:
         print(f"figures/{self.profile}/{slug}.html")
 
     @property
+    def source(self):
+        """Kind of source of the data: one of `schema.SOURCES`."""
+        return self.stamp.get("source")
+
+    @property
     def source_line(self):
         """One line that says where the data come from."""
         return figure_files.source_line(self.stamp)

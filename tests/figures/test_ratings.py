@@ -1,5 +1,7 @@
 """Figures of notebooks 08 and 09: from the demo's tables, from one scorer, from nothing."""
 
+from itertools import pairwise
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -66,7 +68,7 @@ class TestVerdict:
         fig.canvas.draw()
         for ax in fig.axes:
             boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
-            assert all(a.x1 <= b.x0 + 1 for a, b in zip(boxes, boxes[1:], strict=False))
+            assert all(a.x1 <= b.x0 + 1 for a, b in pairwise(boxes))
 
     def test_nothing_to_judge_is_no_figure(self):
         nothing = verdicts_table(VERDICTS).head(0)

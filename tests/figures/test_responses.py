@@ -178,6 +178,7 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
         "n_truncated",
         "n_refused",
         "n_filtered",
+        "n_unparsed",
         "n_repeated",
     ]
     return pd.DataFrame(rows, columns=columns)

@@ -79,19 +79,20 @@ class TestCorrelations:
             calibration.rank_correlations(np.ones((1, 2)), np.array([1, np.nan]), np.ones(2))
 
 
-class TestLeftOut:
-    RULES = [r for r in subsets.absolute_rules() if r.name in ("full", "tukey 0.5", "entropy 10", subsets.PRIMARY)]
+RULES = [r for r in subsets.absolute_rules() if r.name in ("full", "tukey 0.5", "entropy 10", subsets.PRIMARY)]
 
+
+class TestLeftOut:
     def test_replicates_equal_cutting_and_correlating_without_each_prompt(self, study):
         scores = np.stack([study["good"], study["blind"]])
         found, present = calibration.left_out_correlations(
-            scores, study["means"], study["statistics"], self.RULES, study["groups"]
+            scores, study["means"], study["statistics"], RULES, study["groups"]
         )
         assert found.shape == (51, 4, 2) and present.shape == (50, 1, 2) and present.all()
         for left_out in (None, 0, 31):
             rows = np.flatnonzero(study["groups"] != left_out) if left_out is not None else np.arange(750)
             kept = {name: values[rows] for name, values in study["statistics"].items()}
-            for r, rule in enumerate(self.RULES):
+            for r, rule in enumerate(RULES):
                 at = rows[subsets.kept_weights(rule, kept) > 0]
                 literal = spearmanr(study["blind"][at], study["means"][at]).statistic
                 assert found[0 if left_out is None else left_out + 1, r, 1] == pytest.approx(literal)
@@ -108,6 +109,6 @@ class TestLeftOut:
     def test_prompts_a_scorer_lacks_do_not_count(self, study):
         score = np.where(study["groups"] < 12, study["good"], np.nan)
         _, present = calibration.left_out_correlations(
-            score, study["means"], study["statistics"], self.RULES[:1], study["groups"]
+            score, study["means"], study["statistics"], RULES[:1], study["groups"]
         )
         assert present[:, 0, 0].tolist() == [True] * 12 + [False] * 38

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from hivemind_utils.llm import progress
-from hivemind_utils.pipeline import manifests, notebooks, profiles, run
+from hivemind_utils.pipeline import lab, manifests, notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -268,6 +268,44 @@ def test_a_profile_overrides_defaults_block_before_common(project):
         "decoding": "min_p",
     }
     assert resolved("tiny", "05") == {"profile": "tiny", "n_samples": 3, "level": 1}
+
+
+def test_an_edited_parameters_cell_redefines_no_profile(project, capsys):
+    notebooks.write_defaults()
+    (project / "params" / "tiny.yaml").write_text("common: {run: [05]}\n")
+    edited = [INTRA[0], INTRA[1].replace("n_samples: int = 2", "n_samples: int = 77"), *INTRA[2:]]
+    write_notebook(project / "notebooks" / "05_intra_model.ipynb", edited)
+    assert resolved("tiny", "05")["n_samples"] == 2
+    rules_pipeline.rules("tiny")
+    assert capsys.readouterr().err == (
+        "NOTE: 05_intra_model.ipynb: the parameters cell says n_samples = 77, but runs take 2, the default. "
+        "Write n_samples into a profile to change it (to change the default: make defaults).\n"
+    )
+    (copy,), _ = lab.copies("tiny")
+    assert "n_samples: int = 2 " in "".join(json.loads(copy.read_text())["cells"][1]["source"])
+    notebooks.write_defaults()
+    assert resolved("tiny", "05")["n_samples"] == 77
+
+
+def test_the_defaults_written_down_are_those_of_the_cells(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    if not notebooks.defaults_path().is_file():
+        pytest.skip("no defaults are written down: the cells hold them")
+    assert [sentence for name in notebooks.notebooks() for sentence in notebooks.edited(notebooks.inspect(name))] == []
+    known = notebooks.read_defaults()
+    assert {n: set(known[n]) for n in known} == {n: set(notebooks.inspect(n).parameters) for n in notebooks.notebooks()}
+
+
+@pytest.mark.slow
+def test_a_notebook_that_fails_stops_only_what_needs_it(project):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "hivemind_utils", project / "hivemind_utils", ignore=ignored)
+    write_notebook(project / "notebooks" / "05_intra_model.ipynb", [*INTRA[:3], BROKEN])
+    other = [cell.replace("05", "06") for cell in INTRA[:3]]
+    write_notebook(project / "notebooks" / "06_inter_model.ipynb", other)
+    process = command(project, "make", "figures", f"PYTHON={sys.executable}", "PROFILE=tiny", "JOBS=1")
+    assert process.returncode != 0
+    assert ran(process) == ["04", "06"]
 
 
 def test_an_empty_profile_is_the_notebooks_defaults(project):

@@ -24,7 +24,8 @@ def test_labels_of_a_file_are_used_or_excluded_with_a_reason(study, ratings_file
     found = loading.load(study, [loading.Source("absolute", ratings_file, SCALE), loading.Source("pairs", None, SCALE)])
     assert found.counts.loc["ratings", ["items", "labels used", "labels excluded"]].tolist() == [12, 71, 1]
     assert study.stamp == {
-        "source": "imported", "origin": "ratings.csv", "scales": {"absolute": SCALE}, "levels": {"absolute": "interval"},
+        "source": "imported", "origin": "ratings.csv",
+        "scales": {"absolute": SCALE}, "levels": {"absolute": "interval"},
     }  # fmt: skip
     assert found.describe() == "12 ratings of 3 prompts" and found.of("pairs") is None
     assert found.first.persons.shape == (12, 6) and found.first.n_prompts == 3

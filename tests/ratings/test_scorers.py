@@ -66,9 +66,11 @@ class TestCollect:
 
     def test_a_scorer_that_breaks_is_counted_with_its_error(self, study, annotations, tmp_path, monkeypatch):
         monkeypatch.setattr(scorers.importlib.util, "find_spec", lambda name: SimpleNamespace())
-        monkeypatch.setattr(
-            scorers.local_models, "load_reward_model", lambda name, device: (_ for _ in ()).throw(OSError("no such model"))
-        )  # fmt: skip
+
+        def load(name, device):
+            raise OSError("no such model")
+
+        monkeypatch.setattr(scorers.local_models, "load_reward_model", load)
         sources = [scorers.LocalModels([], ["a/broken"]), file_of(tmp_path, annotations)]
         found = scorers.collect(study, annotations, sources)
         assert "filed" in set(found.table["scorer"])
@@ -88,7 +90,7 @@ class TestCollect:
     def test_without_any_score_or_text_there_is_nothing_to_do(self, study, annotations):
         blank = annotations.items.assign(response_1=None, response_2=None)
         silent = loading.Annotations(annotations.labels, blank, annotations.excluded, annotations.scales, {})
-        with pytest.raises(ValueError, match="no usable score. Set scores_path"):
+        with pytest.raises(ValueError, match="Set scores_path"):
             scorers.collect(study, silent, [scorers.Files()])
 
     def test_a_judge_of_pairs_leaves_its_preference_for_what_comes_first(self, study, annotations):

@@ -114,7 +114,7 @@ def test_the_number_to_take_away_is_that_of_the_kind_that_keeps_least(planted):
     label, value, lower, upper = verdicts.least_kept(table, "absolute")
     kinds = table[(table["items"] == "absolute") & (table["level"] == "kind")]
     assert value == kinds["kept"].min() and lower < value < upper and "reward models" in label
-    assert f"{value:.2f} (95 % interval" in headlines.least_kept((label, value, lower, upper))
+    assert f"{value:.2f} (95 % interval" in headlines.least_kept(label, value, lower, upper)
 
 
 def test_headlines_say_every_verdict_once(planted):
