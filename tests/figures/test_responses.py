@@ -399,10 +399,10 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
     assert (left.get_xlabel(), right.get_xlabel()) == ("usable responses per prompt", "share of responses")
     assert [t.get_text() for t in fig.legends[0].get_texts()] == [
         "empty",
-        "truncated",
+        "cut off",
         "refused",
         "filtered",
-        "repeated",
+        "repeated word for word",
     ]
     fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]

@@ -131,7 +131,7 @@ def test_awkward_answers_make_a_loud_partial_run_and_lose_nothing(make_project):
     frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model", "answer"])
     frame.to_csv(project.folder / "answers.csv", index=False)
     (project.folder / "awkward.yaml").write_text(
-        "common: {run: ['04', '05', '06', '07'], n_boot: 50, n_draws: 2}\n"
+        "common: {run: ['04', '05', '06', '07'], n_draws: 2}\n"
         "04_generate: {answers_path: answers.csv, columns: {response: answer}}\n"
     )
     done = project.make("figures", "PROFILE=awkward.yaml")
@@ -159,7 +159,7 @@ def test_one_model_and_one_prompt_say_what_cannot_be_compared_and_succeed(make_p
     ]
     (project.folder / "answers.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (project.folder / "solo.yaml").write_text(
-        "common: {run: ['04', '05', '06', '07'], n_boot: 50, n_draws: 2}\n04_generate: {answers_path: answers.jsonl}\n"
+        "common: {run: ['04', '05', '06', '07'], n_draws: 2}\n04_generate: {answers_path: answers.jsonl}\n"
     )
     done = project.make("figures", "PROFILE=solo.yaml")
     assert "PARTIAL" not in done.stderr and done.stdout.count(" s ") == 4

@@ -26,7 +26,7 @@ def test_noveltybench_people_are_less_alike_than_models(make_project):
     data, results = run(
         make_project(),
         "noveltybench",
-        "common: {run: ['04', '05', '06', '07'], n_boot: 500, n_draws: 5}\n"
+        "common: {run: ['04', '05', '06', '07'], n_draws: 5}\n"
         f"04_generate:\n  answers_path: {folder / 'curated_responses.parquet'}\n"
         "  columns: {condition: mode, idea: partition}\n"
         "  idea_scope: [prompt_id, model, condition]\n"
@@ -73,7 +73,7 @@ def test_jokegpt_collapse_runs_through_without_other_models(make_project):
     data, results = run(
         make_project(),
         "jokegpt",
-        f"common: {{run: ['04', '05', '06', '07'], n_boot: 50, n_draws: 5}}\n04_generate: {{answers_path: {path}}}\n",
+        f"common: {{run: ['04', '05', '06', '07'], n_draws: 5}}\n04_generate: {{answers_path: {path}}}\n",
     )
     coverage = pd.read_parquet(data / "04_coverage.parquet")
     assert coverage["n_answers"].tolist() == [1011] and coverage["n_repeated"].tolist() == [1011 - 118]

@@ -13,7 +13,7 @@ from hivemind_utils.tables import parquet
 
 CANARY = "canary-51d2e84b607f3a9c"
 PROFILE = """
-common: {{run: ['04', '05'], n_boot: 50, n_draws: 2}}
+common: {{run: ['04', '05'], n_draws: 2}}
 04_generate:
   answers_path: null
   prompts_path: prompts.csv
