@@ -1,4 +1,4 @@
-"""A simulated judge of ideas with planted error: it reads a response by the demo's grammar, and sometimes errs.
+"""Simulated judges of ideas and of quality: they read a response by the demo's grammar, and the first sometimes errs.
 
 The judge is asked through litellm like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
 phrases belong to which idea. Its errors, and answers that do not fit the form, depend on the text alone.
@@ -13,6 +13,9 @@ from hivemind_utils.llm import providers
 from hivemind_utils.tables import ids
 
 NAME = "ideas-by-marrowglass"  # an obviously invented labeller
+
+
+GRADER = "grades-by-marrowglass"  # the same, as a judge of quality
 
 
 ERROR_RATE = 0.1  # planted: share of the answers it gives another idea of the list
@@ -43,6 +46,58 @@ def judge_to_ask(judge, source, population_path):
     if source != "simulated":
         return None
     return serve(population_demo.load_population(population_path), name=judge.removeprefix(providers.PREFIX))
+
+
+def graders_to_ask(judges, source, population_path):
+    """Say which judges of quality may grade; simulated ones are served, and grade simulated responses only.
+
+    Parameters
+    ----------
+    judges : sequence of str
+        litellm ids, or ``simulated/<name>``.
+    source, population_path
+        See `judge_to_ask`.
+
+    Returns
+    -------
+    list of str
+    """
+    simulated = [name for name in judges if name.startswith(providers.PREFIX)]
+    if simulated and source == "simulated":
+        population = population_demo.load_population(population_path)
+        for name in simulated:
+            serve_grader(population, name.removeprefix(providers.PREFIX))
+    return [name for name in judges if source == "simulated" or name not in simulated]
+
+
+def serve_grader(population, name=GRADER):
+    """Serve a judge of quality as ``simulated/<name>``: see `grade`; returns its name for litellm."""
+    prompts = {prompt["text"]: prompt for prompt in population["prompts"]}
+    readers = {text: reader(prompt) for text, prompt in prompts.items()}
+
+    def respond(messages, *, n, seed, parameters):
+        question = messages[0]["content"]
+        asked, text = (
+            re.search(rf"<{tag}>\n(.*?)\n</{tag}>", question, re.DOTALL).group(1) for tag in ("request", "response")
+        )
+        score = grade(prompts[asked], text, readers[asked])
+        return [provider.Answer(json.dumps({"overall": {"score": score, "reason": "by the grammar"}}))] * n
+
+    provider.serve(name, respond)
+    return providers.PREFIX + name
+
+
+def grade(prompt, text, read=None):
+    """Planted quality of a response, 1 to 5: 5 in the commonest sentence of its prompt, 4 in others, 1 off the topic.
+
+    A closed-ended prompt has one idea and no phrases of its own: its sentences are its topic.
+    """
+    plain = text.replace("**", "").casefold()
+    frames = [_pattern(frame) for idea in prompt["ideas"] for frame in idea["frames"]]
+    on_topic = (read or reader(prompt))(text) is not None
+    if prompt["kind"] == "closed":
+        on_topic = any(frame.search(plain) for frame in frames)
+    return 1 if not on_topic else 5 if frames[0].fullmatch(plain) else 4
 
 
 def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RATE):

@@ -1,6 +1,6 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
-from hivemind_utils.responses import homogeneity, ideas, repetition
+from hivemind_utils.responses import arm_headlines, homogeneity, ideas, repetition
 from hivemind_utils.tables import paper
 
 
@@ -265,3 +265,56 @@ def model_sources(published, own, labels, stages):
         "label_effects": labels.to_dict("records"),
         "stages": stages.to_dict("records"),
     }
+
+
+def interventions(graded, arms, contrasts, frontier, costs, statements, pool):
+    """Numbers of notebook 10.
+
+    Parameters
+    ----------
+    graded : arm_quality.Graded
+    arms, contrasts, frontier, costs, statements : pandas.DataFrame
+        Tables ``10_arms``, ``10_contrasts``, ``10_frontier``, ``10_costs`` and ``10_statements``.
+    pool : dict or None
+        From `interventions.pool_contrast`.
+
+    Returns
+    -------
+    dict
+        Arms are named by condition; where several models were asked, by model and condition.
+    """
+    several = statements["model"].nunique() > 1 or arms["model"].nunique() > 1
+
+    def name(row):
+        return f"{row.model} · {row.condition}" if several else row.condition
+
+    def by_arm(table, columns):
+        found = {}
+        for row in table.itertuples():
+            found.setdefault(name(row), {})[row.measure] = {column: getattr(row, column) for column in columns}
+        return found
+
+    bounds = ["lower", "upper", "n_prompts"]
+    opened = contrasts[contrasts["prompts"] == "open-ended"]
+    on = ["quality", "diversity", "share_on_frontier", "gain", "gain_lower", "gain_upper"]
+    best = arm_headlines.largest(statements, contrasts)
+    known = None if best is None else {key: best[key] for key in ("label", "measure", "estimate", "lower", "upper")}
+    known_bad = graded.known_bad
+    said = {}
+    for row in statements.itertuples():
+        said.setdefault(name(row), {})[row.statement] = {"decision": row.decision, "fails": row.fails, "p": row.p}
+    return {
+        "scorers": graded.scorers,
+        "n_unscored": graded.n_unscored,
+        "never_asked": graded.asked.never_asked,
+        "known_bad": None if known_bad is None else {n: float(getattr(known_bad, n)) for n in ("estimate", "upper")},
+        "arms": by_arm(arms, ["mean", *bounds]),
+        "contrasts": by_arm(opened, ["estimate", *bounds]),
+        "frontier": by_arm(frontier, on),
+        "costs": {name(row): {"tokens_per_useful": row.tokens_per_useful, "ratio": row.ratio, "lower": row.lower,
+                              "upper": row.upper} for row in costs.itertuples()},
+        "statements": said,
+        "n_raise": int(((statements["statement"] == "raises diversity") & (statements["decision"] == "holds")).sum()),
+        "largest": known,
+        "pool": pool,
+    }  # fmt: skip

@@ -168,7 +168,7 @@ def test_the_population_has_the_size_the_demo_needs(population, drawn):
     sharpness = pd.Series(population_demo.planted_sharpness(population)).drop("people")
     assert sharpness.is_unique and sharpness.min() <= 0.4 and sharpness.max() >= 2.8
     kinds = responses.drop_duplicates("prompt_id")["kind"].value_counts()
-    assert kinds["original"] >= 12 and kinds["closed"] == 2 and kinds["paraphrase"] >= 9
+    assert kinds["original"] >= 12 and kinds["closed"] == 12 and kinds["paraphrase"] >= 9
     assert (responses.query("prompt_id == 'time-metaphor' and decoding == 'top_p'").groupby("model").size() == 50).all()
     assert responses["response"].nunique() <= 9_000
     assert not responses.duplicated(KEY).any() and responses[KEY].equals(truth[KEY])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hivemind_utils import responses
-from hivemind_utils.responses import embeddings, loading, table
+from hivemind_utils.responses import arms, embeddings, loading, table
 from hivemind_utils.tables import parquet
 from hivemind_utils.tables.study import Study
 
@@ -39,9 +39,17 @@ def study(tmp_path, monkeypatch):
     rows = pd.DataFrame(ROWS, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
     for name, frame in table.tabulate(rows.assign(prompt=rows["prompt_id"] + "?"), human=PEOPLE).items():
         parquet.write(frame, name, "mine", STAMP)
+    parquet.write(arms.table(arms.read({"default": None})), "04_arms", "mine", STAMP)
     texts = parquet.read("04_responses", "mine")["text"]
     embeddings.embed([*texts, *texts.str.slice(0, 3)], LetterCounts(), tmp_path / "data" / "mine" / "embeddings")
     return Study("05", "mine")
+
+
+def test_other_ways_of_asking_are_left_to_notebook_10_unless_they_are_named(study):
+    asked = arms.read({"default": None, "warm": {"comparator": "default"}}, asked=False)
+    parquet.write(arms.table(asked), "04_arms", "mine", STAMP)
+    assert set(load(study).table["condition"]) == {"default"} and len(load(study)) == 6
+    assert "warm" in set(load(study, conditions=["default", "warm"]).table["condition"])
 
 
 def load(study, **options):
