@@ -414,6 +414,7 @@ def test_killed_ten_times_it_ends_with_exactly_the_wanted_rows(server, db, runne
     print(f"\n{len(server.received)} requests for {wanted} answers, ten kills, {killed_at} before the last start")
 
 
+@pytest.mark.long  # a run, stopped in the middle
 def test_an_interrupt_stops_in_seconds_with_all_answers_stored(server, db, runner):
     server.latency = 0.05
     pid = runner.start()

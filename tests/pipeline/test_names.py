@@ -79,6 +79,7 @@ def test_what_is_no_profile_is_refused(project, spec):
     assert clean.main([f"--profile={spec}"]) == (0 if spec == "a" else 1)
 
 
+@pytest.mark.long  # two dozen makes
 def test_make_passes_names_as_they_are(project):
     for spec in ("a/it's.yaml", "a/x;touch pwned.yaml", "$(touch pwned)", "a b/`touch pwned`.yaml", "/", '"'):
         for target in ("figures", "04", "report", "plan", "clean"):
