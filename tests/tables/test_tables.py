@@ -100,7 +100,7 @@ def test_an_empty_table_keeps_its_columns():
     parquet.write(some_models().iloc[:0], "04_models", "mine", STAMP)
     back = parquet.read("04_models", "mine")
     assert len(back) == 0
-    assert list(back) == list(some_models())
+    assert list(back) == [column.name for column in table_schema.TABLES["04_models"].columns]
 
 
 def test_every_text_survives():
