@@ -165,7 +165,10 @@ def pools_table(pools=("one model, k responses", "k models, one response each", 
 
 def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
     rows = [
-        (f"p{i}", m, "default", d, n, n - 1, 1, 2, 0, 0, i) for i in range(n_prompts) for m in names for d in decodings
+        (f"p{i}", m, "default", d, n, n - 1, 1, 2, 0, 0, 0, i)
+        for i in range(n_prompts)
+        for m in names
+        for d in decodings
     ]
     columns = [
         "prompt_id",
