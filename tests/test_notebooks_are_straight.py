@@ -11,7 +11,7 @@ import pytest
 from hivemind_utils.tables import paper
 
 ROOT = Path(__file__).resolve().parents[1]
-STRAIGHT = ["01_filter", "02_classify", "03_taxonomy", "06_inter_model"]
+STRAIGHT = ["01_filter", "02_classify", "03_taxonomy", "06_inter_model", "10_interventions"]
 
 MEDIAN_LINES, MOST_LINES = 6, 14  # of code cells; the cell of parameters may be longer
 MOST_IFS = 3
