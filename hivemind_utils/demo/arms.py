@@ -18,12 +18,15 @@ class Effect:
         Share of responses (0 to 1) that respond to another prompt.
     without_replacement : bool
         A list never repeats an idea while there are others.
+    first_sentence : bool
+        Responses keep to the first sentence frame.
     """
 
     idea_heat: float = 1.0
     phrase_heat: float = 1.0
     off_topic: float = 0.0
     without_replacement: bool = False
+    first_sentence: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,16 +88,11 @@ def serve_grader(population, name=GRADER):
 
 
 def grade(prompt, text, read=None):
-    """Planted quality of a response, 1 to 5: 5 in the commonest sentence of its prompt, 4 in others, 1 off the topic.
-
-    A closed-ended prompt has one idea and no phrases of its own: its sentences are its topic.
-    """
-    plain = text.replace("**", "").casefold()
-    frames = [_pattern(frame) for idea in prompt["ideas"] for frame in idea["frames"]]
-    on_topic = (read or reader(prompt))(text) is not None
-    if prompt["kind"] == "closed":
-        on_topic = any(frame.search(plain) for frame in frames)
-    return 1 if not on_topic else 5 if frames[0].fullmatch(plain) else 4
+    """Planted quality of a response, 1 to 5: 5 in the first sentence of its prompt, 4 in others, 1 off the topic."""
+    if (read or reader(prompt))(text) is None:
+        return 1
+    first = _pattern(prompt["ideas"][0]["frames"][0])
+    return 5 if first.fullmatch(text.replace("**", "").casefold()) else 4
 
 
 def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RATE):
@@ -153,12 +148,13 @@ def reader(prompt):
     Returns
     -------
     callable
-        Text to name of the idea whose own phrases cover most of it; None where there is none.
+        Text to name of the idea whose own phrases cover most of it; None where there is none. The one idea of a
+        closed-ended prompt has no phrases, and is known by its sentences.
     """
     patterns = {}
     for idea in prompt["ideas"]:
         options = [option for slot, texts in idea["slots"].items() if slot in idea["own"] for option in texts]
-        options += idea["frames"] if "frames" in idea["own"] else []
+        options += idea["frames"] if "frames" in idea["own"] or prompt.get("kind") == "closed" else []
         patterns[idea["idea"]] = [_pattern(option) for option in sorted(options, key=len, reverse=True)]
 
     def read(text):

@@ -543,6 +543,7 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed, condition=respons
         options = idea["frames"] if slot == "frames" else idea["slots"][slot]
         key = ("phrase", idea["idea"] if slot in idea["own"] else "", slot)
         chosen = pick(key, lambda: _phrase_logits(population, prompt, speaker, idea, slot, len(options)))
+        chosen = 0 if effect.first_sentence and slot == "frames" else chosen
         return SLOT.sub(lambda match: fill(idea, match.group(1)), options[chosen])
 
     def fill(idea, name):

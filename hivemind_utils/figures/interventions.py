@@ -6,6 +6,7 @@ from hivemind_utils.figures import style
 from hivemind_utils.responses.interventions import MEASURES
 
 SHOWN = ("ideas", "diversity", "quality")
+LEAST_SHARE = 0.05  # on the frontier, to be written beside an arm
 _PROMPTS = {"open-ended": style.ACCENT, "closed-ended": "#D55E00"}
 
 
@@ -76,7 +77,7 @@ def frontier(table):
             look = {"color": colours[row.label], "lw": 0.8, "alpha": 0.6}
             ax.hlines(row.diversity, row.quality_lower, row.quality_upper, **look)
             ax.vlines(row.quality, row.diversity_lower, row.diversity_upper, **look)
-            share = f"{100 * row.share_on_frontier:.0f} %" if not np.isnan(row.share_on_frontier) else "–"
+            share = f"{100 * row.share_on_frontier:.0f} %" if row.share_on_frontier >= LEAST_SHARE else ""
             marker = {"marker": "s" if row.is_rung else "o", "ms": 4.5, "lw": 0, "color": colours[row.label]}
             ax.plot(row.quality, row.diversity, label=row.label, **marker)
             ax.annotate(share, (row.quality, row.diversity), (4, 4), textcoords="offset points", fontsize=5.5)

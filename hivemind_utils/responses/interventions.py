@@ -243,8 +243,8 @@ def measures(asked, threshold=0.5, patience=quality.PATIENCE):
     Returns
     -------
     dict of str to ndarray of float, shape (n_prompts, n_arms)
-        Those of `MEASURES` that the responses allow; NaN where a cell has none. Numbers of ideas are those expected at
-        the number of responses that all arms of the prompt have.
+        Those of `MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is that at
+        one number of responses for all cells, distinct ideas and yield at the number that all arms of a prompt have.
     """
     usable, n = asked.usable, asked.asked.sum(-1)
     found = {"diversity": quality.diversity(asked.cosines, usable)}
@@ -314,15 +314,20 @@ def _counts(ideas):
 
 
 def _hill(ideas, known):
-    """Effective number of ideas, order 1, at the number of responses that all arms of the prompt have."""
+    """Effective number of ideas, order 1, at one number of responses for all prompts and arms.
+
+    It grows with that number, so open-ended and closed-ended prompts compare at the same one: the smallest of all cells
+    that have at least half as many as is usual. Cells with fewer have no value.
+    """
     n = known.sum(-1)
     found = np.full(n.shape, np.nan)
-    for p in range(len(n)):
-        there = np.flatnonzero(n[p] >= 2)
-        if len(there):
-            size = n[p, there].min()
-            for a in there:
-                found[p, a] = coverage.hill_at_size(_counts(ideas[p, a][known[p, a]]), size, (1,))[0]
+    if not (n >= 2).any():
+        return found
+    least = max(2, np.median(n[n >= 2]) / 2)
+    there = n >= least
+    size = int(n[there].min())
+    for p, a in zip(*np.nonzero(there), strict=True):
+        found[p, a] = coverage.hill_at_size(_counts(ideas[p, a][known[p, a]]), size, (1,))[0]
     return found
 
 
@@ -419,6 +424,28 @@ def _length_matched(asked):
             else np.full(len(lengths), np.nan)
         )
     return np.stack(columns, axis=1)
+
+
+def times_direct(asked, found):
+    """Mean diversity of every arm over that of plain asking: value, lower, upper by row of `asked.arms`.
+
+    Parameters
+    ----------
+    asked : Asked
+    found : dict of str to ndarray
+        From `measures`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns condition, model, value, lower, upper; jackknife intervals over open-ended prompts.
+    """
+    d, rows = found["diversity"][asked.open], []
+    for a, arm in enumerate(asked.arms.itertuples()):
+        if arm.direct >= 0:
+            one = intervals.ratio_interval(d[:, a], np.where(np.isnan(d[:, a]), np.nan, d[:, arm.direct]))
+            rows.append((arm.model, arm.condition, *map(float, (one.estimate, one.lower, one.upper))))
+    return pd.DataFrame(rows, columns=["model", "condition", "value", "lower", "upper"])
 
 
 def pool_contrast(study, encoder):

@@ -1,6 +1,7 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
 from hivemind_utils.responses import arm_headlines, homogeneity, ideas, repetition
+from hivemind_utils.responses import interventions as arm_interventions
 from hivemind_utils.tables import paper
 
 
@@ -267,12 +268,14 @@ def model_sources(published, own, labels, stages):
     }
 
 
-def interventions(graded, arms, contrasts, frontier, costs, statements, pool):
+def interventions(graded, found, arms, contrasts, frontier, costs, statements, pool):
     """Numbers of notebook 10.
 
     Parameters
     ----------
     graded : arm_quality.Graded
+    found : dict of str to ndarray
+        From `interventions.measures`.
     arms, contrasts, frontier, costs, statements : pandas.DataFrame
         Tables ``10_arms``, ``10_contrasts``, ``10_frontier``, ``10_costs`` and ``10_statements``.
     pool : dict or None
@@ -314,6 +317,8 @@ def interventions(graded, arms, contrasts, frontier, costs, statements, pool):
         "costs": {name(row): {"tokens_per_useful": row.tokens_per_useful, "ratio": row.ratio, "lower": row.lower,
                               "upper": row.upper} for row in costs.itertuples()},
         "statements": said,
+        "times_direct": {name(row): {"value": row.value, "lower": row.lower, "upper": row.upper}
+                         for row in arm_interventions.times_direct(graded.asked, found).itertuples()},
         "n_raise": int(((statements["statement"] == "raises diversity") & (statements["decision"] == "holds")).sum()),
         "largest": known,
         "pool": pool,

@@ -116,7 +116,7 @@ def test_every_claim_has_an_id_a_place_in_the_paper_and_a_number():
 
 def test_every_claim_says_where_this_runs_value_is_or_why_there_is_none():
     assert ((TABLE["result"] != "") | (TABLE["note"] != "")).all()
-    assert TABLE.loc[TABLE["result"] != "", "result"].str.fullmatch(r"0[1-9]:\S.*").all()
+    assert TABLE.loc[TABLE["result"] != "", "result"].str.fullmatch(r"(0[1-9]|1[01]):\S.*").all()
     assert set(TABLE["bound"]) <= {"", "encoder", "main25", "all79", "released"}
     assert set(TABLE["direction"]) <= {"", "above", "below", "verdict"}
 

@@ -1,5 +1,7 @@
 """Loading responses: what is usable, which decoding and conditions are kept, what is left out."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from hivemind_utils.tables import parquet
 from hivemind_utils.tables.study import Study
 
 PEOPLE = {"writers"}
+REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 STAMP = {"source": "imported", "origin": "a test"}
 ROWS = [  # prompt, kind, model, condition, decoding, response
     ("p1", "original", "gpt-1", "default", "top_p", "a river"),
@@ -35,6 +38,8 @@ class LetterCounts:
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "reference").symlink_to(REFERENCE)
     monkeypatch.chdir(tmp_path)
     rows = pd.DataFrame(ROWS, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
     for name, frame in table.tabulate(rows.assign(prompt=rows["prompt_id"] + "?"), human=PEOPLE).items():
