@@ -243,7 +243,7 @@ def measures(asked, threshold=0.5, patience=quality.PATIENCE):
     Returns
     -------
     dict of str to ndarray of float, shape (n_prompts, n_arms)
-        Those of `MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is that at
+        Those of `MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is at
         one number of responses for all cells, distinct ideas and yield at the number that all arms of a prompt have.
     """
     usable, n = asked.usable, asked.asked.sum(-1)
