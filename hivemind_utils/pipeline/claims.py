@@ -128,6 +128,8 @@ def decide(row, results, measured):
     n = intervals.PAPER_PROMPTS if math.isnan(n) else int(n)
     in_paper = intervals.PAPER_PROMPTS if math.isnan(row.paper_n) else int(row.paper_n)
     se = measured["se"] if measured["se"] is not None else _standard_error(lower, upper, n)
+    if math.isnan(se):
+        return Claim(NOT_TESTABLE, "no interval")
     return intervals.new_items_claim(value, row.stated, se, n, row.margin, n_prompts_paper=in_paper)
 
 
