@@ -73,7 +73,7 @@ def put(results, place, value, **siblings):
 
 def fed(table, shift=None, half=NARROW, source="released"):
     """Results of a run whose every value is the paper's own, plus `shift(row)`."""
-    results = {number: dict(EVERYTHING, source=source) for number in ("01", "02", "03", "05", "06", "07", "08", "09")}
+    results = {number: dict(EVERYTHING, source=source) for number in ("01", "02", "03", "05", "06", "07", "08", "09", "10")}
     for row in table.itertuples():
         number, _, places = row.result.partition(":")
         place = places.split("|")[0]
