@@ -48,6 +48,12 @@ def judge_to_ask(judge, source, population_path):
     return serve(population_demo.load_population(population_path), name=judge.removeprefix(providers.PREFIX))
 
 
+def judges_to_ask(study, judge, graders, population_path):
+    """Say which judge may label ideas, and which may grade, in a study; see `judge_to_ask` and `graders_to_ask`."""
+    source = study.stamp["source"]
+    return judge_to_ask(judge, source, population_path), graders_to_ask(graders, source, population_path)
+
+
 def graders_to_ask(judges, source, population_path):
     """Say which judges of quality may grade; simulated ones are served, and grade simulated responses only.
 

@@ -52,13 +52,21 @@ def litellm():
     return litellm
 
 
-@functools.cache
+_loop_lock = threading.Lock()  # `functools.cache` would let threads that come at once start a loop each
+
+
 def event_loop():
     """Start the process's event loop, in a thread of its own, so that a call works inside Jupyter's loop.
 
     There is one, because litellm keeps connections and its worker by loop; its blocking calls would make loops of their
     own in the main thread and close none.
     """
+    with _loop_lock:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop():
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True, name="hivemind-asking").start()
     return loop

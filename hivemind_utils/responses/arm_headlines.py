@@ -75,29 +75,30 @@ def largest(statements, contrasts):
 
     Returns
     -------
-    pandas.Series or None
+    dict
+        label, measure, estimate, lower, upper; NaN where there is no contrast.
     """
-    if statements.empty:
-        return None
-    measure = statements["measure"].iat[0]
-    own = contrasts[(contrasts["measure"] == measure) & (contrasts["prompts"] == "open-ended")].dropna(
-        subset="estimate"
-    )
-    made = statements[
-        statements["statement"].str.startswith("raises diversity without") & (statements["decision"] == HOLDS)
-    ]
+    names = ("label", "measure", "estimate", "lower", "upper")
+    measure = "none" if statements.empty else statements["measure"].iat[0]
+    own = contrasts[(contrasts["measure"] == measure) & (contrasts["prompts"] == "open-ended")]
+    own = own.dropna(subset="estimate")
+    without = statements["statement"].str.startswith("raises diversity without")
+    made = statements[without & (statements["decision"] == HOLDS)]
     among = own[own["label"].isin(made["label"])] if len(made) else own
-    return None if among.empty else among.nlargest(1, "estimate").iloc[0]
+    if among.empty:
+        return dict(zip(names, ("no arm", measure, np.nan, np.nan, np.nan), strict=True))
+    return among.nlargest(1, "estimate").iloc[0][list(names)].to_dict()
 
 
-def number_of(best):
-    """The notebook's one number, from `largest`; None where there is none."""
-    if best is None:
-        return None
-    return (
-        f"largest change ({best['measure']}): {best['label']}",
-        *(float(best[n]) for n in ("estimate", "lower", "upper")),
-    )
+def largest_change(best):
+    """Name the notebook's one number, from `largest`.
+
+    Examples
+    --------
+    >>> largest_change({"label": "a list", "measure": "ideas"})
+    'largest change (ideas): a list'
+    """
+    return f"largest change ({best['measure']}): {best['label']}"
 
 
 def stated(statements):

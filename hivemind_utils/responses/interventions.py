@@ -352,7 +352,10 @@ def arm_means(asked, found):
         From `measures`.
     """
     rows, n = [], asked.asked.sum(-1)
-    total = pd.to_numeric(asked.table["probability"]).groupby([asked.table[name] for name in ARM], sort=False).sum()
+    stated = pd.to_numeric(asked.table["probability"]).astype(float)
+    stated = stated.where(stated >= 0)  # as `weighted_diversity` takes them
+    cells = [asked.table[name] for name in ARM]
+    total = stated.groupby(cells, sort=False).sum() / stated.groupby(cells, sort=False).size()
     for name, values in found.items():
         mean = intervals.mean_interval(values[asked.open])
         for a, arm in enumerate(asked.arms.itertuples()):
@@ -362,7 +365,7 @@ def arm_means(asked, found):
             rows.append((
                 arm.model, arm.condition, arm.decoding, name, arm.label, int(mean.n_prompts[a]), mean.estimate[a],
                 mean.lower[a], mean.upper[a], int(there.min()), int(there.max()),
-                total.get((arm.model, arm.condition, arm.decoding), np.nan) if name == "weighted" else np.nan,
+                arm.k * total[arm.model, arm.condition, arm.decoding] if name == "weighted" else np.nan,
             ))  # fmt: skip
     columns = [*ARM, "measure", "label", "n_prompts", "mean", "lower", "upper", "n_smallest", "n_largest",
                "sum_of_probabilities"]  # fmt: skip

@@ -1,5 +1,7 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
+import numpy as np
+
 from hivemind_utils.responses import arm_headlines, homogeneity, ideas, repetition
 from hivemind_utils.responses import interventions as arm_interventions
 from hivemind_utils.tables import paper
@@ -301,7 +303,6 @@ def interventions(graded, found, arms, contrasts, frontier, costs, statements, p
     opened = contrasts[contrasts["prompts"] == "open-ended"]
     on = ["quality", "diversity", "share_on_frontier", "gain", "gain_lower", "gain_upper"]
     best = arm_headlines.largest(statements, contrasts)
-    known = None if best is None else {key: best[key] for key in ("label", "measure", "estimate", "lower", "upper")}
     known_bad = graded.known_bad
     said = {}
     for row in statements.itertuples():
@@ -320,6 +321,6 @@ def interventions(graded, found, arms, contrasts, frontier, costs, statements, p
         "times_direct": {name(row): {"value": row.value, "lower": row.lower, "upper": row.upper}
                          for row in arm_interventions.times_direct(graded.asked, found).itertuples()},
         "n_raise": int(((statements["statement"] == "raises diversity") & (statements["decision"] == "holds")).sum()),
-        "largest": known,
+        "largest": None if np.isnan(best["estimate"]) else best,
         "pool": pool,
     }  # fmt: skip

@@ -160,3 +160,16 @@ def test_a_malformed_retry_after_is_no_request_to_wait(text):
     error = RuntimeError("busy")
     error.litellm_response_headers = {"retry-after": text}
     assert providers.retry_after(error) is None
+
+
+def test_threads_that_ask_at_once_share_one_event_loop(monkeypatch):
+    def slow_loop(new_event_loop=asyncio.new_event_loop):
+        time.sleep(0.05)  # all threads come meanwhile
+        return new_event_loop()
+
+    monkeypatch.setattr(asyncio, "new_event_loop", slow_loop)
+    providers._started_loop.cache_clear()
+    before = threading.active_count()
+    with ThreadPoolExecutor(8) as pool:
+        loops = {id(loop): loop for loop in pool.map(lambda _: providers.event_loop(), range(8))}
+    assert len(loops) == 1 and threading.active_count() == before + 1
