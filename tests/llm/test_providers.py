@@ -1,8 +1,12 @@
 """Addresses, keys and redirects: a key reaches the host it was made for and no other."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
