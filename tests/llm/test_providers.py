@@ -1,6 +1,7 @@
 """Addresses, keys and redirects: a key reaches the host it was made for and no other."""
 
 import asyncio
+import functools
 import os
 import subprocess
 import sys
@@ -172,8 +173,13 @@ def test_threads_that_ask_at_once_share_one_event_loop(monkeypatch):
         return new_event_loop()
 
     monkeypatch.setattr(asyncio, "new_event_loop", slow_loop)
-    providers._started_loop.cache_clear()
+    monkeypatch.setattr(providers, "_started_loop", functools.cache(providers._started_loop.__wrapped__))
     before = threading.active_count()
     with ThreadPoolExecutor(8) as pool:
         loops = {id(loop): loop for loop in pool.map(lambda _: providers.event_loop(), range(8))}
     assert len(loops) == 1 and threading.active_count() == before + 1
+    (loop,) = loops.values()
+    loop.call_soon_threadsafe(loop.stop)
+    while loop.is_running():
+        time.sleep(0.01)
+    loop.close()

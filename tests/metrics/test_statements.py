@@ -119,6 +119,7 @@ def worlds():
         sys.path.remove(str(BENCHMARKS))
 
 
+@pytest.mark.long
 def test_false_statements_are_rare_and_true_ones_are_made(worlds):
     wrong, right = worlds.rates(60, 30, 12, seed=3)
     assert max(wrong.values()) <= 0.09  # nominal 2.5 %, of 60 studies

@@ -55,6 +55,7 @@ def test_planted_ideas_are_recovered_by_meaning_and_not_by_words_over_ten_seeds(
     assert min(meaning) >= 0.8 and max(words) < min(meaning)
 
 
+@pytest.mark.long
 def test_a_gaussian_like_the_time_prompt_holds_no_modes_over_seeds(draws):
     held = []
     for seed in range(3):
