@@ -138,6 +138,7 @@ def test_locks_are_hashed_name_no_index_and_no_gpu_package(path):
     )
 
 
-def test_importing_answers_does_not_depend_on_the_tables_of_later_notebooks():
-    modules = {path.stem for path in inspect("04_generate").modules}
-    assert not modules & {"intra", "inter", "diversity", "overlap"}
+def test_a_notebook_depends_on_the_modules_it_uses_and_not_on_other_domains():
+    modules = {str(path.relative_to(ROOT / "hivemind_utils")) for path in inspect("11_sources").modules}
+    assert {"responses/loading.py", "responses/sources.py", "figures/sources.py", "metrics/sources.py"} <= modules
+    assert not any(name.startswith(("queries/", "ratings/", "demo/")) for name in modules)

@@ -124,7 +124,7 @@ def inspect(name):
         path=path,
         parameters=parameters,
         reads=tuple(sorted(r for r in reads if not r.startswith(number))),
-        modules=_modules(trees),
+        modules=_modules([ast.Module([node for tree in trees for node in tree.body], [])]),
         reads_embeddings="embeddings.read" in uses and number != "04",
         writes_embeddings="embeddings.embed" in uses,
     )
@@ -168,12 +168,18 @@ def _tables(trees, name):
 def _bound(tree):
     """What the names of a module stand for: dotted names of the package, or functions defined there."""
     bound = {}
-    for node in tree.body:
+    for node in [*tree.body, *_type_checking(tree)]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hivemind_utils":
             bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.FunctionDef):
             bound[node.name] = node
     return bound
+
+
+def _type_checking(tree):
+    """Statements under ``if TYPE_CHECKING:``, where a package lists what it imports when it is used."""
+    blocks = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return [statement for block in blocks for statement in block.body]
 
 
 def _definition(function, bound):
@@ -218,12 +224,17 @@ def _modules(trees):
 
 
 def _imported(tree):
-    """Dotted names below the package that a tree imports; each may be a module, or a name within one."""
-    for node in ast.walk(tree):
+    """Dotted names below the package that a tree imports, or uses of a package it imports."""
+    late = {id(node) for statement in _type_checking(tree) for node in ast.walk(statement)}
+    bound = _bound(tree)
+    for node in (node for node in ast.walk(tree) if id(node) not in late):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hivemind_utils":
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "hivemind_utils")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if isinstance(bound.get(node.value.id), str):
+                yield f"{bound[node.value.id]}.{node.attr}"
 
 
 def _files_of(name):
@@ -234,3 +245,8 @@ def _files_of(name):
         for path in (place / "__init__.py", place.with_suffix(".py")):
             if path.is_file():
                 yield path
+    package = files.root().joinpath(*parts[:-1], "__init__.py")
+    if package.is_file() and not (package.parent / f"{parts[-1]}.py").is_file():
+        there = {n: t for n, t in _bound(ast.parse(package.read_text(encoding="utf-8"))).items() if isinstance(t, str)}
+        if there.get(parts[-1], name) != name:
+            yield from _files_of(there[parts[-1]])

@@ -1,18 +1,26 @@
-"""Notebooks 04 to 07, 10 and 11: what models respond."""
+"""Notebooks 04 to 07, 10 and 11: what models respond.
 
-from hivemind_utils.responses import (
-    arm_quality,
-    design,
-    headlines,
-    ideas,
-    interventions,
-    modes,
-    reference,
-    results,
-    table,
-    tradeoffs,
-)
-from hivemind_utils.responses.loading import Responses, embed, load, truncated_vectors
+Modules and functions below are imported when they are first used, so that a notebook loads, and make watches, only what
+it needs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # read by `pipeline.notebooks` too
+    from hivemind_utils.responses import (
+        arm_quality,
+        design,
+        headlines,
+        ideas,
+        interventions,
+        modes,
+        reference,
+        results,
+        table,
+        tradeoffs,
+    )
+    from hivemind_utils.responses.loading import Responses, embed, load, truncated_vectors
 
 __all__ = [
     "Responses",
@@ -30,3 +38,13 @@ __all__ = [
     "tradeoffs",
     "truncated_vectors",
 ]
+_OF_LOADING = ("Responses", "embed", "load", "truncated_vectors")
+
+
+def __getattr__(name):
+    """Import a name of `__all__` when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _OF_LOADING:
+        return getattr(importlib.import_module(f"{__name__}.loading"), name)
+    return importlib.import_module(f"{__name__}.{name}")

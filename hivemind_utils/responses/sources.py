@@ -121,21 +121,10 @@ def analyse(pairs, rng, *, n_permutations=5_000):
     return Sources(*pair_variance(pairs), lineage, time_slope(pairs))
 
 
-def write(study, found):
-    """Write the tables of several `Sources`, one below the other.
-
-    Parameters
-    ----------
-    study : Study
-    found : list of Sources
-    """
-    tables = {
-        "11_pair_variance": "summary", "11_model_effects": "effects", "11_residual_pairs": "residuals",
-        "11_lineage_effects": "lineage", "11_time_slope": "slopes",
-    }  # fmt: skip
-    for name, field in tables.items():
-        parts = [part for one in found if len(part := getattr(one, field))]
-        study.write(name, pd.concat(parts, ignore_index=True) if parts else getattr(found[0], field))
+def both(published, own):
+    """Put two frames of one table below each other; an empty one adds nothing."""
+    parts = [part for part in (published, own) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else published
 
 
 def pair_variance(pairs):
