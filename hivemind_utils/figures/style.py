@@ -1,7 +1,5 @@
 """Two widths, one colour per model family, one look for every figure."""
 
-import functools
-
 # Colour-blind-safe hues (after Okabe and Ito, and Tol's muted scheme); families take them in sorted order.
 FAMILY_COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#332288", "#999933", "#882255", "#44AA99",
@@ -29,12 +27,14 @@ SEQUENTIAL = "rocket_r"
 _WIDTHS = {"column": 3.5, "page": 7.2}  # inches: one and two columns of a paper
 
 
-@functools.cache
 def use():
-    """Set the look of every figure of this process; `pyplot` and `axes` call it."""
+    """Set the look of every figure of this process, unless it is set; `pyplot` and `axes` call it."""
     import matplotlib as mpl
     import seaborn as sns
 
+    rc = mpl.rcParams
+    if rc["axes.titlelocation"] == "left" and rc["pdf.fonttype"] == 42 and not rc["text.usetex"]:
+        return
     mpl.rcdefaults()  # a user's matplotlibrc may ask for LaTeX, or a font nobody has
     sns.set_theme(
         context="paper",

@@ -25,7 +25,7 @@ LONG = "an-organisation/a-model-with-a-name-that-is-much-longer-than-any-name-sh
 @pytest.fixture(autouse=True)
 def looks():
     with matplotlib.rc_context():
-        style.use.__wrapped__()  # not from its cache: the settings of the test before are gone
+        style.use()  # not from its cache: the settings of the test before are gone
         yield
     plt.close("all")
 

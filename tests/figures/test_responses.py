@@ -28,7 +28,6 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
     with matplotlib.rc_context():
-        style.use.cache_clear()  # it sets the look once a process, which the context takes back
         style.use()
         plt.rcParams.update({"savefig.dpi": 72, "pdf.fonttype": 3})  # quick: the layout is judged, not the print
         yield tmp_path
@@ -405,6 +404,7 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
         "cut off",
         "refused",
         "filtered",
+        "not found in a list",
         "repeated word for word",
     ]
     fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))

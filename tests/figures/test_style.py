@@ -221,12 +221,12 @@ def test_save_tells_the_runner_what_was_drawn(tmp_path, monkeypatch):
 
 def test_a_users_matplotlibrc_changes_no_figure(project):
     plain = project / "plain.png"
-    style.use.__wrapped__()
+    style.use()
     fig, _ = a_figure()
     fig.savefig(plain, metadata={"Software": None})
     odd = {"text.usetex": True, "font.family": "nobody has this font", "axes.facecolor": "black", "savefig.dpi": 20}
     matplotlib.rcParams.update(odd)
-    style.use.__wrapped__()
+    style.use()
     assert not matplotlib.rcParams["text.usetex"]
     fig, _ = a_figure()
     fig.savefig(project / "odd.png", metadata={"Software": None})

@@ -63,7 +63,7 @@ def test_tests_and_bands_match_the_literal_ones(simulated, pairs):
 corr = st.floats(-0.95, 0.95)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(corr, corr, st.floats(0.001, 0.3)), min_size=1, max_size=6), st.integers(0, 99))
 def test_words_bands_and_intervals_agree(cases, seed):
     r, e, spread = np.array(cases).T
@@ -129,7 +129,7 @@ def test_certain_replicates_need_no_spread():
     assert ((found.r[0] < lower - 1e-12) == [True, False, False, True]).all()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=12))
 def test_holm_matches_the_step_down_rule(values):
     p = np.array(values)

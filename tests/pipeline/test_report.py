@@ -213,7 +213,7 @@ def test_whatever_the_data_say_is_text(hostile):
 def test_a_figure_that_no_run_recorded_is_named_and_not_shown(hostile):
     page = Page(report.build("mine"))
     assert "stray, drawn by hand" in page.text
-    assert [a["src"] for a in figures(page)] == ["figures/odd.png"]
+    assert [a["src"] for a in figures(page)] == ["figures/odd.untitled.png"]
 
 
 def test_a_failed_run_is_told(hostile):

@@ -586,7 +586,7 @@ def test_a_table_whose_name_is_not_written_out_is_refused(project, capsys, where
 def test_the_tables_of_notebook_06_are_those_that_loading_reads(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     notebook = notebooks.inspect("06")
-    assert notebook.reads == ("04_models", "04_prompts", "04_responses") and notebook.reads_embeddings
+    assert notebook.reads == ("04_arms", "04_models", "04_prompts", "04_responses") and notebook.reads_embeddings
 
 
 def test_figures_that_a_notebook_no_longer_draws_are_removed(project):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hivemind_utils.pipeline import plan
 from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
-from hivemind_utils.tables import ids, schema
+from hivemind_utils.tables import files, ids, schema
 from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -261,7 +262,7 @@ class TestPlanCommand:
                       "`budget_usd` is 0", "docs/local-servers.md", "paraphrases: 120"):  # fmt: skip
             assert words in text, words
         gemini = next(line for line in text.splitlines() if "gemini-1.5-pro" in line and "min_p" in line).split()
-        assert gemini[4] == "5000" and gemini[5] == "0"  # known not to be honoured: unsupported, not missing
+        assert gemini[5] == "5000" and gemini[6] == "0"  # known not to be honoured: unsupported, not missing
 
     def test_of_the_quick_run_is_a_few_cents(self):
         text = plan.report("quick")
@@ -287,7 +288,7 @@ class TestPlanOfAStudy:
         chosen = {"prompts": None, "models": None, "n_samples": None, "draw_prompts": None}
         facts = dict.fromkeys(["models_path", "prompts_path", "categories_path"]) | {"prompt_columns": {}}
         options = {
-            "chosen": chosen, "facts": facts, "reading": {"columns": {}, "encoding": "utf-8-sig", "human": []},
+            "chosen": chosen, "facts": facts, "layout": {"columns": {}, "constants": {}, "encoding": None, "human": []},
             "calls": {"decodings": TOP_P, "per_call": 10, "api_bases": {}},
             "asking": {"budget_usd": 0.0, "limits": {}, "prices": {}, "seed": 0},
         }  # fmt: skip
@@ -296,6 +297,7 @@ class TestPlanOfAStudy:
     @pytest.fixture
     def study(self, tmp_path, monkeypatch):
         (tmp_path / "pyproject.toml").touch()
+        shutil.copytree(files.root() / "data" / "reference", tmp_path / "data" / "reference")
         monkeypatch.chdir(tmp_path)
         return Study("04", "mine")
 
