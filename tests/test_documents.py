@@ -29,7 +29,7 @@ EXERCISED = {
     "make plan PROFILE=paper": "test_the_costs_are_what_the_planner_says",
     "make plan PROFILE=quick": "here",
     "make plan PROFILE=local": "tests/responses/test_design.py",
-    "make figures PROFILE=local": "by hand: ten minutes; the gate runs local-small, which asks the same model less",
+    "make figures PROFILE=local": "by hand: ten minutes",
     "make setup-llama": "ci",
     "make figures PROFILE=quick": "tests/llm/test_sampler.py",
     "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
