@@ -461,12 +461,6 @@ def pooled_diversity(table, ax=None):
     return ax
 
 
-def _pyplot():
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def _dates():
     import matplotlib.dates
 
