@@ -349,6 +349,34 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
     return np.einsum("ij,ij->i", unit[np.concatenate(first)], unit[np.concatenate(second)])
 
 
+def between_group_replicates(sums, counts):
+    """Mean cosine of all pairs from different groups, with all groups and without each.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (n_groups, n_dims)
+        Sums of unit vectors, as `cell_sums` returns them.
+    counts : ndarray of int, shape (n_groups,)
+
+    Returns
+    -------
+    ndarray of float, shape (n_groups + 1,)
+        The first with all groups; NaN where fewer than two groups are left.
+
+    Examples
+    --------
+    >>> between_group_replicates(np.array([[1.0, 0], [1, 0], [0, 1]]), np.array([1, 1, 1])).round(3)
+    array([0.333, 0.   , 0.   , 1.   ])
+    """
+    sums, counts = np.asarray(sums, float), np.asarray(counts, float)
+    whole, own = sums.sum(0), (sums**2).sum(1)
+    squared = np.concatenate([[whole @ whole], whole @ whole - 2 * sums @ whole + own])
+    within, n = (np.concatenate([[x.sum()], x.sum() - x]) for x in (own, counts))
+    same = np.concatenate([[(counts**2).sum()], (counts**2).sum() - counts**2])
+    pairs = n**2 - same
+    return np.divide(squared - within, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
 def nearest_sources(embeddings, codes, n_nearest=50):
     """Number of distinct sources among the N nearest other responses of every response, for N = 1 to `n_nearest`.
 

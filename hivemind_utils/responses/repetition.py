@@ -194,8 +194,7 @@ def bin_shares(cells, people):
 def _bin_shares(cells, decoding, people):
     is_person = cells["model"].isin(people)
     chosen = cells[(cells["decoding"] == decoding) | is_person]
-    edges = np.concatenate([[-1.0], _EDGES]) if (chosen["mean_cosine"] < 0).any() else _EDGES
-    names = [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
+    edges, names = bins(chosen["mean_cosine"].to_numpy())
     rows = []
     for (arm, model), cell in chosen.groupby(["arm", "model"], sort=True):
         counts, _ = np.histogram(np.clip(cell["mean_cosine"], -1, 1), edges)
@@ -233,16 +232,26 @@ def share_at_least(cells, people, threshold):
     rows = {}
     for decoding, at in cells[~cells["model"].isin(people)].groupby("decoding"):
         wide = at.pivot(index="prompt_id", columns=["model", "condition"], values="mean_cosine")
-        weights, known = intervals.left_out_weights(wide.index), wide.notna().to_numpy(float)
-        alike, n = weights @ (wide >= threshold).to_numpy(float), weights @ known
-        shares = np.divide(alike, n, out=np.full(n.shape, np.nan), where=n > 0)
-        by_arm = pd.DataFrame(shares, columns=wide.columns)
-        replicates = by_arm.T.groupby(level="model").mean().mean().to_numpy()
-        error = intervals.jackknife_interval(replicates).se
-        rows[decoding] = intervals.share_bounds(replicates[0], error, len(wide))
+        rows[decoding] = share_of_prompts(wide, wide >= threshold)
     columns = {"share": "estimate", "lower": "lower", "upper": "upper", "n_prompts": "n_prompts"}
     table = {name: [getattr(found, field) for found in rows.values()] for name, field in columns.items()}
     return pd.DataFrame(table, index=pd.Index(rows, name="decoding"))
+
+
+def share_of_prompts(wide, chosen):
+    """Interval of the share of prompts that are `chosen`, arms of a model and then models weighing equally."""
+    weights, known = intervals.left_out_weights(wide.index), wide.notna().to_numpy(float)
+    hits, n = weights @ chosen.to_numpy(float), weights @ known
+    shares = np.divide(hits, n, out=np.full(n.shape, np.nan), where=n > 0)
+    by_arm = pd.DataFrame(shares, columns=wide.columns)
+    replicates = by_arm.T.groupby(level="model").mean().mean().to_numpy()
+    return intervals.share_bounds(replicates[0], intervals.jackknife_interval(replicates).se, len(wide))
+
+
+def bins(values):
+    """Edges and names of the bins of width 0.1; one for negative values only where there are any."""
+    edges = np.concatenate([[-1.0], _EDGES]) if (values < 0).any() else _EDGES
+    return edges, [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
 
 
 def arm_means(cells):
@@ -301,7 +310,7 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
     Parameters
     ----------
     responses : Responses
-        To prompts of all kinds: the floor of random pairs takes all of them.
+        To prompts of all kinds. The floor of random pairs is of models' responses to open-ended original prompts.
     threshold : float
         For the share of pairs.
     n_random_pairs : int
@@ -341,13 +350,13 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
                 counts = similarity.pair_histograms([(vectors[i], codes[i]) for i in by_prompt], progress=wrap)
             if counts[:, side].sum() > 0:
                 rows.append(_distribution(name, decoding, counts[:, side], threshold))
-    parents = table["prompt_id"].map(responses.prompts["parent_id"])  # a paraphrase is no different prompt
-    prompt_codes = pd.factorize(table["prompt_id"].where(parents.isna(), parents), sort=True)[0]
-    cosines = similarity.random_pair_cosines(vectors, prompt_codes, n_random_pairs, rng)
-    if len(cosines):
-        floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
-        row = _distribution("different prompts", "all", floor[None], threshold)
-        rows.append(row | {"mean": float(cosines.mean(dtype=float))})
+    for decoding, at in table[~is_person & (kinds == "original")].groupby("decoding"):
+        codes = pd.factorize(at["prompt_id"], sort=True)[0]
+        cosines = similarity.random_pair_cosines(vectors[at.index.to_numpy()], codes, n_random_pairs, rng)
+        if len(cosines):
+            floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
+            row = _distribution("different prompts", decoding, floor[None], threshold)
+            rows.append(row | {"mean": float(cosines.mean(dtype=float))})
     return pd.DataFrame(rows)
 
 
