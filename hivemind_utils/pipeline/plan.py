@@ -43,8 +43,8 @@ def report(spec):
     if first is not None and not first.endswith((".yaml", ".yml")):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
-    frame, prices, missing, arms = _simulated(first, values) if first else _asked(values)
-    plan = design.cost_plan(frame, store_path, arms=arms, limits=values["limits"], prices=prices)
+    frame, prices, missing, arms, gone = _simulated(first, values) if first else _asked(values)
+    plan = design.cost_plan(frame, store_path, arms=arms, limits=values["limits"], prices=prices, gone=gone)
     missing += [] if first else _lacking(frame, plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
@@ -53,7 +53,7 @@ def report(spec):
 def _simulated(path, values):
     population = population_demo.load_population(path)
     chosen = {name: values[name] for name in ("seed", "prompts", "models", "n_samples", "per_call")}
-    return population_demo.population_cells(population, path, **chosen), {}, [], population["planted"].arms
+    return population_demo.population_cells(population, path, **chosen), {}, [], population["planted"].arms, {}
 
 
 def _asked(values):
@@ -88,7 +88,22 @@ def _asked(values):
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
     models = design.choose_models(design.read_registry(values["models_path"]), values["models"])
     frame = design.cells(prompts, models, values["decodings"], values["n_samples"] or 50, **options)
-    return frame, design.prices(models, values["prices"]), missing, arms
+    gone = design.retired(frame, models)
+    missing += [f"models: {ending}" for ending in _ending(models, gone)]
+    return frame, design.prices(models, values["prices"]), missing, arms, gone
+
+
+def _ending(models, gone):
+    """Say which models are gone, and which have a known end."""
+    days = design.last_days(models)
+    names = dict(zip(models["litellm_id"], models["model"], strict=True))
+    over = [f"{names[model]} ({day})" for model, day in gone.items()]
+    if over:
+        yield f"{len(over)} are retired and are not asked: {', '.join(over)}"
+    soon = [f"{names[model]} ({day})" for model, day in sorted(days.items(), key=lambda pair: pair[1])]
+    soon = [name for name in soon if name not in over]
+    if soon:
+        yield f"{len(soon)} will be retired: {', '.join(soon)}"
 
 
 def _lacking(frame, plan, values):
@@ -128,14 +143,15 @@ def _table(plan):
     shown = plan.assign(model=plan["model"].str.slice(-44), hours=plan["hours"].round(2))
     for name in ("cost_low", "cost_expected", "cost_high"):
         shown[name] = ["unknown" if pd.isna(usd) else f"${usd:,.2f}" for usd in plan[name]]
+    shown["retired"] = [f"retired {day}" if isinstance(day, str) else "" for day in plan["retired"]]
     for name in ("tokens_in", "tokens_out"):
         shown[name] = [f"{n:,.0f}" for n in plan[name]]
-    return shown.to_string(index=False)
+    return (shown if plan["retired"].notna().any() else shown.drop(columns="retired")).to_string(index=False)
 
 
 def _totals(plan, store_path, values, names_on_this_machine=()):
     known = plan.dropna(subset=["cost_expected"])
-    unknown = plan["model"].nunique() - known["model"].nunique()
+    unknown = plan.loc[plan["cost_expected"].isna(), "model"].nunique()  # under any decoding
     low, expected, high = known[["cost_low", "cost_expected", "cost_high"]].sum()
     lines = [
         f"{plan['wanted'].sum():,} answers of {plan['model'].nunique()} models: {plan['stored'].sum():,} stored, "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import checks, cost, gguf_models, sampler, store
+from hivemind_utils.llm import checks, cost, gguf_models, retirement, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells
 from hivemind_utils.responses import arms as response_arms
@@ -54,6 +54,8 @@ class Plan:
         What is missing already, and why.
     arms : dict of str to arms.Arm
         By condition.
+    retired : dict of str to str
+        Models that are gone, by litellm id, and their last day; see `retired`.
     """
 
     source: str
@@ -67,6 +69,7 @@ class Plan:
     paraphrases: pd.DataFrame
     problems: list
     arms: dict = field(default_factory=dict)
+    retired: dict = field(default_factory=dict)
 
     def describe(self):
         """Say in a sentence who is asked what."""
@@ -162,10 +165,11 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
         asked = pd.concat([prompts, response_paraphrases.accepted(written, prompts)], ignore_index=True)
     if lacking := _without_paraphrases(asked, options["arms"]):
         problems = [*problems, lacking]
+    laid_out = cells(asked, models, n_samples=chosen["n_samples"] or 50, **options)
     return Plan(
         source="sampled",
         origin="models asked through litellm",
-        cells=cells(asked, models, n_samples=chosen["n_samples"] or 50, **options),
+        cells=laid_out,
         given=pd.DataFrame(),
         models=models,
         prompts=prompts.rename(columns={"prompt": "text"}),
@@ -174,6 +178,7 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
         paraphrases=written,
         problems=problems,
         arms=options["arms"],
+        retired=retired(laid_out, models),
     )
 
 
@@ -198,7 +203,7 @@ def _sizes(frame, arms, *, chains=False):
 def costs(plan):
     """Table ``04_plan``: what of a `Plan` is stored and missing, and what it would cost."""
     rates = {name: plan.asking.get(name) for name in ("limits", "prices")}
-    return cost_plan(plan.cells, plan.asking["store_path"], arms=plan.arms, **rates)
+    return cost_plan(plan.cells, plan.asking["store_path"], arms=plan.arms, gone=plan.retired, **rates)
 
 
 def run(plan):
@@ -211,7 +216,7 @@ def run(plan):
     if plan.cells.empty:
         names = ["wanted", "stored", "added", "unsupported", "missing", "cost_usd"]
         return sampler.Outcome(pd.DataFrame(columns=names), 0.0, {}, {})
-    return arm_cells.run(plan.cells, plan.arms, **plan.asking)
+    return arm_cells.run(plan.cells, plan.arms, retired=plan.retired, **plan.asking)
 
 
 def spent(outcome):
@@ -348,6 +353,41 @@ def read_registry(path=None):
     return registry
 
 
+def retired(frame, models, by=None):
+    """Models of a frame of cells that are gone, and since when.
+
+    The registry's ``retired`` decides, else litellm's list. A model that is asked at an address of its own is never
+    retired: whoever runs that server decides.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `cells`.
+    models : pandas.DataFrame
+        From `choose_models`.
+    by : str, optional
+        The day to judge by, YYYY-MM-DD; default: today.
+
+    Returns
+    -------
+    dict of str to str
+        Litellm id to the last day.
+    """
+    days = last_days(models)
+    asked = frame.drop_duplicates("model")["request"]
+    served = [request.model for request in asked if not request.api_base and not gguf_models.is_gguf(request.model)]
+    return {model: days[model] for model in served if retirement.is_over(days.get(model), by)}
+
+
+def last_days(models):
+    """Last day of every model of a registry whose end is known, by litellm id: the registry's own, else litellm's."""
+    own = models["retired"] if "retired" in models else pd.Series(index=models.index, dtype=object)
+    days = {}
+    for name, day in zip(models["litellm_id"], own, strict=True):
+        days[name] = retirement.known_date(name) if pd.isna(day) else retirement.checked(day, name)
+    return {name: day for name, day in days.items() if day}
+
+
 def prices(models, given=None, others=()):
     """US dollars per million tokens by litellm id: the profile's, else the registry's override.
 
@@ -383,7 +423,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
         From `read_prompts`.
     models : DataFrame
         From `choose_models`; its column ``decodings``, where it has one, names those that a model is asked under,
-        separated by spaces (empty: all).
+        separated by spaces (empty: all). ``top_p=alone`` asks it under ``top_p`` with the parameters of ``alone``:
+        for a provider that takes the same decoding in other words.
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
@@ -417,28 +458,30 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
         base = bases.get(model.model, bases.get(model.litellm_id))
         named = getattr(model, "decodings", None)
         own = named.split() if isinstance(named, str) and named.strip() else list(decodings)
-        if unknown := set(own) - set(decodings):
+        own = {entry.partition("=")[0]: entry.rpartition("=")[2] for entry in own}  # name to whose parameters
+        if unknown := {*own, *own.values()} - set(decodings):
             raise ValueError(
                 f"{model.model} is to be asked under {sorted(unknown)}, but the decodings are {list(decodings)}."
             )
+        first = next(iter(own))
         for prompt in prompts[response_prompts.PROMPT_COLUMNS].itertuples(index=False):
             n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
-            for name in own[: None if prompt.kind == "original" else 1]:
+            for name in list(own)[: None if prompt.kind == "original" else 1]:
                 asked = request_llm.requests(
-                    model.litellm_id, prompt.prompt, decodings[name], n, per_call=per_call, api_base=base
+                    model.litellm_id, prompt.prompt, decodings[own[name]], n, per_call=per_call, api_base=base
                 )
                 rows += [(*prompt, model.model, response_arms.DEFAULT, name, request) for request in asked]
             for arm in others if prompt.kind in ("original", "closed") else ():
                 said = wordings.get(prompt.prompt_id, ())
                 if "$paraphrase" in arm.user and not said:
                     continue
-                if arm.rung and not (arm.decoding or {}).items() - decodings[own[0]].items():
+                if arm.rung and not (arm.decoding or {}).items() - decodings[own[first]].items():
                     continue  # the decoding of the study: asked already
                 asked = arm_cells.requests(
-                    arm, prompt, model.litellm_id, decodings[own[0]], n_samples, paraphrases=said, per_call=per_call,
+                    arm, prompt, model.litellm_id, decodings[own[first]], n_samples, paraphrases=said, per_call=per_call,
                     api_base=base,
                 )  # fmt: skip
-                rows += [(*prompt, model.model, arm.name, own[0], request) for request in asked]
+                rows += [(*prompt, model.model, arm.name, first, request) for request in asked]
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
     frame = arm_cells.mixed(frame) if others else frame
     cell = ["prompt_id", "model", "condition", "decoding"]
@@ -450,18 +493,26 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     return frame
 
 
-def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None):
-    """What is stored, missing, and would cost, by model, condition and decoding; see `cost.plan`."""
-    arms, names = arms or {}, ["model", "condition", "decoding"]
+def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=None):
+    """What is stored, missing, and would cost, by model, condition and decoding; see `cost.plan`.
+
+    What is missing of a model in `gone` (from `retired`) is not asked and costs nothing; its row says since when.
+    """
+    arms, names, gone = arms or {}, ["model", "condition", "decoding"], gone or {}
     chains = arm_cells.is_chain(frame, arms)
     if chains.any():
         known = arm_cells.turns(frame, arms, store_path, guess="word " * request_llm.ASSUMED_TOKENS)
         frame = pd.concat([frame[~chains], known], ignore_index=True)
     groups = list(frame[names].itertuples(index=False, name=None))
     sizes = _sizes(frame, arms)
-    return cost.plan(
+    found = cost.plan(
         frame["request"], store_path, groups=groups, names=names, sizes=sizes, limits=limits, prices=prices
     )
+    ids_of = {row.model: row.request.model for row in frame.drop_duplicates("model").itertuples()}
+    found["retired"] = [gone.get(ids_of.get(model)) for model in found["model"]]
+    nothing = ["calls", "tokens_in", "tokens_out", "cost_low", "cost_expected", "cost_high", "hours"]
+    found.loc[found["retired"].notna(), nothing] = 0
+    return found
 
 
 def collect(frame, store_path, arms=None):
