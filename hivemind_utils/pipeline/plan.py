@@ -45,7 +45,7 @@ def report(spec):
     store_path = files.store_path("04", profile.name)
     frame, prices, missing, arms, gone = _simulated(first, values) if first else _asked(values)
     plan = design.cost_plan(frame, store_path, arms=arms, limits=values["limits"], prices=prices, gone=gone)
-    missing += [] if first else _lacking(frame, plan, values)
+    missing += [] if first else _lacking(frame[[r.model not in gone for r in frame["request"]]], plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
 

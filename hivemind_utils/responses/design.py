@@ -478,8 +478,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
                 if arm.rung and not (arm.decoding or {}).items() - decodings[own[first]].items():
                     continue  # the decoding of the study: asked already
                 asked = arm_cells.requests(
-                    arm, prompt, model.litellm_id, decodings[own[first]], n_samples, paraphrases=said, per_call=per_call,
-                    api_base=base,
+                    arm, prompt, model.litellm_id, decodings[own[first]], n_samples, paraphrases=said,
+                    per_call=per_call, api_base=base,
                 )  # fmt: skip
                 rows += [(*prompt, model.model, arm.name, first, request) for request in asked]
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
