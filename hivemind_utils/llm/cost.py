@@ -5,10 +5,17 @@ import functools
 from hivemind_utils.llm import checks, http_json, providers, store
 from hivemind_utils.llm import request as request_llm
 
-LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
+LIMITS = {
+    "concurrency": 16,
+    "requests_per_minute": None,
+    "tokens_per_minute": None,
+    "enqueued_tokens": None,
+}  # of a provider, unless given
 
 
-def plan(requests, store_path, *, groups=None, names=("model", "decoding"), sizes=None, limits=None, prices=None):
+def plan(
+    requests, store_path, *, groups=None, names=("model", "decoding"), sizes=None, limits=None, prices=None, batch=None
+):
     """What a run would ask and cost.
 
     Parameters
@@ -24,6 +31,8 @@ def plan(requests, store_path, *, groups=None, names=("model", "decoding"), size
         Responses in every reply, where a reply is a list; 1 by default.
     limits, prices
         As in `run`.
+    batch : callable, optional
+        Whether a model is asked in batches, at their price.
 
     Returns
     -------
@@ -38,7 +47,10 @@ def plan(requests, store_path, *, groups=None, names=("model", "decoding"), size
     requests, limits, prices = list(requests), with_defaults(limits), checks.prices(prices)
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
-    rows, price_of = [], functools.cache(lambda model, api_base: price(model, prices, api_base))
+    rows, price_of = (
+        [],
+        functools.cache(lambda model, base: price(model, prices, base, batch=bool(batch and batch(model)))),
+    )
     never = {}  # decodings to why they are not honoured
     sizes = [1] * len(requests) if sizes is None else list(sizes)
     for label, request, size in zip(labels, requests, sizes, strict=True):
@@ -69,7 +81,7 @@ def plan(requests, store_path, *, groups=None, names=("model", "decoding"), size
     return frame.groupby(names, sort=False)[columns].agg(lambda values: values.sum(skipna=False)).reset_index()
 
 
-def price(model, prices=None, api_base=None):
+def price(model, prices=None, api_base=None, *, batch=False):
     """US dollars per token, (input, output), or None where nobody knows.
 
     Parameters
@@ -80,6 +92,8 @@ def price(model, prices=None, api_base=None):
     api_base : str, optional
         Address that is asked. A server on this machine costs nothing, unless it stands in for a provider whose price
         litellm's list has (a proxy). Simulated models and models in GGUF files cost nothing either.
+    batch : bool
+        What a batch costs, where litellm's list says it; else the full price. Given prices are taken as they are.
 
     Examples
     --------
@@ -95,10 +109,15 @@ def price(model, prices=None, api_base=None):
     found = (
         providers.litellm().model_cost.get(model) or providers.litellm().model_cost.get(model.partition("/")[2]) or {}
     )
-    cost_in, cost_out = found.get("input_cost_per_token"), found.get("output_cost_per_token")
+    cost_in, cost_out = (_cost(found, f"{side}_cost_per_token", batch) for side in ("input", "output"))
     if cost_in is None or cost_out is None:
         return (0.0, 0.0) if local else None
     return cost_in, cost_out
+
+
+def _cost(facts, name, batch):
+    in_batches = facts.get(f"{name}_batches") if batch else None
+    return facts.get(name) if in_batches is None else in_batches
 
 
 def with_defaults(limits):
