@@ -29,14 +29,9 @@ class BatchServer:
         return len(self.batches)
 
     @property
-    def paid(self):
-        """Names of what ran, over all batches."""
-        return [
-            json.dumps([row["body"]["messages"], row["body"].get("seed")], sort_keys=True)
-            for batch in self.batches.values()
-            for row in batch["rows"]
-            if batch["ended"] and self.fate(row["custom_id"], row["body"]) == "ok"
-        ]
+    def lines(self):
+        """Lines of all batches: what is paid for."""
+        return [row for batch in self.batches.values() for row in batch["rows"]]
 
     def end(self):
         """Let every batch run to its end."""

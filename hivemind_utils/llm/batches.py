@@ -71,21 +71,21 @@ def run(requests, store_path, *, batch=True, budget_usd=0.0, limits=None, seed=0
         Answers in batches are missing until they are collected; the reason says how many wait, and since when.
     """
     asked, requests = chosen(batch), list(requests)
-    mine = [request for request in requests if asked(request.model)]
-    rest = [request for request in requests if not asked(request.model)]
     budget, prices = checks.budget(budget_usd), checks.prices(prices)
     with store.Store(store_path) as opened, closing(batch_journal.Journal(opened.path)) as journal:
-        batches = _Batches(mine, opened, journal, budget, cost_llm.with_defaults(limits), seed, prices)
+        batches = _Batches(opened, journal, budget, cost_llm.with_defaults(limits), seed, prices)
         batches.failures |= {model: f"retired {day}" for model, day in (retired or {}).items()}
         batches.collect()
-        batches.submit()
-        found = batches.outcome()
+        waits = {key for key, _ in journal.in_flight()}  # never asked at once, though the profile no longer says batch
+        mine = [request for request in requests if request.key in waits or asked(request.model)]
+        rest = [request for request in requests if request.key not in waits and not asked(request.model)]
+        batches.submit(mine)
+        found, aside = batches.outcome(), batches.reserved
     store.flush(store_path)
     if not rest:
         return found
     options = {"budget_usd": budget, "limits": limits, "seed": seed, "prices": prices, "retired": retired} | others
-    if batches.reserved:
-        options["budget_usd"] = max(0.0, budget - batches.reserved)
+    options["budget_usd"] = max(0.0, budget - aside)
     return _joined(found, sampler.run(rest, store_path, **options))
 
 
@@ -128,8 +128,8 @@ def forget(store_path, name):
 class _Batches:
     """The state of one call of `run`."""
 
-    def __init__(self, requests, opened, journal, budget, limits, seed, prices):
-        self.requests, self.store, self.journal = requests, opened, journal
+    def __init__(self, opened, journal, budget, limits, seed, prices):
+        self.requests, self.store, self.journal = [], opened, journal
         self.budget, self.limits, self.seed, self.prices = budget, limits, seed, prices
         self.held, self.spent, self.cost = store.held(opened.path), store.spent(opened.path), 0.0
         self.failures, self.unsupported, self.running, self.added = {}, {}, {}, {}
@@ -230,8 +230,9 @@ class _Batches:
             return 0.0  # refused before it ran
         return one.reserved_usd / one.n_lines  # no usage was reported: the most it may have cost
 
-    def submit(self):
+    def submit(self, requests):
         """Submit what is neither stored nor in flight."""
+        self.requests = requests
         flight, errors, groups = self.journal.in_flight(), self.journal.errors(), {}
         wanted = set()
         for request in self.requests:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.demo import population as population_demo
-from hivemind_utils.llm import gguf_models, gguf_server, providers, store
+from hivemind_utils.llm import batches, gguf_models, gguf_server, providers, store
 from hivemind_utils.pipeline import notebooks, profiles
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import design
@@ -44,7 +44,8 @@ def report(spec):
         return f"Profile {profile.name} imports answers from files: no model is asked."
     store_path = files.store_path("04", profile.name)
     frame, prices, missing, arms, gone = _simulated(first, values) if first else _asked(values)
-    plan = design.cost_plan(frame, store_path, arms=arms, limits=values["limits"], prices=prices, gone=gone)
+    rates = {"limits": values["limits"], "prices": prices, "batch": values["batch"]}
+    plan = design.cost_plan(frame, store_path, arms=arms, gone=gone, **rates)
     missing += [] if first else _lacking(frame[[r.model not in gone for r in frame["request"]]], plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
     return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
@@ -161,6 +162,7 @@ def _totals(plan, store_path, values, names_on_this_machine=()):
         + (f", and {unknown} models of unknown price" if unknown else ""),
         f"spent so far: ${store.spent(store_path):,.2f}; budget: ${values['budget_usd']:,.2f}",
     ]
+    lines += [f"batches: {waiting}"] if (waiting := batches.waiting(store_path)) else []
     lines += [f"time: at least {plan['hours'].max():,.1f} h at the given rates"] if plan["hours"].any() else []
     local = plan["model"].isin(names_on_this_machine)
     if plan.loc[local, "missing"].sum():

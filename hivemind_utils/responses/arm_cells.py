@@ -1,11 +1,12 @@
 """What arms ask: requests of every prompt and arm, in an order that mixes arms, and the turns of chains."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import gguf_models, sampler, store
+from hivemind_utils.llm import batches, gguf_models, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.tables import ids
@@ -132,7 +133,7 @@ def turns(frame, arms, store_path, *, guess=None):
     return pd.concat(found, ignore_index=True)
 
 
-def run(frame, arms, **asking):
+def run(frame, arms, *, batch=False, **asking):
     """Ask what is not stored yet: first turns and everything else together, then turn by turn.
 
     Parameters
@@ -140,6 +141,8 @@ def run(frame, arms, **asking):
     frame : pandas.DataFrame
         Cells.
     arms : dict of str to arms.Arm
+    batch : bool or list of str
+        Ask in batches, as `batches.run`: a turn of a chain then waits for the batch of the turn before.
     **asking
         Of `sampler.run`, with ``store_path``.
 
@@ -148,18 +151,20 @@ def run(frame, arms, **asking):
     sampler.Outcome
         Turns that could not be asked, because one before is missing, are missing too.
     """
+    in_batches = batch or batches.waiting(asking["store_path"])
+    ask = functools.partial(batches.run, batch=batch) if in_batches else sampler.run
     chains = frame[is_chain(frame, arms)]
     if chains.empty:
-        return sampler.run(frame["request"], **asking)
+        return ask(frame["request"], **asking)
     with gguf_models.running(sorted({request.model for request in frame["request"]})):
-        found = [sampler.run(frame["request"], **asking)]
+        found = [ask(frame["request"], **asking)]
         longest = max(arms[name].k for name in chains["condition"].unique())
         for turn in range(1, longest):
             known = turns(frame, arms, asking["store_path"])
             later = known.loc[known["turn"] == turn, "request"]
             if later.empty:
                 break
-            found.append(sampler.run(later, **asking))
+            found.append(ask(later, **asking))
     return _joined(found, _never_asked(turns(frame, arms, asking["store_path"]), chains, arms))
 
 

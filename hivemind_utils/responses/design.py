@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import checks, cost, gguf_models, retirement, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, retirement, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells
 from hivemind_utils.responses import arms as response_arms
@@ -104,7 +104,7 @@ def collect_cells(study, paths, *, chosen, layout, facts, calls, asking, paraphr
     calls : dict
         What a model is asked: decodings, per_call, api_bases, arms.
     asking : dict
-        How it is asked: budget_usd, limits, prices, seed.
+        How it is asked: budget_usd, limits, prices, seed, batch.
     paraphrasing : dict, optional
         Options of `paraphrases.write`, and n_samples.
     simulated : callable, optional
@@ -161,7 +161,8 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
     if paraphrasing:
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
         writing = {name: value for name, value in paraphrasing.items() if name != "n_samples"}
-        written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **asking)
+        at_once = {name: value for name, value in asking.items() if name != "batch"}
+        written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **at_once)
         asked = pd.concat([prompts, response_paraphrases.accepted(written, prompts)], ignore_index=True)
     if lacking := _without_paraphrases(asked, options["arms"]):
         problems = [*problems, lacking]
@@ -202,7 +203,7 @@ def _sizes(frame, arms, *, chains=False):
 
 def costs(plan):
     """Table ``04_plan``: what of a `Plan` is stored and missing, and what it would cost."""
-    rates = {name: plan.asking.get(name) for name in ("limits", "prices")}
+    rates = {name: plan.asking.get(name) for name in ("limits", "prices", "batch")}
     return cost_plan(plan.cells, plan.asking["store_path"], arms=plan.arms, gone=plan.retired, **rates)
 
 
@@ -247,6 +248,8 @@ def gather(plan, outcome):
     found = pd.concat([*stored, plan.given], ignore_index=True)
     if found.empty:
         why = "; ".join(filter(None, [*plan.problems, outcome.partial])) or "the input has no rows"
+        if waiting := batches.waiting(plan.asking["store_path"]):
+            raise ValueError(f"There are no responses yet: {waiting}. Run again later to collect them. ({why})")
         raise ValueError(f"There are no responses yet. This was the plan: {why}. Set `budget_usd` to ask.")
     return found
 
@@ -493,7 +496,7 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     return frame
 
 
-def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=None):
+def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=None, batch=False):
     """What is stored, missing, and would cost, by model, condition and decoding; see `cost.plan`.
 
     What is missing of a model in `gone` (from `retired`) is not asked and costs nothing; its row says since when.
@@ -506,8 +509,9 @@ def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=No
     groups = list(frame[names].itertuples(index=False, name=None))
     sizes = _sizes(frame, arms)
     found = cost.plan(
-        frame["request"], store_path, groups=groups, names=names, sizes=sizes, limits=limits, prices=prices
-    )
+        frame["request"], store_path, groups=groups, names=names, sizes=sizes, limits=limits, prices=prices,
+        batch=batches.chosen(batch),
+    )  # fmt: skip
     ids_of = {row.model: row.request.model for row in frame.drop_duplicates("model").itertuples()}
     found["retired"] = [gone.get(ids_of.get(model)) for model in found["model"]]
     nothing = ["calls", "tokens_in", "tokens_out", "cost_low", "cost_expected", "cost_high", "hours"]

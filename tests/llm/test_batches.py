@@ -1,18 +1,20 @@
 """Batches against a real server on the loopback, in both protocols, with processes killed in between."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from batch_server import serving_batches
 
 from hivemind_utils.llm import batch_adapters, batch_journal, batches, cost, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import arm_cells, design, prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"files": "openai/gpt-5.4-mini-2026-03-17", "messages": "anthropic/claude-haiku-4-5-20251001"}
@@ -77,9 +79,8 @@ def nothing_twice(server, db, requests):
     rows = store.read(db, requests)
     wanted = sum(request.n for request in requests)
     assert len(rows) == wanted and not rows.duplicated(["key", "sample_idx"]).any()
-    per_line = {"files": None}.get("none", Counter(server.paid))
-    n_lines = sum(len(batch["rows"]) for batch in server.batches.values())
-    assert sum(per_line.values()) == n_lines  # no batch was submitted for what another had
+    asked = {json.dumps(row["body"], sort_keys=True) + row["custom_id"][-2:] for row in server.lines}
+    assert len(server.lines) == len(asked) and server.submitted == 1  # no batch for what another had
 
 
 class TestRounds:
@@ -95,9 +96,8 @@ class TestRounds:
         assert last.partial is None and last.counts["added"].sum() == 8 and batches.waiting(db) is None
         nothing_twice(server, db, requests)
         price = cost.price(MODELS[protocol], batch=True)
-        used = {"files": (80, 40), "messages": (80, 40)}[protocol]
         n_lines = len(server.batches["batch-000"]["rows"])
-        assert last.cost_usd == pytest.approx(10 * n_lines * price[0] + used[1] * price[1])
+        assert last.cost_usd == pytest.approx(10 * n_lines * price[0] + 40 * price[1])
         assert price[0] == pytest.approx(cost.price(MODELS[protocol])[0] / 2)
         assert ask(requests, db).counts["stored"].sum() == 8 and server.submitted == 1
 
@@ -167,6 +167,16 @@ class TestRounds:
         assert [len(batch["rows"]) for batch in server.batches.values()] == [2, 2, 1]
 
 
+def test_what_waits_in_a_batch_is_not_asked_at_once_when_the_profile_no_longer_says_batch(server, db, protocol):
+    requests = cell(server, protocol)
+    ask(requests, db)
+    outcome = ask(requests, db, batch=False)
+    assert outcome.counts["missing"].sum() == 8 and server.submitted == 1
+    assert not [path for _, path, _ in server.calls if path.endswith(("/completions", "/messages"))]
+    server.end()
+    assert ask(requests, db, batch=False).partial is None and server.submitted == 1
+
+
 class TestRefusals:
     def test_a_refused_batch_is_told_and_asked_again_only_by_the_next_run(self, server, db, protocol):
         server.refuse = ("/batches", 400, "no batches today")
@@ -225,6 +235,7 @@ class TestRefusals:
         assert batches.waiting(db) is None
 
 
+@pytest.mark.long
 class TestKills:
     """A process dies by SIGKILL; the next run pays nothing twice and loses nothing."""
 
@@ -277,3 +288,33 @@ class TestKills:
         killed(server, protocol, db, "batch_adapters.Files.submit = batch_adapters.Anthropic.submit = die")
         ask(requests, db)
         assert server.submitted == 2 and len(store.read(db, requests)) == 0
+
+
+class TestAStudy:
+    """The seam: cells of a study asked in batches, planned at the price of batches."""
+
+    def frame(self, server, protocol):
+        models = pd.DataFrame({"model": ["m"], "litellm_id": [MODELS[protocol]]})
+        asked = pd.DataFrame({"prompt_id": ["p", "q"], "prompt": ["Name a tree.", "Name a sea."], "kind": "original"})
+        base = server.url + ("/v1" if protocol == "files" else "")
+        asked = asked.reindex(columns=prompts.PROMPT_COLUMNS)
+        return design.cells(asked, models, {"top_p": PARAMETERS}, 3, api_bases={"m": base})
+
+    def test_submits_and_collects_and_the_plan_says_what_waits(self, server, db, protocol):
+        frame = self.frame(server, protocol)
+        asking = {"store_path": db, "budget_usd": 1.0, "progress": False}
+        plans = [design.cost_plan(frame, db, batch=batch)["cost_expected"].sum() for batch in (False, True)]
+        assert plans[1] == pytest.approx(plans[0] / 2)
+        assert "run again later" in arm_cells.run(frame, {}, batch=True, **asking).partial
+        assert "run again later" in arm_cells.run(frame, {}, **asking).partial  # the switch may change in between
+        server.end()
+        assert arm_cells.run(frame, {}, batch=True, **asking).partial is None and server.submitted == 1
+        assert len(design.collect(frame, db)) == 6
+
+    def test_before_anything_is_collected_the_message_says_so(self, server, db, protocol):
+        frame = self.frame(server, protocol)
+        empty = pd.DataFrame()
+        asking = {"store_path": db, "budget_usd": 1.0, "progress": False, "batch": True}
+        plan = design.Plan("sampled", "m", frame, empty, None, None, [], asking, empty, [])
+        with pytest.raises(ValueError, match=r"1 batches wait: .* Run again later to collect them"):
+            design.gather(plan, design.run(plan))
