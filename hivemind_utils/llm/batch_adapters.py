@@ -176,8 +176,8 @@ class Files:
         """Results in the order they come; lines that are not among them never ran."""
         for file in status.files:
             content = self._call("file_content", file_id=file)
-            for text in content.content.decode("utf-8", "replace").splitlines():
-                if text.strip() and (line := line_of(token, (row := json.loads(text)).get("custom_id"))) is not None:
+            for row in _json_lines(content.content.decode("utf-8", "replace")):
+                if (line := line_of(token, row.get("custom_id"))) is not None:
                     yield self._result(line, row)
 
     def _result(self, line, row):
@@ -241,7 +241,7 @@ class Anthropic:
                 if found["processing_status"] != "ended":
                     raise Unknown(f"batch {found['id']} may be it, and tells when it has ended")
                 for row in self._rows(found["results_url"]):
-                    if line_of(batch.token, row["custom_id"]) is not None:
+                    if line_of(batch.token, row.get("custom_id")) is not None:
                         return found["id"]
                     break
             if not page.get("has_more") or page.get("last_id") == after:
@@ -262,7 +262,7 @@ class Anthropic:
         for url in status.files:
             for row in self._rows(url):
                 if (line := line_of(token, row.get("custom_id"))) is not None:
-                    yield self._result(line, row["result"])
+                    yield self._result(line, row.get("result") or {"type": "errored"})
 
     @staticmethod
     def _result(line, result):
@@ -283,9 +283,7 @@ class Anthropic:
         return Result(line, "answered", ((text, stopped, None, None),), used, message.get("model"))
 
     def _rows(self, url):
-        for text in self._call("GET", url).text.splitlines():
-            if text.strip():
-                yield json.loads(text)
+        return _json_lines(self._call("GET", url).text)
 
     def _call(self, method, address, **options):
         import httpx
@@ -303,6 +301,17 @@ class Anthropic:
         if reply.status_code >= 400:
             raise _told(None, reply.status_code, providers.redact(f"status {reply.status_code}: {reply.text[:400]}"))
         return reply
+
+
+def _json_lines(text):
+    """Objects of a file of JSON lines; what is cut or damaged is no result, and is asked again."""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
 
 
 def _get(thing, name):

@@ -198,11 +198,10 @@ class _Batches:
         usd = self._cost(one, result)
         call = {
             "key": key, "n": len(numbers), "seed": line["seed"], "effective": line["effective"],
-            "served_model": result.served_model, "system_fingerprint": result.fingerprint, "attempts": 1,
+            "served_model": _text(result.served_model), "system_fingerprint": _text(result.fingerprint), "attempts": 1,
             "latency_s": max(0.0, (datetime.now(UTC) - datetime.fromisoformat(one.created_at)).total_seconds()),
-            "prompt_tokens": result.usage.get("prompt_tokens"),
-            "completion_tokens": result.usage.get("completion_tokens"),
-            "reasoning_tokens": result.usage.get("reasoning_tokens"), "cost_usd": usd,
+            "prompt_tokens": _count(result, "prompt"), "completion_tokens": _count(result, "completion"),
+            "reasoning_tokens": _count(result, "reasoning"), "cost_usd": usd,
             "answered_at": batch_journal.now(), "litellm_version": providers.litellm_version(),
         }  # fmt: skip
         samples = [
@@ -222,7 +221,7 @@ class _Batches:
         self.added[one.model] = self.added.get(one.model, 0.0) + usd
 
     def _cost(self, one, result):
-        asked, said = result.usage.get("prompt_tokens"), result.usage.get("completion_tokens")
+        asked, said = _count(result, "prompt"), _count(result, "completion")
         price = cost_llm.price(one.model, self.prices, one.api_base, batch=True)
         if price is not None and asked is not None and said is not None:
             return asked * price[0] + said * price[1]
@@ -407,6 +406,17 @@ class _File:
         self.lines.append(line)
         self.tokens, self.usd = self.tokens + tokens, self.usd + usd
         self.n_bytes += len(json.dumps(line["body"])) + 200
+
+
+def _count(result, what):
+    """A number of tokens of a result; None where it is no number that tokens can have."""
+    n = result.usage.get(f"{what}_tokens")
+    return int(n) if isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1e9 else None
+
+
+def _text(value):
+    """A name that a provider gives, as text; None where it gives none."""
+    return None if value is None else ids.repaired(value if isinstance(value, str) else store.dump(value))
 
 
 def _todo(said):

@@ -167,6 +167,33 @@ class TestRounds:
         assert [len(batch["rows"]) for batch in server.batches.values()] == [2, 2, 1]
 
 
+def test_odd_fields_of_a_reply_lose_no_answer_and_cost_nothing_below_zero(server, db, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-of-openai")
+    requests = cell(server, "files", 1, ("a",))
+    ask(requests, db)
+    one = batch_journal.read(db)[0]
+    for usage in ({"prompt_tokens": -5, "completion_tokens": 1e30}, {"prompt_tokens": "many"}, {}):
+        odd = batch_adapters.Result(0, "answered", (("An oak.", "stop", None, None),), usage, "\ud800", {"a": 1})
+        assert batches._count(odd, "prompt") is None
+        with store.Store(db.with_name(f"{len(str(usage))}.sqlite")) as opened:
+            stored = batches._Batches(opened, None, 1.0, {}, 0, {})
+            line = {"key": "k", "samples": [0], "effective": "{}", "seed": None}
+            opened.remember("k", one.model, None, [], {})
+            stored._store(one, line, odd)
+        assert store.spent(opened.path) == pytest.approx(one.reserved_usd)  # the most it may have cost
+        assert store.held(opened.path) == {"k": {0}}
+
+
+def test_a_damaged_line_of_the_results_is_asked_again(server, db, protocol, monkeypatch):
+    requests = cell(server, protocol, 1, ("a", "b", "c"))
+    ask(requests, db)
+    server.end()
+    whole = batch_adapters._json_lines
+    monkeypatch.setattr(batch_adapters, "_json_lines", lambda text: whole('\n7\n{"cut": ' + text))
+    outcome = ask(requests, db)
+    assert outcome.counts["added"].sum() == 2 and len(server.batches["batch-001"]["rows"]) == 1
+
+
 def test_what_waits_in_a_batch_is_not_asked_at_once_when_the_profile_no_longer_says_batch(server, db, protocol):
     requests = cell(server, protocol)
     ask(requests, db)
