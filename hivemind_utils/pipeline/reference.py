@@ -60,16 +60,19 @@ def comments(source):
 
 
 def _section(name):
-    notebook = notebooks.inspect(name)
-    cells = json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]
+    path = files.root() / "notebooks" / f"{name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     title = next(re.match(r"# (.*)", "".join(cell["source"]))[1] for cell in cells if cell["cell_type"] == "markdown")
     source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    meanings = comments(source)
-    rows = [
-        f"| `{one.name}` | {_code(one.annotation)} | {_code(json.dumps(one.default, ensure_ascii=False))} | "
-        f"{_cell(meanings[one.name])} |"
-        for one in notebook.parameters.values()
-    ]
+    meanings, settled = comments(source), notebooks.read_defaults().get(name, {})
+    rows = []
+    for node in ast.parse(source).body:
+        parameter = node.target.id
+        default = settled.get(parameter, ast.literal_eval(node.value))
+        shown = json.dumps(default, ensure_ascii=False)
+        rows.append(
+            f"| `{parameter}` | {_code(ast.unparse(node.annotation))} | {_code(shown)} | {_cell(meanings[parameter])} |"
+        )
     head = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
     return "\n".join([f"## {title}", "", f"`{name}:`", "", *head, *rows, ""])
 

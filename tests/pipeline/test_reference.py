@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,18 @@ def test_the_page_is_current():
 
 @pytest.mark.parametrize("name", notebooks.notebooks())
 def test_every_parameter_stands_there_with_its_default_and_a_meaning(name):
-    section = reference.page().split(f"`{name}:`")[-1].split("\n## ")[0]
-    for parameter in notebooks.inspect(name).parameters.values():
-        row = next(line for line in section.splitlines() if line.startswith(f"| `{parameter.name}` |"))
-        default, meaning = re.split(r"(?<!\\)\|", row)[3:5]
-        assert json.loads(default.strip().strip("`").replace("\\|", "|")) == parameter.default
-        assert len(meaning.strip()) > 5, row
+    section = reference.path().read_text(encoding="utf-8").split(f"`{name}:`")[-1].split("\n## ")[0]
+    cells = json.loads((files.root() / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    values = {"Path": Path}
+    exec("".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", []))), values)
+    found = set()
+    for row in section.splitlines():
+        if row.startswith("| `"):
+            parameter, _, default, meaning = (part.strip() for part in re.split(r"(?<!\\)\|", row)[1:5])
+            assert json.loads(default.strip("`").replace("\\|", "|")) == values[parameter.strip("`")]
+            assert len(meaning) > 5, row
+            found.add(parameter.strip("`"))
+    assert found == set(values) - {"Path", "__builtins__", "__annotations__"}
 
 
 def test_the_readme_leads_to_it():
