@@ -5,7 +5,9 @@ import functools
 from hivemind_utils.llm import checks, http_json, providers, store
 from hivemind_utils.llm import request as request_llm
 
-LIMITS = {"concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None}  # of a provider, unless given
+LIMITS = {  # of a provider, unless given; timeout_s is of a whole call, max_reply_mb of a response
+    "concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None, "timeout_s": None, "max_reply_mb": 10,
+}  # fmt: skip
 
 
 def plan(requests, store_path, *, groups=None, names=("model", "decoding"), sizes=None, limits=None, prices=None):
@@ -37,6 +39,7 @@ def plan(requests, store_path, *, groups=None, names=("model", "decoding"), size
 
     requests, limits, prices = list(requests), with_defaults(limits), checks.prices(prices)
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
+    too_long = store.too_long(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
     rows, price_of = [], functools.cache(lambda model, api_base: price(model, prices, api_base))
     never = {}  # decodings to why they are not honoured
@@ -45,7 +48,7 @@ def plan(requests, store_path, *, groups=None, names=("model", "decoding"), size
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
         if request.decoding not in never:
             never[request.decoding] = refused.get(request.decoding) or request_llm.not_honoured(request)
-        unsupported = request.n - stored if never[request.decoding] else 0
+        unsupported = request.n - stored if never[request.decoding] or request.key in too_long else 0
         missing = request.n - stored - unsupported
         calls, asked = -(-missing // request_llm.per_call(request.model)), request_llm.tokens_in(request)
         high = request_llm.most_tokens(request.parameters)
