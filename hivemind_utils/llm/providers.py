@@ -68,13 +68,38 @@ def _started_loop():
     return loop
 
 
-def wait_for(coroutine):
-    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop())
+def wait_for(coroutine, timeout=None):
+    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result; as `within`."""
+    future = asyncio.run_coroutine_threadsafe(within(timeout, coroutine), event_loop())
     try:
         return future.result()
     finally:
         future.cancel()  # where Ctrl-C came
+
+
+async def within(timeout, coroutine):
+    """Result of a coroutine, or a TimeoutError after some seconds: also of one that does not let itself be stopped.
+
+    Parameters
+    ----------
+    timeout : float or None
+        Seconds.
+    coroutine : coroutine
+
+    Returns
+    -------
+    object
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+    finally:
+        if not task.done():
+            task.cancel()  # not awaited: a library may wait for a server that sends for ever
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    if not done:
+        raise TimeoutError(f"no whole reply within {timeout:g} s")
+    return task.result()
 
 
 @functools.cache

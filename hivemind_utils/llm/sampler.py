@@ -255,10 +255,10 @@ class _Run(bookkeeping.Books):
             model = job.request.model
             if model in self.failures:
                 continue
-            if job.request.key in self.refused:
-                continue
             if job.request.key in self.too_long:
                 self._not_supported(job.request, job.samples, self.too_long[job.request.key], decoding=False)
+                continue
+            if job.request.key in self.refused:
                 continue
             if job.request.decoding in self.unsupported:
                 self._not_supported(job.request, job.samples, self.unsupported[job.request.decoding])
@@ -319,8 +319,8 @@ class _Run(bookkeeping.Books):
                     arguments |= {"api_base": base} if base else {}
                     most = gate.most_bytes and gate.most_bytes * len(job.samples)
                     with providers.guarded(arguments["model"], base, most_bytes=most) as exchange:
-                        async with asyncio.timeout(gate.timeout_s or TIMEOUT_S):
-                            reply = await providers.litellm().acompletion(**arguments)
+                        asked = providers.litellm().acompletion(**arguments)
+                        reply = await providers.within(gate.timeout_s or TIMEOUT_S, asked)
                     heard = self._heard(reply, exchange, request)
             except asyncio.CancelledError:
                 self.lose(job, exchange, arguments, attempt, started, "interrupted")

@@ -255,7 +255,7 @@ def read(path, requests):
     rows = [row for row in _query(path, query, (json.dumps(sorted(wanted)),)) if row[1] in wanted[row[0]]]
     frame = pd.DataFrame(rows, columns=[*(name.split(".")[1] for name in columns), "provider_id"])
     others = [
-        not served.is_asked(model, name, aliases[key])
+        not served.is_asked(model, name if isinstance(name, str) else None, aliases[key])
         for key, model, name in zip(frame["key"], frame["model"], frame["served_model"], strict=True)
     ]
     frame["outcome"] = frame["outcome"].mask(pd.Series(others, index=frame.index, dtype=bool), served.ANOTHER)
