@@ -80,7 +80,7 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
         checks.decoding("parameters", self.parameters, KNOWN)
         base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
-        if base and (why := addresses.refused(base)):
+        if base and base.startswith("http") and (why := addresses.refused(base)):
             raise ValueError(f"This `api_base` may not be used: {why}. Keys come from the environment alone.")
         if base and gguf_models.is_gguf(self.model):
             raise ValueError(f"{self.model} runs on servers of its own: leave its address out of `api_bases`.")

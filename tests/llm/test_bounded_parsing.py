@@ -80,7 +80,7 @@ class TestEncoder:
         with serving() as server:
             server.fault = lambda body, number: Fault(400, said) if max(map(len, body["input"])) > 100 else None
             encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url)
-            with pytest.warns(encoders.CutText, match="300 characters"):
+            with pytest.warns(encoders.CutText):
                 vectors = encoder.encode(["ab"] * 9 + ["c" * 300] + ["def"] * 9)
             assert vectors[:, 0].tolist() == [2] * 9 + [75] + [3] * 9
 

@@ -520,3 +520,29 @@ def test_a_signal_that_is_ignored_stays_ignored(server, db):
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class TestAddressesThatHoldAKey:
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://me:word@127.0.0.1:1/v1",
+            "http://127.0.0.1:1/v1?key=canary",
+            "http://127.0.0.1:1/v1#canary",
+            "http://127.0.0.1:1/sk-canary123456/v1",
+            "http://127.0.0.1:1/7f3a9c51d2e84b60a1b2/v1",
+        ],
+    )
+    def test_they_are_refused_before_anything_is_asked_or_written(self, address):
+        with pytest.raises(ValueError, match="may not be used") as caught:
+            request_llm.Request("hosted_vllm/a", "hi", api_base=address)
+        assert "canary" not in str(caught.value)
+
+    def test_nor_may_they_hold_a_key_of_the_environment(self, monkeypatch):
+        monkeypatch.setenv("MY_API_KEY", "plainwords")
+        with pytest.raises(ValueError, match="looks like a key"):
+            request_llm.Request("hosted_vllm/a", "hi", api_base="http://127.0.0.1:1/plainwords/v1")
+
+    @pytest.mark.parametrize("path", ["v1", "openai/deployments/gpt-35-turbo-16k", "v1/projects/my-project/openapi"])
+    def test_others_are_not(self, path):
+        assert request_llm.Request("hosted_vllm/a", "hi", api_base=f"https://gateway.example.org/{path}").api_base
