@@ -21,6 +21,9 @@ ERROR_BYTES, ERROR_S = 64 * 2**10, 10.0  # read of a page that tells of an error
 MOST_TOKENS = 10**9  # a larger count in a reply is no count
 
 
+repaired = ids.repaired  # of a text with lone surrogates
+
+
 MOST_NAME = 300  # characters of a name, a fingerprint or an id
 
 

@@ -6,10 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hivemind_utils.llm import outcomes, providers, replies, served
+from hivemind_utils.llm import bodies, outcomes, providers, replies, served
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import store as store_llm
-from hivemind_utils.tables import ids
 
 
 @dataclass
@@ -81,7 +80,7 @@ class Books:
         """Store the responses of a reply; returns the answers still missing."""
         model = job.request.model
         choices = [
-            (text, why, refusal, None if logprobs is None else ids.repaired(store_llm.dump(logprobs)))
+            (text, why, refusal, None if logprobs is None else bodies.repaired(store_llm.dump(logprobs)))
             for text, why, refusal, logprobs in heard.choices[: len(job.samples)]
         ]
         for name in heard.odd:
@@ -136,7 +135,7 @@ class Books:
         samples = [
             {
                 "sample_idx": i,
-                "text": ids.repaired(text),
+                "text": bodies.repaired(text),
                 "finish_reason": why,
                 "outcome": outcomes.classify(text, why, refusal),
                 "logprobs": logprobs,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from hivemind_utils.llm import bodies, providers
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.tables import ids
 
 _TOO_LONG = re.compile(
     r"(maximum|max|available|model'?s?) (context|sequence|input|prompt)|context[ _-]?(length|window|size|limit)|n_ctx"
@@ -179,4 +178,4 @@ def plain(value):
 
 def reported(exception):
     """What an error of our own or of a library says, in words, without keys."""
-    return providers.redact(ids.repaired(str(exception) or type(exception).__name__))[:500]
+    return providers.redact(bodies.repaired(str(exception) or type(exception).__name__))[:500]
