@@ -44,6 +44,7 @@ class Server:
     - ``answer(body, number)``: returns a list of texts, or of choices (dicts); default ``answer <number>.<i>``.
     - ``embed(text)``: returns a list of floats.
     - ``complete(body, number)``: choices of ``/completions``; by default the prompt is echoed.
+    - ``change(reply, number)``: the reply as it is sent: a dict or bytes; by default it stays.
     - ``slow(body, number)``: seconds between two halves of the body, 0 for a body in one piece.
     """
 
@@ -56,6 +57,7 @@ class Server:
         self.answer = lambda body, number: [f"answer {number}.{i}" for i in range(body.get("n") or 1)]
         self.embed = lambda text: [float(len(text)), 1.0, 0.0]
         self.complete = lambda body, number: [{"text": body["prompt"] if body.get("echo") else f"text {number}"}]
+        self.change = lambda reply, number: reply
         self.slow = lambda body, number: 0.0
         self.in_flight = self.most_in_flight = 0
         self.url = None
@@ -78,7 +80,9 @@ class Server:
             fault = self.fault(body, number)
             if fault is not None:
                 return self._fail(request, fault)
-            reply = self._reply(request.path, body, number)
+            reply = self.change(self._reply(request.path, body, number), number)
+            if isinstance(reply, bytes):
+                return web.Response(body=reply, headers=self.headers, content_type="application/json")
             pause = self.slow(body, number)
             return (
                 await self._in_halves(request, reply, pause)
@@ -123,7 +127,7 @@ class Server:
         usage = self.usage or {"prompt_tokens": 10, "completion_tokens": n_words, "total_tokens": 10 + n_words}
         kind = "chat.completion" if chat else "text_completion"
         return {
-            "id": f"call-{number}", "object": kind, "created": 0, "model": f"served-{body['model']}",
+            "id": f"call-{number}", "object": kind, "created": 0, "model": body["model"],
             "system_fingerprint": "fp_test", "choices": choices, "usage": usage,
         }  # fmt: skip
 

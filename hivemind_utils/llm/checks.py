@@ -8,6 +8,8 @@ import math
 import numbers
 import re
 
+from hivemind_utils.llm import addresses as address_rules
+
 _RANGES = {  # of a parameter of decoding: lowest, highest, whole numbers only
     "temperature": (0, 5, False), "top_p": (0, 1, False), "min_p": (0, 1, False), "typical_p": (0, 1, False),
     "top_k": (-1, 10_000_000, True), "repetition_penalty": (0, 10, False), "frequency_penalty": (-5, 5, False),
@@ -123,6 +125,8 @@ def limits(given, known):
         for name, value in values.items():
             if name == "concurrency":
                 number(f"limits: {provider}: {name}", value, 1, 10_000, whole=True)
+            elif name == "timeout_s":
+                number(f"limits: {provider}: {name}", value, 0.01, 86_400, optional=True)
             else:
                 number(f"limits: {provider}: {name}", value, 1e-6, optional=True)
     return given
@@ -177,4 +181,6 @@ def addresses(what, given, known):
     for model, address in given.items():
         if not isinstance(address, str) or not re.match(r"https?://[^\s/]", address):
             raise ValueError(f"`{what}: {model}` must be an address, http(s)://…, but {address!r} was given.")
+        if why := address_rules.refused(address):
+            raise ValueError(f"`{what}: {model}` may not be used: {why}. Keys come from the environment alone.")
     return given

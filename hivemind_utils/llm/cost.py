@@ -5,12 +5,10 @@ import functools
 from hivemind_utils.llm import checks, http_json, providers, store
 from hivemind_utils.llm import request as request_llm
 
-LIMITS = {
-    "concurrency": 16,
-    "requests_per_minute": None,
-    "tokens_per_minute": None,
-    "enqueued_tokens": None,
-}  # of a provider, unless given
+LIMITS = {  # of a provider, unless given; timeout_s is of a whole call, max_reply_mb of a response
+    "concurrency": 16, "requests_per_minute": None, "tokens_per_minute": None, "enqueued_tokens": None,
+    "timeout_s": None, "max_reply_mb": 10,
+}  # fmt: skip
 
 
 def plan(
@@ -46,6 +44,7 @@ def plan(
 
     requests, limits, prices = list(requests), with_defaults(limits), checks.prices(prices)
     held, refused, known = store.held(store_path), store.unsupported(store_path), store.tokens_by_model(store_path)
+    too_long = store.too_long(store_path)
     labels = [(request.model,) for request in requests] if groups is None else list(groups)
     rows, price_of = (
         [],
@@ -57,7 +56,7 @@ def plan(
         stored = len(held.get(request.key, set()) & set(range(request.sample_idx, request.sample_idx + request.n)))
         if request.decoding not in never:
             never[request.decoding] = refused.get(request.decoding) or request_llm.not_honoured(request)
-        unsupported = request.n - stored if never[request.decoding] else 0
+        unsupported = request.n - stored if never[request.decoding] or request.key in too_long else 0
         missing = request.n - stored - unsupported
         calls, asked = -(-missing // request_llm.per_call(request.model)), request_llm.tokens_in(request)
         high = request_llm.most_tokens(request.parameters)

@@ -1,9 +1,14 @@
 """JSON over HTTP, for the questions that litellm has no words for: a server's health, slots, settings, tokens."""
 
+import concurrent.futures
 import json
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+
+MOST_BYTES = 64 * 2**20  # of a reply
+
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before one's own machine
 _USUAL = urllib.request.build_opener()
@@ -26,7 +31,7 @@ def get(url, *, api_key=None, timeout=10):
     api_key : str, optional
         Sent as a bearer token.
     timeout : float
-        Seconds.
+        Seconds of the whole call.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def slots(base_url):
     int
     """
     try:
-        found = get(f"{root(base_url)}/props", timeout=5)
+        found = get(f"{root(base_url)}/props", timeout=2)
     except (OSError, ValueError):  # nobody there, no such page, or no JSON
         return 0
     number = found.get("total_slots") if isinstance(found, dict) else None
@@ -88,12 +93,29 @@ def slots(base_url):
 
 
 def _call(request, api_key, timeout):
+    """Make a call in a thread of its own: a socket's timeout is one per read, this one is of the whole call."""
+    future = concurrent.futures.Future()
+
+    def work():
+        try:
+            future.set_result(_read(request, api_key, timeout))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="hivemind-http").start()
+    try:
+        return future.result(timeout)
+    except concurrent.futures.TimeoutError:
+        raise TimeoutError(f"{request.full_url} gave no whole reply within {timeout:g} s") from None
+
+
+def _read(request, api_key, timeout):
     if api_key:
         request.add_header("Authorization", f"Bearer {api_key}")
     opener = _DIRECT if is_local(request.full_url) else _USUAL
     try:
         with opener.open(request, timeout=timeout) as reply:
-            return json.load(reply)
+            return json.loads(reply.read(MOST_BYTES))  # of a longer one the end is missing: no JSON
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(600).decode("utf-8", "replace")

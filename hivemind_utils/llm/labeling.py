@@ -9,16 +9,20 @@ another text is no label.
 
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from string import Template
 
 import pandas as pd
 
-from hivemind_utils.llm import gguf_models, providers, sampler, store
+from hivemind_utils.llm import gguf_models, providers, sampler, served, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import files
 
 ALIKE = 0.8  # ratio of matching characters from which on a repeated text counts as the text
+MOST_OBJECTS = 300  # beginnings of an object that are tried in an answer: the time stays in proportion to its length
+
+
 ALIKE_CHARS = 400  # compared; long texts are often cut where they are repeated
 
 REPAIR = "Your answer could not be used: $error\nAnswer again with one JSON object of the required form, nothing else."
@@ -57,7 +61,7 @@ def read_instructions(path):
 
 def label(
     items, instructions, schema, model, *, store_path, votes=1, parameters=None, max_repairs=2, budget_usd=0.0,
-    limits=None, prices=None, seed=0, api_base=None, progress=True,
+    limits=None, prices=None, seed=0, api_base=None, aliases=(), progress=True,
 ):  # fmt: skip
     """Ask a model for a structured label of every item.
 
@@ -83,7 +87,7 @@ def label(
         Further calls an answer that does not fit is given, each showing the model its error.
     budget_usd : float
         As in `sampling.run`: 0 asks simulated models only.
-    limits, prices, seed, api_base, progress
+    limits, prices, seed, api_base, aliases, progress
         As in `sampling.run` and `sampling.Request`.
 
     Returns
@@ -98,7 +102,7 @@ def label(
     asking = {"budget_usd": budget_usd, "limits": limits, "seed": seed, "prices": prices, "progress": progress}
     with gguf_models.running([model]):  # between repairs too
         return _label(questions, _echoes(items, schema), schema, model, votes, parameters, max_repairs, store_path,
-                      api_base, asking)  # fmt: skip
+                      {"api_base": api_base, "aliases": tuple(aliases)}, asking)  # fmt: skip
 
 
 def response_format(schema):
@@ -130,7 +134,7 @@ def takes_schema(model):
     return bool(providers.litellm().supports_response_schema(model.removeprefix(f"{name}/"), name))
 
 
-def _label(questions, echoes, schema, model, votes, parameters, max_repairs, store_path, api_base, asking):
+def _label(questions, echoes, schema, model, votes, parameters, max_repairs, store_path, server, asking):
     open_ = [
         _Case(item_id, vote, ({"role": "user", "content": question},))
         for item_id, question in questions.items()
@@ -140,21 +144,23 @@ def _label(questions, echoes, schema, model, votes, parameters, max_repairs, sto
     for n_repairs in range(max_repairs + 1):
         requests = {}
         for case in open_:
-            case.request = request_llm.Request(model, case.messages, parameters, case.vote, api_base=api_base)
+            case.request = request_llm.Request(model, case.messages, parameters, case.vote, **server)
             requests[case.request.key, case.vote] = case.request
         outcome = sampler.run(list(requests.values()), store_path, **asking)
         if "response_format" in parameters and "response_format" in outcome.failures.get(model, ""):
             parameters = {name: value for name, value in parameters.items() if name != "response_format"}
-            return _label(
-                questions, echoes, schema, model, votes, parameters, max_repairs, store_path, api_base, asking
-            )
+            return _label(questions, echoes, schema, model, votes, parameters, max_repairs, store_path, server, asking)
         answers = store.read(store_path, list(requests.values())).set_index(["key", "sample_idx"]).to_dict("index")
         why_missing = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
         again = []
         for case in open_:
             answer = answers.get((case.request.key, case.vote))
             if answer is None:
-                missing.append((case.item_id, case.vote, why_missing))
+                missing.append((case.item_id, case.vote, outcome.refused.get(case.request.key, why_missing)))
+                continue
+            if answer["outcome"] == served.ANOTHER:
+                why = f"answered by another model, {answer['served_model']}"
+                missing.append((case.item_id, case.vote, why))
                 continue
             case.cost_usd += answer["cost_usd"]
             value, error = parse(answer["text"] or "", schema)
@@ -183,7 +189,8 @@ def _label(questions, echoes, schema, model, votes, parameters, max_repairs, sto
 def parse(text, schema):
     """Find the JSON object in an answer and validate it.
 
-    Words and fences around it do not matter; of several objects the first that satisfies the schema counts.
+    Words and fences around it do not matter, nor what was thought before the last ``</think>``; of several objects the
+    last that satisfies the schema counts.
 
     Parameters
     ----------
@@ -201,13 +208,24 @@ def parse(text, schema):
     from pydantic import ValidationError
 
     error = "no JSON object was found in it."
-    for found in _objects(text):
+    for found in reversed(list(_objects(said(text)))):
         try:
             return schema.model_validate(found).model_dump(mode="json"), None
         except ValidationError as invalid:
             problems = [f"`{'.'.join(map(str, e['loc'])) or 'object'}`: {e['msg']}" for e in invalid.errors()[:3]]
             error = "; ".join(problems) + "."
     return None, error
+
+
+def said(text):
+    """What stands after the last mark at which thinking ends, or the whole text.
+
+    Examples
+    --------
+    >>> said("Perhaps 2 </think> 5"), said("5")
+    (' 5', '5')
+    """
+    return re.split(r"</think(?:ing)?>", text, flags=re.IGNORECASE)[-1]
 
 
 @dataclass
@@ -256,16 +274,16 @@ def repeats(said, asked):
 
 
 def _objects(text):
-    """JSON objects in a text, outermost first, from left to right."""
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    while start >= 0:
-        try:
-            found, end = decoder.raw_decode(text, start)
-            yield found
-        except (ValueError, RecursionError):
-            end = start + 1
-        start = text.find("{", end)
+    """JSON objects in a text, outermost first, from left to right; of very many beginnings, the last."""
+    decoder, end = json.JSONDecoder(), 0
+    starts = [begin.start() for begin in re.finditer(r"\{(?=\s{0,100}[\"}])", text)][-MOST_OBJECTS:]
+    for start in starts:
+        if start >= end:
+            try:
+                found, end = decoder.raw_decode(text, start)
+                yield found
+            except (ValueError, RecursionError):
+                continue
 
 
 def _questions(items, instructions):

@@ -2,7 +2,11 @@
 
 import re
 
-OUTCOMES = ("answer", "truncated", "empty", "refusal", "content_filter")
+TOO_LARGE = "too_large"  # more bytes than are read, see `cost.LIMITS`
+
+
+# The last is known when a response is read: `served.ANOTHER`, answered by another model.
+OUTCOMES = ("answer", "truncated", "empty", "refusal", "content_filter", TOO_LARGE, "another_model")
 
 
 _REFUSAL = re.compile(
@@ -27,8 +31,8 @@ def classify(text, finish_reason, refusal=None):
     -----
     Without a provider's word for it, a refusal is known by how it begins; the rate is an estimate.
     """
-    if finish_reason == "content_filter":
-        return "content_filter"
+    if finish_reason in ("content_filter", TOO_LARGE):
+        return finish_reason
     if refusal:
         return "refusal"
     if not text.strip():

@@ -5,18 +5,15 @@ reaches the host it was made for and no other, and an error means the same where
 """
 
 import asyncio
-import contextlib
-import contextvars
 import functools
-import ipaddress
 import logging
 import os
 import random
 import re
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+
+from hivemind_utils.llm import addresses, transport
 
 PREFIX = "simulated/"
 SIMULATED = PREFIX.rstrip("/")
@@ -32,11 +29,10 @@ OWN_SERVERS = {"hosted_vllm", "vllm", "openai_like", "lm_studio", "llamafile", "
 MAX_BACKOFF_S = 60
 
 
-MAX_REDIRECTS = 5  # within one host
+LONGEST_WAIT_S = 31 * 24 * 3600  # that a provider can mean; more is a mistake in its header
 
 
-class ForeignHost(ValueError):
-    """A request was about to reach a host that it was not made for."""
+ForeignHost = transport.ForeignHost
 
 
 @functools.cache
@@ -72,13 +68,38 @@ def _started_loop():
     return loop
 
 
-def wait_for(coroutine):
-    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop())
+def wait_for(coroutine, timeout=None):
+    """Run a coroutine, such as ``litellm().aembedding(...)``, on `event_loop` and return its result; as `within`."""
+    future = asyncio.run_coroutine_threadsafe(within(timeout, coroutine), event_loop())
     try:
         return future.result()
     finally:
         future.cancel()  # where Ctrl-C came
+
+
+async def within(timeout, coroutine):
+    """Result of a coroutine, or a TimeoutError after some seconds: also of one that does not let itself be stopped.
+
+    Parameters
+    ----------
+    timeout : float or None
+        Seconds.
+    coroutine : coroutine
+
+    Returns
+    -------
+    object
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+    finally:
+        if not task.done():
+            task.cancel()  # not awaited: a library may wait for a server that sends for ever
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    if not done:
+        raise TimeoutError(f"no whole reply within {timeout:g} s")
+    return task.result()
 
 
 @functools.cache
@@ -116,21 +137,11 @@ def environment_base(model):
     ``OPENAI_API_BASE`` is the address of OpenAI's models alone, ``HOSTED_VLLM_API_BASE`` that of one's own server, and
     so on: never that of another provider's model.
     """
-    addresses = _environment_addresses()
+    own = addresses.of_environment()
     try:
-        return addresses.get(provider_name(model)) if addresses else None
+        return own.get(provider_name(model)) if own else None
     except ValueError:  # a provider that litellm does not know has no address of its own
         return None
-
-
-def _environment_addresses():
-    """Addresses that the environment gives, by provider."""
-    found = {}
-    for variable, value in sorted(os.environ.items(), reverse=True):  # X_BASE_URL before X_API_BASE, which wins
-        named = re.fullmatch(r"(\w+?)_(API_BASE|BASE_URL)", variable)
-        if named and value:
-            found[named.group(1).lower()] = value
-    return found
 
 
 def missing_keys(model):
@@ -173,10 +184,14 @@ def key_arguments(model, api_base):
 
 
 def _may_have_key(name, model, api_base):
-    host = _host(api_base)
+    host = addresses.host(api_base)
     listed = {part.strip().lower() for part in os.environ.get(KEY_HOSTS, "").split(",") if part.strip()}
-    own = {_host(_environment_addresses().get(name)), _host(_default_base(model)), f"api.{name}.com"}
-    return _is_loopback(host) or host in listed | (own - {None})
+    own = {
+        addresses.host(addresses.of_environment().get(name)),
+        addresses.host(_default_base(model)),
+        f"api.{name}.com",
+    }
+    return addresses.is_loopback(host) or host in listed | (own - {None})
 
 
 def _default_base(model):
@@ -187,130 +202,12 @@ def _default_base(model):
         return None
 
 
-def _host(address):
-    return (urlsplit(address).hostname or "").lower() or None if address else None
+def guarded(model, api_base, **options):
+    """Inside it a request to a model reaches the host it was made for, and its reply is read by our rules.
 
-
-def _is_loopback(host):
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-_guard = contextvars.ContextVar("guard", default=None)
-
-
-@dataclass
-class _Guard:
-    provider: str
-    api_base: str | None
-    refused: str | None = None  # kept here, for libraries on the way may swallow the exception
-
-
-@contextlib.contextmanager
-def guarded(model, api_base):
-    """Inside it a request reaches the host it was made for, and no redirect leaves that host.
-
-    Parameters
-    ----------
-    model : str
-    api_base : str or None
-        Address of the server; None for the provider's own.
-
-    Raises
-    ------
-    ForeignHost
-        Instead of the error that the libraries make of it.
+    See `transport.guarded` for the options, for what it yields and for what it raises.
     """
-    _install_guard()
-    guard = _Guard(provider_name(model), api_base)
-    token = _guard.set(guard)
-    try:
-        yield
-    except Exception:
-        if guard.refused:
-            raise ForeignHost(guard.refused) from None
-        raise
-    finally:
-        _guard.reset(token)
-
-
-def _refuse(message):
-    _guard.get().refused = message
-    raise ForeignHost(message)
-
-
-@functools.cache
-def _install_guard():
-    """Make httpx, through which every call travels, ask `_check` first while `guarded` is in force."""
-    import httpx
-
-    send, send_async = httpx.Client.send, httpx.AsyncClient.send
-
-    @functools.wraps(send)
-    def guarded_send(client, request, **options):
-        if _guard.get() is None:
-            return send(client, request, **options)
-        _check(request.url)
-        options["follow_redirects"] = False
-        reply = send(client, request, **options)
-        for _ in range(MAX_REDIRECTS):
-            if not _moved(reply):
-                break
-            reply.close()
-            reply = send(client, reply.next_request, **options)
-        return reply
-
-    @functools.wraps(send_async)
-    async def guarded_send_async(client, request, **options):
-        if _guard.get() is None:
-            return await send_async(client, request, **options)
-        _check(request.url)
-        options["follow_redirects"] = False
-        reply = await send_async(client, request, **options)
-        for _ in range(MAX_REDIRECTS):
-            if not _moved(reply):
-                break
-            await reply.aclose()
-            reply = await send_async(client, reply.next_request, **options)
-        return reply
-
-    httpx.Client.send, httpx.AsyncClient.send = guarded_send, guarded_send_async
-
-
-def _check(url):
-    """Raise if the address is not that of the call in force."""
-    name, api_base = _guard.get().provider, _guard.get().api_base
-    if api_base:
-        if _origin(urlsplit(api_base)) != _origin(urlsplit(str(url))):
-            raise ForeignHost(
-                f"the request was made for {_host(api_base)}, but was about to reach {url.host}; not sent"
-            )
-        return
-    for other, address in [*_environment_addresses().items(), ("openai", "https://api.openai.com")]:
-        if other != name and _origin(urlsplit(address)) == _origin(urlsplit(str(url))):
-            _refuse(
-                f"{url.host} is the address of {other}, but a request to {name} was about to reach it; not sent. "
-                f"Give `api_bases`, or {name.upper()}_API_BASE"
-            )
-
-
-def _moved(reply):
-    """Whether a reply redirects within its host; raises where it leads to another."""
-    following = reply.next_request if reply.is_redirect else None
-    if following is None:
-        return False
-    if _origin(urlsplit(str(following.url))) != _origin(urlsplit(str(reply.request.url))):
-        _refuse(
-            f"{reply.request.url.host} redirects to another address ({following.url.host}), which the request was not "
-            "about to reach; not sent. Give that address in `api_bases` if it is right"
-        )
-    return True
-
-
-def _origin(parts):
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return transport.guarded(provider_name(model), api_base, **options)
 
 
 def redact(text):
@@ -336,13 +233,13 @@ def nobody_there(error):
     """Say that nothing listens at the address that was asked; None where something did."""
     import httpx
 
-    seen = error
-    while seen is not None:
-        if isinstance(seen, ConnectionRefusedError | httpx.ConnectError):
+    for seen in _causes(error):
+        if isinstance(seen, ConnectionRefusedError) or (
+            isinstance(seen, httpx.ConnectError) and transport.never_left(seen)
+        ):
             request = getattr(seen, "_request", None)
             where = f"{request.url.host}:{request.url.port or ''}".rstrip(":") if request is not None else "the address"
             return f"nothing listens at {where}"
-        seen = seen.__cause__ or seen.__context__
     return None
 
 
@@ -358,9 +255,9 @@ def backoff(attempt, longest=MAX_BACKOFF_S):
 
 
 def retry_after(error):
-    """Seconds (finite, >= 0) that the provider asks to wait, or None."""
+    """Seconds that the provider asks to wait, or None: also where it asks for no number, or for more than a month."""
     asked = _asked_wait(error)
-    return asked if asked is not None and 0 <= asked < float("inf") else None
+    return asked if asked is not None and 0 <= asked <= LONGEST_WAIT_S else None
 
 
 def _asked_wait(error):
@@ -368,8 +265,8 @@ def _asked_wait(error):
     headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
     text = headers.get("retry-after-ms") or headers.get("retry-after")
     if text is None:  # Google says it in the body
-        found = re.search(r"retryDelay\W+([\d.]+)s", _words(error))
-        return float(found.group(1)) if found else None
+        found = re.search(r"retryDelay\W+([\d.]+s)", _words(error))
+        return seconds(found.group(1)) if found else None
     try:
         return float(text) / (1000 if headers.get("retry-after-ms") else 1)
     except ValueError:
@@ -377,7 +274,7 @@ def _asked_wait(error):
 
         try:
             return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
 
 
@@ -389,10 +286,18 @@ def is_transient(status):
 def _words(error):
     """All that an error and its causes say."""
     said = []
-    while error is not None:
-        said += [str(error), str(getattr(error, "code", "")), str(getattr(error, "body", ""))]
-        error = error.__cause__ or error.__context__
+    for each in _causes(error):
+        said += [str(each), str(getattr(each, "code", "")), str(getattr(each, "body", ""))]
     return " ".join(said)
+
+
+def _causes(error):
+    """An error, its cause, the cause of that, and so on, each once."""
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return seen
 
 
 def is_exhausted(error):
@@ -411,7 +316,19 @@ def is_filtered(error):
 
 
 def seconds(text):
-    """Seconds of a duration such as ``6m0s``, ``17ms`` or ``1.5``; None where it is none."""
-    parts = re.findall(r"([\d.]+)(ms|s|m|h|$)", text or "")
+    """Seconds of a duration such as ``6m0s``, ``17ms`` or ``1.5``; None where it is none.
+
+    Examples
+    --------
+    >>> seconds("6m0s"), seconds("17ms"), seconds("1.5"), seconds("soon"), seconds("1.2.3s")
+    (360.0, 0.017, 1.5, None, None)
+    """
+    number = r"\d{1,9}(?:\.\d{0,9})?"
+    if (
+        not isinstance(text, str)
+        or not re.fullmatch(rf"\s*({number}(ms|s|m|h))*({number})?\s*", text)
+        or not text.strip()
+    ):
+        return None
     scale = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
-    return sum(float(number) * scale[unit] for number, unit in parts) if parts else None
+    return float(sum(float(value) * scale[unit] for value, unit in re.findall(rf"({number})(ms|s|m|h|)", text)))

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from hivemind_utils.llm import checks, gguf_models, providers, store
+from hivemind_utils.llm import addresses, checks, gguf_models, providers, store
 
 ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
 
@@ -56,6 +56,8 @@ class Request:
         First answer and number of answers.
     api_base : str, optional
         Address of the server; by default the one that the environment gives for the provider, else the provider's own.
+    aliases : tuple of str
+        Other names under which servers answer for the model; no part of what is asked, nor of the key.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Request:
     sample_idx: int = 0
     n: int = 1
     api_base: str | None = None
+    aliases: tuple = ()
 
     def __post_init__(self):
         if isinstance(self.messages, str):
@@ -77,8 +80,8 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
         checks.decoding("parameters", self.parameters, KNOWN)
         base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
-        if base and "@" in base.split("://")[-1].split("/")[0]:
-            raise ValueError("`api_base` may not hold a name or password: keys come from the environment alone.")
+        if base and base.startswith("http") and (why := addresses.refused(base)):
+            raise ValueError(f"This `api_base` may not be used: {why}. Keys come from the environment alone.")
         if base and gguf_models.is_gguf(self.model):
             raise ValueError(f"{self.model} runs on servers of its own: leave its address out of `api_bases`.")
         numbers = {k: float(v) for k, v in self.parameters.items() if k in DECODING and k != "top_k" and type(v) is int}
@@ -98,12 +101,12 @@ class Request:
         return self.model, self.api_base or "", store.dump(self.parameters)
 
 
-def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=None):
+def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=None, aliases=()):
     """Requests for `n_samples` answers, `per_call` of them in a call where the provider can.
 
     Answers of one call may be dependent; `store.read` gives the call of each.
     """
-    first = Request(model, messages, parameters, api_base=api_base)
+    first = Request(model, messages, parameters, api_base=api_base, aliases=tuple(aliases))
     shared = vars(first) | {"key": first.key, "decoding": first.decoding}  # the same for all, and hashed once
     found = []
     for i in range(0, n_samples, per_call):

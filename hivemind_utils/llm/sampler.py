@@ -9,25 +9,42 @@ import asyncio
 import contextlib
 import itertools
 import random
+import sqlite3
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
 from datetime import UTC, datetime
 
-from hivemind_utils.llm import checks, gguf_models, http_json, outcomes, probes, providers, replies, store
+from hivemind_utils.llm import (
+    bodies,
+    bookkeeping,
+    checks,
+    gguf_models,
+    http_json,
+    outcomes,
+    outcomes_of_runs,
+    pacing,
+    probes,
+    providers,
+    replies,
+)
 from hivemind_utils.llm import cost as cost_llm
-from hivemind_utils.llm import progress as progress_llm
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.tables import ids
+from hivemind_utils.llm import store as store_llm
 
 MAX_ATTEMPTS = 8  # of one call; with back-off they span some four minutes
+
+
+POOR_ATTEMPTS = 3  # of a call whose replies come, and hold no response, or do not come in time: they may cost
 
 
 LOCAL_ATTEMPTS = 3  # of a call of a server on this machine that nobody answers
 
 
 MAX_WAIT_S = 600  # a provider that asks for a longer pause stops the model
+
+
+REFUSED_FIRST, REFUSED_IN_A_ROW = 3, 20  # requests until a model stops: one that has never answered, and one that has
 
 
 GRACE_S = 3  # for calls in flight when a run is interrupted
@@ -39,48 +56,7 @@ TIMEOUT_S = 600  # of one call
 SIMULATED = providers.SIMULATED
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes
-    ----------
-    counts : DataFrame
-        One row per model: wanted, stored (before), added, unsupported, missing, cost_usd (of this run).
-    cost_usd : float
-        US dollars of this run, as far as prices are known.
-    failures : dict of str to str
-        Model to the reason why answers of it are missing, with what to do.
-    unsupported : dict of str to str
-        Model to what its provider said about the decoding it refused.
-    honoured : dict of (str, str) to dict
-        Model and decoding (JSON) to what its server makes of it, where that was probed; see `decoding.honoured`.
-    """
-
-    counts: object
-    cost_usd: float
-    failures: dict
-    unsupported: dict
-    honoured: dict = field(default_factory=dict)
-
-    @property
-    def dishonoured(self):
-        """What servers ignore or add, in a sentence; None where nothing is known against them."""
-        return probes.complaints(self.honoured)
-
-    @property
-    def partial(self):
-        """What is missing and why, in a sentence; None where nothing is."""
-        lacking = self.counts[self.counts["missing"] > 0]
-        if lacking.empty:
-            return None
-        reasons = [
-            f"{model} lacks {n:,} ({self.failures.get(model, 'interrupted')})"
-            for model, n in lacking["missing"].items()
-        ]
-        return f"{lacking['missing'].sum():,} of {self.counts['wanted'].sum():,} answers are missing: " + "; ".join(
-            reasons
-        )
+Outcome = outcomes_of_runs.Outcome
 
 
 def run(
@@ -90,8 +66,9 @@ def run(
 
     Servers of models in GGUF files run as long as such models are asked, and end with the run, however it ends.
 
-    Works inside a running event loop (Jupyter): the calls run in a thread of their own. Ctrl-C stops within seconds;
-    calls in flight get three seconds to end. Run again to continue.
+    Works inside a running event loop (Jupyter): the calls run in a thread of their own. Ctrl-C, SIGTERM and SIGHUP stop
+    it within seconds; calls in flight get three seconds to end, and what is lost counts as what it may have cost. Run
+    again to continue.
 
     Parameters
     ----------
@@ -102,7 +79,8 @@ def run(
         What all calls in this store together may cost, earlier runs included; no call starts that could cross it. 0
         asks nobody but ``simulated/`` models and models in GGUF files; a model whose price is not known is not asked.
     limits : dict of str to dict, optional
-        Provider's name (or ``default``) to ``concurrency``, ``requests_per_minute``, ``tokens_per_minute``.
+        Provider's name (or ``default``) to ``concurrency``, ``requests_per_minute``, ``tokens_per_minute``,
+        ``timeout_s`` (of a whole call) and ``max_reply_mb`` (of a response; one that is larger is ``too_large``).
     seed : int
         Every call's own seed derives from it, the request and the first answer.
     prices : dict of str to pair of float, optional
@@ -121,14 +99,14 @@ def run(
 
     Raises
     ------
-    store.Locked
-        If another run writes to the store.
+    store_llm.Locked
+        If another run writes to the store_llm.
     KeyboardInterrupt
         After what was in flight has been stored.
     """
     checks.budget(budget_usd)
     prices = checks.prices(prices)
-    with store.Store(store_path) as opened:
+    with pacing.ending_in_order(), store_llm.Store(store_path) as opened:
         runner = _Run(list(requests), opened, budget_usd, cost_llm.with_defaults(limits), seed, prices)
         runner.probe = probe
         runner.failures |= {m: f"retired {day}" for m, day in (retired or {}).items() if m in runner.jobs}
@@ -136,66 +114,38 @@ def run(
             runner.use(served)
             future = asyncio.run_coroutine_threadsafe(runner.main(), providers.event_loop())
             try:
-                _wait(future, runner, progress)
+                pacing.wait(future, runner, progress)
             except KeyboardInterrupt:
                 providers.event_loop().call_soon_threadsafe(runner.stop)
-                _wait(future, runner, progress)
+                pacing.wait(future, runner, progress)
                 raise
             finally:
                 future.cancel()  # where a second Ctrl-C came
                 runner.finished.wait(GRACE_S)
-    store.flush(store_path)
+    store_llm.flush(store_path)
     return runner.outcome()
-
-
-@dataclass
-class _Job:
-    request: request_llm.Request
-    samples: list  # numbers of the answers to ask for
-
-
-class _Gate:
-    """When a provider may be called: its rates, and the pauses it asks for."""
-
-    def __init__(self, limits):
-        self.concurrency = limits["concurrency"]
-        self.request_s = 60 / limits["requests_per_minute"] if limits["requests_per_minute"] else 0
-        self.token_s = 60 / limits["tokens_per_minute"] if limits["tokens_per_minute"] else 0
-        self.next_request = self.next_token = self.paused_until = 0.0
-
-    async def turn(self, tokens):
-        """Wait for a turn and book `tokens`, an estimate."""
-        while (wait := max(self.next_request, self.next_token, self.paused_until) - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        self.next_request = time.monotonic() + self.request_s
-        self.correct(tokens)
-
-    def correct(self, tokens):
-        """Book more tokens, or fewer than were estimated."""
-        self.next_token = max(self.next_token, time.monotonic()) + tokens * self.token_s
-
-    def pause(self, seconds):
-        self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
 
 class _Stop(Exception):
     """The model will not answer."""
 
 
-class _Run:
+class _Run(bookkeeping.Books):
     """The state of one call of `run`; all of it lives in the event loop's thread."""
 
     def __init__(self, requests, opened, budget_usd, limits, seed, prices):
-        self.store, self.budget, self.limits, self.seed, self.prices = opened, budget_usd, limits, seed, prices
+        super().__init__(opened, budget_usd)
+        self.limits, self.seed, self.prices = limits, seed, prices
         self.failures, self.unsupported, self.gave_up = {}, {}, {}
-        self.spent, self.reserved, self.cost = store.spent(opened.path), 0.0, 0.0
-        self.waiting, self.in_flight, self.released = set(), set(), asyncio.Event()
+        self.refused, self.refusals, self.too_long = {}, Counter(), store_llm.too_long(opened.path)
+        self.unasked = {}  # by model: parameters of ours that its server refused
+        self.waiting, self.in_flight = set(), set()
         self.finished = threading.Event()  # after it nothing is written
         self.probe, self.honoured = False, {}
-        self.stopping, self.lost, self.last_error, self.counts = False, {}, {}, {}
-        self.jobs = self._missing(requests, store.held(opened.path), store.unsupported(opened.path))
+        self.stopping, self.lost, self.last_error = False, {}, {}
+        self.jobs = self._missing(requests, store_llm.held(opened.path), store_llm.unsupported(opened.path))
         self.price = {m: cost_llm.price(m, prices, jobs[0].request.api_base) for m, jobs in self.jobs.items()}
-        self.pools, self.per_call = {}, {}  # servers by model; answers a call, where a server takes fewer
+        self.per_call = {}  # servers by model; answers a call, where a server takes fewer
         for model, jobs in self.jobs.items():
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
@@ -217,10 +167,12 @@ class _Run:
             )
             count["wanted"] += len(numbers)
             count["stored"] += len(numbers) - len(missing)
-            if missing and request.decoding in refused:
+            if missing and request.key in self.too_long:
+                self._not_supported(request, missing, self.too_long[request.key], decoding=False)
+            elif missing and request.decoding in refused:
                 self._not_supported(request, missing, refused[request.decoding])
             elif missing:
-                jobs.setdefault(request.model, deque()).append(_Job(request, missing))
+                jobs.setdefault(request.model, deque()).append(bookkeeping.Job(request, missing))
         return jobs
 
     def use(self, served):
@@ -252,14 +204,17 @@ class _Run:
         asked = [jobs for by_model in pools.values() for jobs in by_model.values()]
         self.honoured = await asyncio.to_thread(probes.probe, asked, self.pools, self.store, everyone=self.probe)
         for (name, server), by_model in pools.items():
-            gate = _Gate(await self._limits(name, server, by_model))
+            gate = pacing.Gate(await self._limits(name, server, by_model))
             turns = itertools.zip_longest(*by_model.values())  # models take turns
             queue = deque(job for turn in turns for job in turn if job is not None)
             tasks += [asyncio.create_task(self._work(queue, gate)) for _ in range(min(gate.concurrency, len(queue)))]
         self.waiting = set(tasks)
         flusher = asyncio.create_task(self._flush())
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION) if tasks else ((), ())
+            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION) if tasks else ((), ())
+            if rest:
+                self.stop()
+                await asyncio.wait(rest)
             for task in done:
                 if not task.cancelled():
                     task.result()  # raises what is no provider's error, such as a full disk
@@ -292,12 +247,12 @@ class _Run:
         self.stopping = True
         for task in self.waiting - self.in_flight:
             task.cancel()
-        asyncio.get_runningproviders.event_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
+        asyncio.get_running_loop().call_later(GRACE_S, lambda: [task.cancel() for task in self.waiting])
 
     async def _flush(self):
         while True:
             await asyncio.sleep(1)
-            await asyncio.to_thread(store.flush, self.store.path)
+            await asyncio.to_thread(store_llm.flush, self.store.path)
 
     async def _work(self, queue, gate):
         while queue and not self.stopping:
@@ -305,53 +260,46 @@ class _Run:
             model = job.request.model
             if model in self.failures:
                 continue
+            if job.request.key in self.too_long:
+                self._not_supported(job.request, job.samples, self.too_long[job.request.key], decoding=False)
+                continue
+            if job.request.key in self.refused:
+                continue
             if job.request.decoding in self.unsupported:
                 self._not_supported(job.request, job.samples, self.unsupported[job.request.decoding])
                 continue
             job, rest = self._split(job)
             if rest:
                 queue.appendleft(rest)
-            most = self._most(job)
-            if not await self._reserve(most):
-                self.failures[model] = (
-                    f"not asked: the budget of ${self.budget:,.2f} is reached (${self.spent:,.4f} spent, the next call "
-                    f"may cost ${most:,.4f}); raise `budget_usd` and run again"
-                )
+            if not await self.reserve(job):
+                self.failures[model] = self._over_budget(job)
                 continue
             try:
                 left = await self._ask(job, gate)
             except _Stop as stop:
                 self.failures.setdefault(model, str(stop))
+            except (OSError, MemoryError, sqlite3.Error):
+                raise  # a full disk is nobody's model
+            except Exception as error:  # whatever one model's replies do, the others go on
+                self.failures.setdefault(model, f"stopped: {replies.reported(error)}; run again")
             else:
                 if left:
-                    queue.appendleft(_Job(job.request, left))
+                    queue.appendleft(bookkeeping.Job(job.request, left))
             finally:
-                self.reserved -= most
-                self.released.set()
+                self.release(job)
+
+    def _over_budget(self, job):
+        return (
+            f"not asked: the budget of ${self.budget:,.2f} is reached (${self.spent:,.4f} spent, the next call "
+            f"may cost ${self.most(job):,.4f}); raise `budget_usd` and run again"
+        )
 
     def _split(self, job):
         """Job for one call, and the rest of it where the provider gives fewer answers a call."""
         n = self._n(job.request.model)
         if len(job.samples) <= n:
             return job, None
-        return _Job(job.request, job.samples[:n]), _Job(job.request, job.samples[n:])
-
-    def _most(self, job):
-        cost_in, cost_out = self.price[job.request.model]
-        answers = len(job.samples) * request_llm.most_tokens(job.request.parameters)
-        return (
-            1.5 * request_llm.tokens_in(job.request) * cost_in + answers * cost_out
-        )  # 1.5: characters are a rough measure
-
-    async def _reserve(self, usd):
-        """Set `usd` aside; False if the budget cannot hold it even after all calls in flight have come in."""
-        while self.spent + self.reserved + usd > self.budget and usd > 0:
-            if self.reserved <= 1e-9:
-                return False
-            self.released.clear()
-            await self.released.wait()
-        self.reserved += usd
-        return True
+        return bookkeeping.Job(job.request, job.samples[:n]), bookkeeping.Job(job.request, job.samples[n:])
 
     async def _ask(self, job, gate):
         """Make one call, again where that may help, and store what it brings; returns the answers still missing."""
@@ -362,27 +310,44 @@ class _Run:
         if reason := request_llm.not_honoured(request):
             self._record_unsupported(job, 0, reason)
             return []
-        arguments, pool = self._arguments(job), self.pools.get(request.model)
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        pool, poor, attempt = self.pools.get(request.model), 0, 0
+        while attempt < MAX_ATTEMPTS and poor < POOR_ATTEMPTS:
+            attempt += 1
+            if not job.reserved and not await self.reserve(job):  # what it cost so far is spent
+                raise _Stop(self._over_budget(job))
             await gate.turn(estimate)
+            arguments, exchange = self._arguments(job), None
             started, task = time.monotonic(), asyncio.current_task()
             self.in_flight.add(task)
             try:
                 with pool.address() if pool else contextlib.nullcontext(request.api_base) as base:
                     arguments |= {"api_base": base} if base else {}
-                    with providers.guarded(arguments["model"], base):
-                        reply = await providers.litellm().acompletion(**arguments)
+                    most = gate.most_bytes and gate.most_bytes * len(job.samples)
+                    with providers.guarded(arguments["model"], base, most_bytes=most) as exchange:
+                        asked = providers.litellm().acompletion(**arguments)
+                        reply = await providers.within(gate.timeout_s or TIMEOUT_S, asked)
+                    heard = self._heard(reply, exchange, request)
+            except asyncio.CancelledError:
+                self.lose(job, exchange, arguments, attempt, started, "interrupted")
+                raise
             except Exception as error:  # litellm raises many classes; the status decides
                 if self._takes_fewer(error, job):
                     return job.samples
-                delay = self._after(error, job, gate, attempt, arguments)
+                if self._adapts(error, job):
+                    attempt -= 1
+                    continue
+                if isinstance(error, bodies.TooLarge):
+                    return self._too_large(job, exchange, arguments, attempt, started)
+                lost = self.lose(job, exchange, arguments, attempt, started, replies.reported(error))
+                poor += lost and (exchange.status is not None or isinstance(error, TimeoutError))
+                delay = self._after(error, job, gate, attempt, arguments, exchange)
                 if delay is None:
                     return []
             else:
-                left = self._keep(reply, job, arguments, attempt, time.monotonic() - started)
-                gate.correct(replies.used(reply, "total_tokens", estimate) - estimate)
+                left = self.keep(heard, job, arguments, attempt, time.monotonic() - started)
+                gate.correct((heard.total_tokens or estimate) - estimate)
                 replies.heed_rate_headers(reply, gate, MAX_WAIT_S)
-                self.gave_up[request.model] = 0
+                self.gave_up[request.model] = self.refusals[request.model] = 0
                 return left
             finally:
                 self.in_flight.discard(task)
@@ -393,10 +358,34 @@ class _Run:
         self.lost[request.model] = self.last_error[request.model]
         if self.gave_up[request.model] >= 3:
             raise _Stop(
-                f"gave up: each of {MAX_ATTEMPTS} attempts at 3 calls failed, lastly with "
+                f"gave up: each of {attempt} attempts at 3 calls failed, lastly with "
                 f"{self.last_error[request.model]}; "
                 "run again later"
             )
+        return []
+
+    def _heard(self, reply, exchange, request):
+        """What a reply says; raises where it is none, or one that came before."""
+        try:
+            heard = replies.heard(reply, exchange)
+        except bodies.Unusable:
+            raise
+        except Exception as error:  # a form that nobody has seen yet
+            raise bodies.Unusable(f"the reply cannot be read: {replies.reported(error)}") from None
+        if heard.provider_id and (bookkeeping.server_of(request), heard.provider_id) in self.reply_ids:
+            self.remark(request.model, "replies under the id of an earlier one, not kept")
+            raise bodies.Unusable(f"the server returned the id of an earlier response again ({heard.provider_id})")
+        return heard
+
+    def _too_large(self, job, exchange, arguments, attempt, started):
+        """Keep that a response is too large; of several in a reply, ask for each alone."""
+        if len(job.samples) > 1:
+            self.lose(job, exchange, arguments, attempt, started, "too large")
+            self.per_call[job.request.model] = 1
+            return job.samples
+        call = self.call(job, arguments, attempt, time.monotonic() - started, self.most(job))
+        self.remark(job.request.model, "responses too large to keep")
+        self.add(job, call | {"n": 1}, [("", outcomes.TOO_LARGE, None, None)])
         return []
 
     def _arguments(self, job):
@@ -410,17 +399,37 @@ class _Run:
             others = {name: value for name, value in request.parameters.items() if name not in request_llm.OPENAI}
             if others:
                 parameters["extra_body"] = {**parameters.get("extra_body", {}), **others}
-        if request_llm.supports(request.model, "seed"):
+        unasked = self.unasked.get(request.model, ())
+        if request_llm.supports(request.model, "seed") and "seed" not in unasked:
             parameters["seed"] = request_llm.call_seed(self.seed, request.key, job.samples[0])
         if len(job.samples) > 1:
             parameters["n"] = len(job.samples)
         if name != SIMULATED and not (parameters.get("max_tokens") or parameters.get("max_completion_tokens")):
             parameters["max_tokens"] = request_llm.MAX_TOKENS  # what the budget reserves
+        if "max_tokens" in unasked and "max_tokens" in parameters:
+            parameters["max_completion_tokens"] = parameters.pop("max_tokens")
         if request.api_base:
             parameters["api_base"] = request.api_base
         parameters |= {"api_key": "none"} if pool else providers.key_arguments(model, request.api_base)
-        fixed = {"model": model, "messages": request.messages, "timeout": TIMEOUT_S}
+        fixed = {"model": model, "messages": request.messages, "timeout": self._timeout(name)}
         return fixed | {"max_retries": 0, "num_retries": 0, "caching": False, "drop_params": False} | parameters
+
+    def _timeout(self, provider):
+        return self.limits.get(provider, self.limits["default"])["timeout_s"] or TIMEOUT_S
+
+    def _adapts(self, error, job):
+        """Whether a server refused what only the sampler asked for; from then on the model is asked without."""
+        model, status = job.request.model, getattr(error, "status_code", None)
+        if status not in (400, 422):
+            return False
+        unasked = self.unasked.setdefault(model, set())
+        if "seed" not in unasked and request_llm.supports(model, "seed") and replies.is_about_seed(error):
+            unasked.add("seed")
+            return True
+        if "max_tokens" not in unasked and "max_completion_tokens" in str(error) and not replies.is_too_long(error):
+            unasked.add("max_tokens")
+            return True
+        return False
 
     def _takes_fewer(self, error, job):
         """Whether a server refused the number of answers; from then on a call asks the model for one."""
@@ -430,16 +439,24 @@ class _Run:
         self.per_call[model] = 1
         return True
 
-    def _after(self, error, job, gate, attempt, arguments):
+    def _after(self, error, job, gate, attempt, arguments, exchange):
         """Decide what an error means: seconds to wait, None where the call is settled; raises `_Stop`."""
         status, message = getattr(error, "status_code", None), providers.provider_message(error)
-        model = job.request.model
-        self.last_error[model] = f"status {status}: {message}"
+        model, came = job.request.model, exchange.status if exchange else None
+        if isinstance(error, TimeoutError):
+            message = f"no whole reply within {gate.timeout_s or TIMEOUT_S:g} s"
+        self.last_error[model] = f"status {status or came}: {message}"
         if isinstance(error, providers.ForeignHost):
             raise _Stop(f"{message.rstrip('.')}.")
         if gone := providers.nobody_there(error):
             self._server_gone(model, arguments.get("api_base"), gone, attempt)
-        if providers.may_pass(error):
+        if replies.is_too_long(error):
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            self.too_long[job.request.key] = f"too long for the model: {message}"
+            self.store.add_too_long(job.request.key, model, status, self.too_long[job.request.key], at)
+            self._not_supported(job.request, job.samples, self.too_long[job.request.key], decoding=False)
+            return None
+        if providers.may_pass(error) or isinstance(error, bodies.Unusable) or (came is not None and came < 300):
             asked, backoff = providers.retry_after(error), providers.backoff(attempt - 1)
             if asked is None:
                 return backoff
@@ -448,12 +465,21 @@ class _Run:
             gate.pause(asked)
             return max(backoff - asked, random.uniform(0, 0.05))  # a short wait named again and again backs off too
         if status in (400, 422) and providers.is_filtered(error):
-            self._store(job, arguments, attempt, 0.0, [("", "content_filter", None, None)] * len(job.samples), None)
+            samples = [("", "content_filter", None, None)] * len(job.samples)
+            self.add(job, self.call(job, arguments, attempt, 0.0, None) | {"n": len(samples)}, samples)
             return None
         if status in (400, 422) and replies.is_about_decoding(error, job.request.parameters):
             self._record_unsupported(job, status, message)
             return None
-        raise _Stop(f"status {status}: {message.rstrip('.')}. {replies.todo(model, status)}")
+        why = f"status {status}: {message.rstrip('.')}. {replies.todo(model, status)}"
+        if status not in (400, 413, 422):
+            raise _Stop(why)
+        self.refused[job.request.key] = self.lost[model] = why  # the request's fault, perhaps: others go on
+        self.refusals[model] += 1
+        known = self.counts[model]["added"] + self.counts[model]["stored"] > 0
+        if self.refusals[model] >= (REFUSED_IN_A_ROW if known else REFUSED_FIRST):
+            raise _Stop(why)
+        return None
 
     def _server_gone(self, model, api_base, gone, attempt):
         """Stop the model where a server on this machine is gone: waiting brings nobody back."""
@@ -466,76 +492,18 @@ class _Run:
         if attempt >= LOCAL_ATTEMPTS and http_json.is_local(api_base or ""):
             raise _Stop(f"{gone}: start the server, or correct `api_bases`, and run again; what was answered is kept")
 
-    def _keep(self, reply, job, arguments, attempt, seconds):
-        choices = []
-        for choice in reply.choices:
-            logprobs = getattr(choice, "logprobs", None)
-            text = choice.message.content or ""
-            refusal = getattr(choice.message, "refusal", None) or (choice.message.provider_specific_fields or {}).get(
-                "refusal"
-            )
-            dumped = None if logprobs is None else store.dump(replies.plain(logprobs))
-            choices.append((text or refusal or "", choice.finish_reason, refusal, dumped))
-        choices = choices[: len(job.samples)] or [("", None, None, None)]
-        self._store(job, arguments, attempt, seconds, choices, reply)
-        return job.samples[len(choices) :]
-
-    def _store(self, job, arguments, attempt, seconds, choices, reply):
-        request = job.request
-        cost = None if reply is None else self._cost(request.model, reply, choices)
-        if cost is None and reply is not None:
-            cost = self._most(job)  # no usage was reported: the most it may have cost counts, in later runs too
-        effective = {k: v for k, v in arguments.items() if k not in ("model", "messages", "api_key", "api_base")}
-        if pool := self.pools.get(request.model):
-            effective["gguf"] = pool.facts
-        call = {
-            "key": request.key,
-            "n": len(choices),
-            "seed": arguments.get("seed"),
-            "effective": store.dump(effective),
-            "served_model": getattr(reply, "model", None),
-            "system_fingerprint": getattr(reply, "system_fingerprint", None),
-            "attempts": attempt,
-            "latency_s": seconds,
-            "prompt_tokens": replies.used(reply, "prompt_tokens"),
-            "completion_tokens": replies.said_tokens(reply, choices),
-            "reasoning_tokens": replies.reasoning_tokens(reply),
-            "cost_usd": cost,
-            "answered_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "litellm_version": providers.litellm_version(),
-        }
-        samples = [
-            {
-                "sample_idx": i,
-                "text": ids.repaired(text),
-                "finish_reason": why,
-                "outcome": outcomes.classify(text, why, refusal),
-                "logprobs": logprobs,
-            }
-            for i, (text, why, refusal, logprobs) in zip(job.samples, choices, strict=False)
-        ]
-        self.store.remember(request.key, request.model, request.api_base, request.messages, request.parameters)
-        self.store.add(call, samples)
-        self.counts[request.model]["added"] += len(samples)
-        self.counts[request.model]["cost_usd"] += cost or 0.0
-        self.cost += cost or 0.0
-        self.spent += cost or 0.0
-
-    def _cost(self, model, reply, choices):
-        asked, said = replies.used(reply, "prompt_tokens"), replies.said_tokens(reply, choices)
-        if asked is None or said is None:
-            return None
-        cost_in, cost_out = self.price[model]
-        return asked * cost_in + said * cost_out
-
     def _record_unsupported(self, job, status, message):
         request = job.request
         at = datetime.now(UTC).isoformat(timespec="seconds")
         self.store.add_unsupported(request.model, request.api_base, request.parameters, status, message, at)
         self._not_supported(request, job.samples, message)
 
-    def _not_supported(self, request, samples, message):
-        self.unsupported[request.decoding] = message
+    def _not_supported(self, request, samples, message, *, decoding=True):
+        """Count answers that are not to be had, for their decoding or for themselves."""
+        if decoding:
+            self.unsupported[request.decoding] = message
+        else:
+            self.refused[request.key] = message
         self.counts[request.model]["unsupported"] += len(samples)
 
     def outcome(self):
@@ -550,22 +518,6 @@ class _Run:
             failures.setdefault(
                 model, f"{self.lost[model]}; run again" if model in self.lost else "interrupted; run again"
             )
-        refused = {model: message for (model, _, _), message in self.unsupported.items()}
-        return Outcome(counts, self.cost, failures, refused, self.honoured)
-
-
-def _wait(future, runner, progress):
-    """Wait in the calling thread, where Ctrl-C arrives, and show how far the run is."""
-    display = progress_llm.Display() if progress else None
-    while True:
-        try:
-            future.result(timeout=0.25)
-            break
-        except TimeoutError:
-            if future.done():
-                future.result()  # raises what the run raised; it may have ended just now
-                break
-        if display:
-            display.show(runner)
-    if display:
-        display.show(runner, last=True)
+        unsupported = {model: message for (model, _, _), message in self.unsupported.items()}
+        remarks = {model: dict(counted) for model, counted in self.remarks.items()}
+        return Outcome(counts, self.cost, failures, unsupported, self.honoured, self.refused, remarks)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hivemind_utils.llm import served
+
 VERSION = 1  # of the schema below, kept in the file as `user_version`
 
 
@@ -36,6 +38,14 @@ PROBES = """
 CREATE TABLE IF NOT EXISTS probes (  -- whether a server honours a decoding; younger than version 1
   model TEXT NOT NULL, api_base TEXT NOT NULL, parameters TEXT NOT NULL, report TEXT NOT NULL, probed_at TEXT NOT NULL,
   PRIMARY KEY (model, api_base, parameters));
+"""
+
+
+REPLIES = """
+CREATE TABLE IF NOT EXISTS replies (  -- what else is known of a call; younger than version 1
+  call_id INTEGER PRIMARY KEY, server TEXT, provider_id TEXT, odd TEXT, lost TEXT);
+CREATE TABLE IF NOT EXISTS too_long (  -- a request that is too long for its model
+  key TEXT PRIMARY KEY, model TEXT NOT NULL, status INTEGER, message TEXT NOT NULL, recorded_at TEXT NOT NULL);
 """
 
 
@@ -76,7 +86,7 @@ class Store:
         self._lock = _lock(self.path)
         try:
             self._db = _connect(self.path)
-            self._db.execute(PROBES)
+            self._db.executescript(PROBES + REPLIES)
         except BaseException:
             self._lock.release()
             raise
@@ -97,7 +107,9 @@ class Store:
         Parameters
         ----------
         call : dict
-            Columns of the table ``calls`` but ``call_id``.
+            Columns of the table ``calls`` but ``call_id``; where known, ``server`` and ``provider_id`` of the reply,
+            ``odd``, the names of its fields that were left empty, and ``lost``, why a call that may have cost something
+            brought nothing.
         samples : list of dict
             sample_idx, text, finish_reason, outcome, logprobs (JSON or None).
         """
@@ -109,11 +121,20 @@ class Store:
             )
             rows = [(call["key"], s["sample_idx"], inserted.lastrowid, *(s[name] for name in _SAMPLE)) for s in samples]
             self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            more = [call.get(name) for name in ("server", "provider_id", "odd", "lost")]
+            if any(value is not None for value in more):
+                self._db.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", (inserted.lastrowid, *more))
 
     def add_unsupported(self, model, api_base, parameters, status, message, recorded_at):
         """Keep that a provider refused a decoding."""
         values = (model, api_base or "", dump(parameters), status, message, recorded_at)
         self._db.execute("INSERT OR REPLACE INTO unsupported VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def add_too_long(self, key, model, status, message, recorded_at):
+        """Keep that a request is too long for its model."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO too_long VALUES (?, ?, ?, ?, ?)", (key, model, status, message, recorded_at)
+        )
 
     def add_probe(self, model, api_base, parameters, report, probed_at):
         """Keep what a server made of a decoding; `parameters` as JSON, `report` as `decoding.honoured` gives it."""
@@ -121,8 +142,9 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?)", values)
 
     def forget_unsupported(self, model):
-        """Let the refused decodings of a model be tried again; returns how many there were."""
-        return self._db.execute("DELETE FROM unsupported WHERE model = ?", (model,)).rowcount
+        """Let what a model refused (decodings, requests too long for it) be tried again; returns how many."""
+        tables = ("unsupported", "too_long")
+        return sum(self._db.execute(f"DELETE FROM {name} WHERE model = ?", (model,)).rowcount for name in tables)
 
 
 def flush(path):
@@ -158,10 +180,25 @@ def unsupported(path):
 
 def probes(path):
     """What servers made of decodings: (model, api_base or "", parameters as JSON) to a `decoding.honoured` report."""
-    if not list(_query(path, "SELECT 1 FROM sqlite_master WHERE name = 'probes'")):
-        return {}
-    rows = _query(path, "SELECT model, api_base, parameters, report FROM probes")
+    rows = _query_younger(path, "probes", "SELECT model, api_base, parameters, report FROM probes")
     return {(model, api_base, parameters): json.loads(report) for model, api_base, parameters, report in rows}
+
+
+def too_long(path):
+    """Which requests are too long for their models: key to the provider's message."""
+    return dict(_query_younger(path, "too_long", "SELECT key, message FROM too_long"))
+
+
+def reply_ids(path):
+    """Ids that servers gave to stored replies: set of (server, id)."""
+    sql = "SELECT server, provider_id FROM replies WHERE provider_id IS NOT NULL"
+    return set(_query_younger(path, "replies", sql))
+
+
+def lost(path):
+    """Calls that may have cost something and brought nothing: list of (key, why, US dollars set down for it)."""
+    sql = "SELECT c.key, r.lost, c.cost_usd FROM replies r JOIN calls c USING (call_id) WHERE r.lost IS NOT NULL"
+    return list(_query_younger(path, "replies", sql))
 
 
 def spent(path):
@@ -195,28 +232,46 @@ def read(path, requests):
         One row per stored answer asked for, sorted by key and sample_idx: key, sample_idx, text, finish_reason,
         outcome, logprobs (JSON or None), call_id, n, seed, model, api_base, parameters and effective (JSON),
         served_model, system_fingerprint, attempts, latency_s, prompt_tokens, completion_tokens, reasoning_tokens
-        (all three of the call), cost_usd (the call's, divided by its answers), answered_at, litellm_version.
+        (all three of the call), cost_usd (the call's, divided by its answers), answered_at, litellm_version,
+        provider_id (of the reply, missing where it had none). The outcome is `served.ANOTHER` where the server answered
+        for another model than was asked, unless the request's ``aliases`` name it.
     """
     import pandas as pd
 
-    wanted = {}
+    wanted, aliases = {}, {}
     for request in requests:
+        aliases[request.key] = tuple(getattr(request, "aliases", ()))
         wanted.setdefault(request.key, set()).update(range(request.sample_idx, request.sample_idx + request.n))
     columns = (
         "s.key s.sample_idx s.text s.finish_reason s.outcome s.logprobs s.call_id c.n c.seed r.model r.api_base "
         "r.parameters c.effective c.served_model c.system_fingerprint c.attempts c.latency_s c.prompt_tokens "
         "c.completion_tokens c.reasoning_tokens c.cost_usd c.answered_at c.litellm_version"
     ).split()
-    query = f"""SELECT {", ".join(columns)} FROM samples s JOIN calls c USING (call_id) JOIN requests r ON r.key = s.key
+    younger = list(_query(path, "SELECT 1 FROM sqlite_master WHERE name = 'replies'"))
+    provider_id = "(SELECT provider_id FROM replies WHERE replies.call_id = s.call_id)" if younger else "NULL"
+    query = f"""SELECT {", ".join(columns)}, {provider_id} FROM samples s JOIN calls c USING (call_id)
+                JOIN requests r ON r.key = s.key
                 WHERE s.key IN (SELECT value FROM json_each(?)) ORDER BY s.key, s.sample_idx"""
     rows = [row for row in _query(path, query, (json.dumps(sorted(wanted)),)) if row[1] in wanted[row[0]]]
-    frame = pd.DataFrame(rows, columns=[name.split(".")[1] for name in columns])
+    frame = pd.DataFrame(rows, columns=[*(name.split(".")[1] for name in columns), "provider_id"])
+    others = [
+        not served.is_asked(model, name if isinstance(name, str) else None, aliases[key])
+        for key, model, name in zip(frame["key"], frame["model"], frame["served_model"], strict=True)
+    ]
+    frame["outcome"] = frame["outcome"].mask(pd.Series(others, index=frame.index, dtype=bool), served.ANOTHER)
     return frame.assign(cost_usd=pd.to_numeric(frame["cost_usd"]) / frame["n"])
 
 
 def dump(value):
     """JSON that depends on the value alone: keys sorted, no spaces."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _query_younger(path, table, sql):
+    """Rows of a table that a store of an earlier program lacks."""
+    if not list(_query(path, f"SELECT 1 FROM sqlite_master WHERE name = '{table}'")):
+        return []
+    return _query(path, sql)
 
 
 def _query(path, sql, values=()):

@@ -10,7 +10,7 @@ from hivemind_utils.llm import checks, cost, request
 from hivemind_utils.pipeline import names, notebooks
 from hivemind_utils.tables import files as table_files
 
-JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base")
+JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base", "aliases")
 PARAPHRASING = ("n", "n_prompts", "n_samples", "writer", "judge")
 
 

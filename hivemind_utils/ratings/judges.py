@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import labeling, sampler, store
+from hivemind_utils.llm import labeling, sampler, served, store
 from hivemind_utils.llm import request as request_llm
 
 RUBRICS = {"overall": ("overall",), "hhh": ("helpfulness", "harmlessness", "honesty")}
@@ -41,10 +41,19 @@ def schema(criteria, scale=SCALE):
     -------
     type of pydantic.BaseModel
     """
-    from pydantic import Field, create_model
+    from typing import Annotated
 
-    grade = create_model("Grade", score=(int, Field(ge=min(scale), le=max(scale))), reason=(str, ""))
+    from pydantic import BeforeValidator, Field, create_model
+
+    score = Annotated[int, BeforeValidator(_no_truth)]  # pydantic would take true for 1
+    grade = create_model("Grade", score=(score, Field(ge=min(scale), le=max(scale))), reason=(str, ""))
     return create_model("Grades", **{name: (grade, ...) for name in criteria})
+
+
+def _no_truth(value):
+    if isinstance(value, bool):
+        raise ValueError("it must be a number, not true or false")
+    return value
 
 
 def judge_responses(responses, model, rubric, instructions, *, votes=1, probabilities=False, **options):
@@ -155,15 +164,17 @@ def judge_prometheus(responses, model, rubric, instructions, *, store_path, seed
     from string import Template
 
     parameters = {"temperature": 0.0, "max_tokens": 1024} | (options.pop("parameters", None) or {})
-    api_base, template = options.pop("api_base", None), Template(instructions)
+    server = {name: options.pop(name) for name in ("api_base", "aliases") if name in options}
+    template = Template(instructions)
     requests = {}
     for row in responses.to_dict("records"):
         for name in RUBRICS[rubric]:
             text = template.substitute(prompt=row["prompt"], response=row["response"], criterion=CRITERIA[name])
-            requests[row["response_id"], name] = request_llm.Request(model, text, parameters, api_base=api_base)
+            requests[row["response_id"], name] = request_llm.Request(model, text, parameters, **server)
     distinct = list({request.key: request for request in requests.values()}.values())
     outcome = sampler.run(distinct, store_path, seed=seed, **options)
-    answers = store.read(store_path, distinct).set_index("key")["text"]
+    stored = store.read(store_path, distinct)
+    answers = stored[stored["outcome"] != served.ANOTHER].set_index("key")["text"]
     why = (outcome.failures | outcome.unsupported).get(model, "interrupted; run again")
     scorer, rows, missing = f"{model} (prometheus:{rubric})", [], []  # not the name of the same rubric in JSON
     for row in responses.to_dict("records"):
@@ -181,8 +192,8 @@ def judge_prometheus(responses, model, rubric, instructions, *, store_path, seed
 
 def prometheus_grade(text):
     """Grade at the end of an answer in the format of Prometheus; NaN where there is none from 1 to 5."""
-    found = re.findall(r"\[RESULT\]\s*\(?\s*(\d+)", text)
-    grade = int(found[-1]) if found else 0
+    found = re.findall(r"\[RESULT\]\s*\(?\s*(\d{1,3}(?:[.,]\d)?)", labeling.said(text))
+    grade = int(found[-1]) if found and found[-1].isdigit() else 0
     return float(grade) if grade in SCALE else float("nan")
 
 
@@ -207,7 +218,8 @@ def token_shares(logprobs, criteria, scale):
     ends = np.cumsum([len(token["token"]) for token in content])
     found = []
     for name in criteria:
-        place = re.search(rf'"{re.escape(name)}".*?"score"\s*:\s*"?(?=-?\d)', text, re.DOTALL)
+        begin = text.rfind(f'"{name}"', text.rfind("</think>") + 1)  # the last, as `labeling.parse` has it
+        place = re.compile(r'"score"\s*:\s*"?(?=-?\d)').search(text, begin) if begin >= 0 else None
         if place is None:
             return None
         token = content[int(np.searchsorted(ends, place.end(), side="right"))]

@@ -20,7 +20,7 @@ from hivemind_utils.tables import files, ids
 from hivemind_utils.tables.wording import counted, listed
 
 LM_KINDS = {"mean_logprob": "lm", "minus_perplexity": "lm perplexity"}  # headline; as published
-JUDGE_OPTIONS = ("parameters", "api_base", "limits", "prices", "max_repairs")
+JUDGE_OPTIONS = ("parameters", "api_base", "aliases", "limits", "prices", "max_repairs")
 _PROBLEMS = ["scorer", "item_id", "reason"]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ def first_number(condition):
     return 0 if condition == response_arms.DEFAULT else 10_000 * (1 + int(ids.text_id(condition)[:6], 16))
 
 
-def requests(arm, prompt, model, parameters, n_samples, *, paraphrases=(), per_call=1, api_base=None):
+def requests(arm, prompt, model, parameters, n_samples, *, paraphrases=(), per_call=1, api_base=None, aliases=()):
     """Requests of one prompt under one arm; of a chain, its first turns.
 
     Parameters
@@ -47,6 +48,8 @@ def requests(arm, prompt, model, parameters, n_samples, *, paraphrases=(), per_c
     per_call : int
         Replies asked for in one call, where their messages are alike.
     api_base : str, optional
+    aliases : tuple of str
+        Other names of the model.
 
     Returns
     -------
@@ -64,7 +67,8 @@ def requests(arm, prompt, model, parameters, n_samples, *, paraphrases=(), per_c
     for i in range(0, n_calls, 1 if alone else per_call):
         messages = arm.messages(prompt.prompt, response_arms.slot_values(arm, prompt.prompt_id, i, paraphrases))
         n = 1 if alone else min(per_call, n_calls - i)
-        found.append(request_llm.Request(model, messages, parameters, sample_idx=first + i, n=n, api_base=api_base))
+        asked = request_llm.Request(model, messages, parameters, first + i, n, api_base, aliases)
+        found.append(asked)
     return found
 
 
@@ -186,6 +190,11 @@ def _joined(outcomes, never_asked):
     numbers = [name for name in counts if name != "cost_usd"]
     merged = {
         name: {key: value for outcome in outcomes for key, value in getattr(outcome, name).items()}
-        for name in ("failures", "unsupported", "honoured")
+        for name in ("failures", "unsupported", "honoured", "refused")
     }
+    remarks = {model: Counter() for outcome in outcomes for model in outcome.remarks}
+    for outcome in outcomes:
+        for model, counted in outcome.remarks.items():
+            remarks[model].update(counted)
+    merged["remarks"] = {model: dict(counted) for model, counted in remarks.items()}
     return sampler.Outcome(counts.astype(dict.fromkeys(numbers, int)), sum(o.cost_usd for o in outcomes), **merged)

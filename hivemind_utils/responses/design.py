@@ -25,8 +25,8 @@ CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decodin
 
 PROVENANCE = [
     "outcome", "call_id", "n", "seed", "parameters", "effective", "api_base", "served_model", "system_fingerprint",
-    "attempts", "latency_s", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cost_usd", "answered_at",
-    "litellm_version",
+    "provider_id", "attempts", "latency_s", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cost_usd",
+    "answered_at", "litellm_version",
 ]  # fmt: skip
 
 
@@ -139,8 +139,37 @@ def _imported(found, chosen, layout, facts, calls, asking):
         human=layout["human"],
         asking=asking,
         paraphrases=response_paraphrases.none(),
-        problems=[],
+        problems=[doubled] if (doubled := every_text_twice(given)) else [],
         arms=response_arms.read(calls.get("arms"), asked=False),
+    )
+
+
+def every_text_twice(given):
+    """Say that every text stands twice or more in every cell of imported responses; None where it does not.
+
+    Such rows are one response each with several scores or filters, and no independent draws.
+
+    Parameters
+    ----------
+    given : pandas.DataFrame
+        From `table.read`.
+
+    Returns
+    -------
+    str or None
+    """
+    names = ["prompt_id", "prompt", "model", "condition", "decoding"]
+    cell = [name for name in names if name in given and given[name].notna().any()]
+    if given.empty or "response" not in given or not cell:
+        return None
+    texts = given[given["response"].notna()].assign(response=lambda rows: rows["response"].astype(str))
+    times = texts.groupby([*cell, "response"], dropna=False).size()
+    distinct = times.groupby(level=list(range(len(cell))), dropna=False).size()
+    if times.empty or times.min() < 2 or len(times) < 3 or (distinct < 2).all():
+        return None
+    return (
+        f"every text stands {times.min()} times or more in its cell: these look like repeated rows (one per score or "
+        "filter?), not like independent responses; keep one row per response"
     )
 
 
@@ -223,7 +252,9 @@ def run(plan):
 def spent(outcome):
     """Say in a sentence what a run cost, and which decodings providers refused."""
     refused = "; ".join(f"{model}: {why}" for model, why in outcome.unsupported.items())
-    return f"${outcome.cost_usd:,.4f} spent; {refused or 'every decoding was honoured'}"
+    sentence = f"${outcome.cost_usd:,.4f} spent; {refused or 'every decoding was honoured'}"
+    sentence += f"; {counted(len(outcome.refused), 'request')} refused for themselves" if outcome.refused else ""
+    return "; ".join(filter(None, [sentence, outcome.noted]))
 
 
 def gather(plan, outcome):
@@ -415,7 +446,18 @@ def prices(models, given=None, others=()):
     return own | given
 
 
-def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per_call=1, api_bases=None, arms=None):
+def cells(
+    prompts,
+    models,
+    decodings,
+    n_samples,
+    *,
+    n_paraphrase_samples=20,
+    per_call=1,
+    api_bases=None,
+    arms=None,
+    aliases=None,
+):
     """Lay out what is asked: every prompt of every model; paraphrases and closed prompts under the first decoding only.
 
     Arms are asked of original and closed prompts under the first decoding, and the arms of a prompt take turns.
@@ -436,6 +478,8 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
         Answers asked for in one call.
     api_bases : dict of str to str, optional
         Model (as published, or as litellm writes it) to the address of its server.
+    aliases : dict of str to list of str, optional
+        Model (by either name) to other names under which its server answers; see `served.is_asked`.
     arms : dict of str to arms.Arm, optional
         From `arms.read`; ``default`` is asked in any case. One that pools models is not asked.
 
@@ -449,6 +493,11 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     wordings = prompts.groupby("parent_id")["prompt"].agg(tuple).to_dict() if others else {}
     names = [*dict.fromkeys([*models["model"].astype(str), *models["litellm_id"].astype(str)])]
     bases = checks.addresses("api_bases", api_bases, names)
+    aliases = checks.mapping("aliases", aliases)
+    checks.names("aliases", aliases, names, of="models asked")
+    for name, others_ in aliases.items():
+        if not isinstance(others_, list | tuple) or not all(isinstance(other, str) for other in others_):
+            raise ValueError(f"`aliases: {name}` must be a list of names, but {others_!r} was given.")
     decodings = checks.mapping("decodings", decodings)
     if not decodings:
         raise ValueError("`decodings` must name at least one decoding, such as {top_p: {temperature: 1.0}}.")
@@ -459,6 +508,7 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
     checks.number("n_samples of paraphrases", n_paraphrase_samples, 1, whole=True)
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))
+        also = tuple(aliases.get(model.model, aliases.get(model.litellm_id, ())))
         named = getattr(model, "decodings", None)
         own = named.split() if isinstance(named, str) and named.strip() else list(decodings)
         own = {entry.partition("=")[0]: entry.rpartition("=")[2] for entry in own}  # name to whose parameters
@@ -471,7 +521,13 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
             n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
             for name in list(own)[: None if prompt.kind == "original" else 1]:
                 asked = request_llm.requests(
-                    model.litellm_id, prompt.prompt, decodings[own[name]], n, per_call=per_call, api_base=base
+                    model.litellm_id,
+                    prompt.prompt,
+                    decodings[own[name]],
+                    n,
+                    per_call=per_call,
+                    api_base=base,
+                    aliases=also,
                 )
                 rows += [(*prompt, model.model, response_arms.DEFAULT, name, request) for request in asked]
             for arm in others if prompt.kind in ("original", "closed") else ():
@@ -482,7 +538,7 @@ def cells(prompts, models, decodings, n_samples, *, n_paraphrase_samples=20, per
                     continue  # the decoding of the study: asked already
                 asked = arm_cells.requests(
                     arm, prompt, model.litellm_id, decodings[own[first]], n_samples, paraphrases=said,
-                    per_call=per_call, api_base=base,
+                    per_call=per_call, api_base=base, aliases=also,
                 )  # fmt: skip
                 rows += [(*prompt, model.model, arm.name, first, request) for request in asked]
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)

@@ -11,11 +11,18 @@ import warnings
 
 import numpy as np
 
-from hivemind_utils.llm import providers
+from hivemind_utils.llm import addresses, providers, replies
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.responses import minilm
 
+SHORT_CHARS = 40  # a text this short is not cut further
+
+
 MAX_WAIT_S = 600  # a provider that asks for a longer pause ends the run
+
+
+class CutText(UserWarning):
+    """A text was too long for an encoder and was cut."""
 
 
 def load_encoder(name="minilm", **options):
@@ -71,6 +78,8 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     litellm.DEFAULT_MAX_RETRIES = 0  # so are retries; litellm reads `max_retries=0` as "not given"
     api_base = options.pop("api_base", None) or providers.environment_base(model)
     request = {"timeout": timeout, "caching": False}
+    if api_base and (why := addresses.refused(api_base)):
+        raise ValueError(f"This `api_base` may not be used: {why}. Keys come from the environment alone.")
     if api_base:
         request |= {"api_base": api_base} | providers.key_arguments(model, api_base)
     request |= options
@@ -83,9 +92,13 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
             try:
                 with providers.guarded(model, api_base):
                     asked = litellm.aembedding(model=model, input=[text or " " for text in texts], **request)
-                    reply = providers.wait_for(asked)
+                    reply = providers.wait_for(asked, timeout)
                 break
             except Exception as error:
+                if getattr(error, "status_code", None) in (400, 413, 422):
+                    smaller = _smaller(error, texts, encode_batch)
+                    if smaller is not None:
+                        return smaller
                 asked = providers.retry_after(error)
                 delay = providers.backoff(attempt, 30) if asked is None else asked + 0.1 * random.random()
                 if attempt == max_retries or not providers.may_pass(error) or delay > MAX_WAIT_S:
@@ -109,6 +122,22 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
 
     encoder = response_encoder.Encoder(name, encode, "litellm", chunk_size=batch_size, n_workers=n_workers)
     return encoder
+
+
+def _smaller(error, texts, encode_batch):
+    """Vectors of a batch that was refused, asked for in halves; of one text that is too long, of its first half.
+
+    None where neither may help. What is cut is warned of, with its number of characters.
+    """
+    if len(texts) > 1:
+        middle = len(texts) // 2
+        return np.concatenate([encode_batch(texts[:middle]), encode_batch(texts[middle:])])
+    if len(texts[0]) < SHORT_CHARS or not replies.is_too_long(error):
+        return None
+    kept = len(texts[0]) // 2
+    warnings.warn(f"A text of {len(texts[0]):,} characters is too long for the encoder: {kept:,} are encoded.",
+                  CutText, stacklevel=2)  # fmt: skip
+    return encode_batch([texts[0][:kept]])
 
 
 def _numbers(vector):

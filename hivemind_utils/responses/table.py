@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import outcomes
+from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
 from hivemind_utils.tables import ids, reading, schema
 
@@ -165,7 +165,9 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
     empty = frame["text"].str.strip().eq("")
     given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
     unparsed = given.eq("unparsed").fillna(False).astype(bool)
-    reasons = {"unparsed": unparsed, "empty": empty, "content filter": filtered}
+    another, too_large = (given.eq(name).fillna(False).astype(bool) for name in (served.ANOTHER, outcomes.TOO_LARGE))
+    reasons = {"answered by another model": another, "too large": too_large}
+    reasons |= {"unparsed": unparsed, "empty": empty, "content filter": filtered}
     frame["why_not"] = np.select(list(reasons.values()), list(reasons), default=None)
     frame["usable"] = frame["why_not"].isna()
     named = [outcomes.classify(text, why) for text, why in zip(frame["text"], frame["finish_reason"], strict=True)]

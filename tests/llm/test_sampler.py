@@ -138,7 +138,7 @@ class TestAsking:
         ask(cell(server, 1), db, prices={"hosted_vllm/a": (1, 10)})
         (row,) = store.read(db, cell(server, 1)).to_dict("records")
         assert json.loads(row["parameters"]) == TOP_P and json.loads(row["effective"])["top_p"] == 0.9
-        assert row["served_model"] == "served-a" and row["system_fingerprint"] == "fp_test"
+        assert row["served_model"] == "a" and row["system_fingerprint"] == "fp_test"
         assert (row["prompt_tokens"], row["completion_tokens"], row["reasoning_tokens"]) == (7, 9, 5)
         assert row["cost_usd"] == pytest.approx(7e-6 + 90e-6) and row["latency_s"] > 0
         assert row["api_base"] == server.url and row["seed"] == server.bodies()[0]["seed"]

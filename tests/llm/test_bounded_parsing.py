@@ -1,0 +1,99 @@
+"""Objects in answers: the last that fits, after what was thought, in a time that grows with the text only."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from server import Fault, serving
+
+from hivemind_utils.llm import labeling, providers
+from hivemind_utils.ratings import judges
+from hivemind_utils.responses import encoders
+
+
+def grade(score, name="overall"):
+    return json.dumps({name: {"score": score}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Draft {grade(2)} … </think>{grade(5)}",
+        f"<think>{grade(2)}</think> no, {grade(3)}</think>{grade(5)}",
+        f"First {grade(2)}, or rather {grade(5)}",
+        f"<THINKING>{grade(1)}</THINKING>{grade(5)} {{that is all}}",
+        f"{grade(5)} and {{\"other\": 1}}",
+    ],
+)  # fmt: skip
+def test_the_last_that_fits_counts(text):
+    value, error = labeling.parse(text, judges.schema(("overall",)))
+    assert error is None and value["overall"]["score"] == 5
+
+
+@pytest.mark.parametrize("text", [f"{grade(2)}</think>", f"{grade(2)}</think> I cannot say.", grade(9), "{}"])
+def test_a_draft_alone_is_no_answer(text):
+    assert labeling.parse(text, judges.schema(("overall",)))[0] is None
+
+
+@pytest.mark.parametrize("score", [True, False, 2.5, None, "five", [3]])
+def test_what_is_no_whole_number_is_no_score(score):
+    assert labeling.parse(grade(score), judges.schema(("overall",)))[0] is None
+    pair = labeling.parse(grade(score, "preference"), judges.schema(("preference",), judges.PAIR_SCALE))
+    assert pair[0] is None
+
+
+@pytest.mark.parametrize("unit", ["{", "}", '{"a":', '{"a":[', "{}", '{"', '{"a":"', '{"a":{"b":[1,', "[", "{ ", '{"}'])
+def test_time_grows_with_the_text_only(unit):
+    text = unit * (200_000 // len(unit)) + grade(4)
+    started = time.process_time()
+    value, _ = labeling.parse(text, judges.schema(("overall",)))
+    assert time.process_time() - started < 3
+    assert value is None or value["overall"]["score"] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("x [RESULT] 2 </think> y [RESULT] 5", 5), ("[RESULT] 4.5", None), ("[RESULT] (3)", 3), ("[RESULT] 45", None)],
+)
+def test_prometheus_too(text, right):
+    found = judges.prometheus_grade(text)
+    assert found == right if right else np.isnan(found)
+
+
+class TestEncoder:
+    @pytest.fixture(autouse=True)
+    def quick_retries(self, monkeypatch):
+        monkeypatch.setattr(providers.random, "uniform", lambda low, high: low / 50)
+
+    @pytest.mark.parametrize("most", [1, 10, 96, 100])
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_a_provider_that_takes_fewer_texts_a_call(self, most, status):
+        with serving() as server:
+            server.fault = lambda body, number: Fault(status, "too many") if len(body["input"]) > most else None
+            encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url)
+            vectors = encoder.encode(["a" * (i + 1) for i in range(130)])
+            assert vectors[:, 0].tolist() == [i + 1 for i in range(130)]
+
+    def test_one_text_that_is_too_long_is_cut_alone(self):
+        said = "This model's maximum context length is 8192 tokens"
+        with serving() as server:
+            server.fault = lambda body, number: Fault(400, said) if max(map(len, body["input"])) > 100 else None
+            encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url)
+            with pytest.warns(encoders.CutText):
+                vectors = encoder.encode(["ab"] * 9 + ["c" * 300] + ["def"] * 9)
+            assert vectors[:, 0].tolist() == [2] * 9 + [75] + [3] * 9
+
+    @pytest.mark.parametrize("wait", ["nan", "-5", "1e300", "inf"])
+    def test_a_malformed_wait_is_none(self, wait):
+        with serving() as server:
+            server.fault = lambda body, number: Fault(429, headers={"Retry-After": wait}) if number == 0 else None
+            assert len(encoders.load_encoder("litellm:openai/any", api_base=server.url).encode(["a"])) == 1
+
+    @pytest.mark.parametrize(
+        "rest", ["v1?key=abc", "v1#abc", "sk-abcdef123456/v1", "8f14e45fceea167a5a36dedd4bea2543/v1"]
+    )
+    def test_an_address_with_a_key_is_refused_without_repeating_it(self, rest):
+        with pytest.raises(ValueError, match="may not be used") as caught:
+            encoders.load_encoder("litellm:openai/any", api_base=f"http://127.0.0.1:1/{rest}")
+        assert rest.split("/")[0] not in str(caught.value)

@@ -1,0 +1,549 @@
+"""Replies as no manual describes them, from a real server: what is kept, what counts, and what goes on."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from server import Fault, serving
+
+from hivemind_utils.llm import cost, providers, sampler, served, store
+from hivemind_utils.llm import request as request_llm
+
+ROOT = Path(__file__).resolve().parents[2]
+DEAR = {"hosted_vllm/a": (1000, 1000), "openai/a": (1000, 1000)}  # US dollars per million tokens
+ONE = {"default": {"concurrency": 1}}
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def db(tmp_path):
+    return tmp_path / "04.sqlite"
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch):
+    monkeypatch.setattr(providers.random, "uniform", lambda low, high: low / 50)
+
+
+def ask(requests, db, **options):
+    options = {"budget_usd": 100, "prices": {r.model: (0, 0) for r in requests}, "progress": False} | options
+    return sampler.run(requests, db, **options)
+
+
+def cell(server, n=1, prompt="Name a tree.", model="hosted_vllm/a", **options):
+    return request_llm.requests(model, prompt, {"max_tokens": 20}, n, api_base=server.url, **options)
+
+
+def changed(server, change, only=lambda number: True):
+    """Let the server change its replies: `change(reply)` in place, or returning another."""
+
+    def send(reply, number):
+        other = change(reply) if only(number) else None
+        return reply if other is None else other
+
+    server.change = send
+
+
+def most(requests):
+    """US dollars that the requests may cost at most, one answer each, at a dollar per 1,000 tokens."""
+    return sum(1.5 * request_llm.tokens_in(request) + 20 for request in requests) / 1000
+
+
+USAGES = {
+    "absent": lambda reply: reply.pop("usage") and None,
+    "null": lambda reply: reply.update(usage=None),
+    "empty": lambda reply: reply.update(usage={}),
+    "zeros": lambda reply: reply.update(usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+    "nulls": lambda reply: reply.update(usage={"prompt_tokens": None, "completion_tokens": None}),
+    "negative": lambda reply: reply.update(usage={"prompt_tokens": -5, "completion_tokens": -(10**6)}),
+    "huge": lambda reply: reply.update(usage={"prompt_tokens": 1e30, "completion_tokens": 1e30}),
+    "infinite": lambda reply: reply.update(usage={"prompt_tokens": float("inf"), "completion_tokens": float("nan")}),
+    "texts": lambda reply: reply.update(usage={"prompt_tokens": "many", "completion_tokens": [1]}),
+    "a list": lambda reply: reply.update(usage=[1, 2]),
+    "truths": lambda reply: reply.update(usage={"prompt_tokens": True, "completion_tokens": True}),
+}
+
+
+class TestMoney:
+    @pytest.mark.parametrize("usage", USAGES)
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    def test_what_a_reply_does_not_say_costs_the_most_it_may(self, server, db, usage, model):
+        changed(server, USAGES[usage])
+        requests = cell(server, 10, model=model)
+        budget = 4.5 * most(requests[:1])
+        outcome = ask(requests, db, budget_usd=budget, prices=DEAR, limits=ONE)
+        assert len(server.received) == 4 and "budget" in outcome.failures[model]
+        assert store.spent(db) == pytest.approx(4 * most(requests[:1])) and outcome.cost_usd == store.spent(db)
+        assert ask(requests, db, budget_usd=budget, prices=DEAR, limits=ONE).cost_usd == 0  # kept for later runs
+        assert len(server.received) == 4
+
+    @pytest.mark.parametrize("fault", [Fault(), Fault(504), Fault(502), Fault(524)])
+    def test_a_lost_reply_costs_what_it_may_have(self, server, db, fault):
+        server.fault = lambda body, number: fault if number % 2 == 0 else None
+        requests = cell(server, 20)
+        budget = 5.5 * most(requests[:1])
+        outcome = ask(requests, db, budget_usd=budget, prices=DEAR, limits=ONE)
+        billed = len(server.received) * most(requests[:1])
+        assert 2 <= len(server.received) and outcome.partial and "lost" in outcome.noted
+        lost = store.lost(db)
+        assert len(lost) == sum(number % 2 == 0 for number in range(len(server.received)))
+        assert store.spent(db) <= budget and store.spent(db) >= billed / 2
+        assert ask(requests, db, budget_usd=budget, prices=DEAR, limits=ONE).cost_usd == 0
+
+    @pytest.mark.parametrize("fault", [Fault(500), Fault(503), Fault(429)])
+    def test_what_a_server_refused_costs_nothing(self, server, db, fault):
+        server.fault = lambda body, number: fault if number == 0 else None
+        ask(cell(server), db, prices=DEAR)
+        assert store.lost(db) == [] and len(store.read(db, cell(server))) == 1
+
+    def test_nobody_listening_costs_nothing(self, db):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+        request = request_llm.Request("hosted_vllm/a", "hi", {"max_tokens": 20}, api_base=url)
+        assert "nothing listens" in ask([request], db, prices=DEAR).partial and store.spent(db) == 0
+
+    def test_races_of_lost_replies_stay_within_the_budget(self, server, db):
+        server.fault = lambda body, number: Fault() if number % 5 < 2 else None
+        requests = [r for i in range(40) for r in cell(server, prompt=f"tree {i:02}")]
+        outcome = ask(requests, db, budget_usd=0.5, prices=DEAR, limits={"default": {"concurrency": 10}})
+        assert outcome.cost_usd <= 0.5 and store.spent(db) == pytest.approx(outcome.cost_usd)
+        assert len(server.received) * most(requests[:1]) <= 0.5 + 40 * 0.03  # in truth replies cost less than the most
+
+
+class TestContentInParts:
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a", "lm_studio/a"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            [{"type": "thinking", "thinking": "A tree?"}, {"type": "text", "text": "An oak."}],
+            [{"type": "reasoning", "text": "A tree?"}, {"type": "output_text", "text": "An oak."}],
+            [{"type": "text", "text": "An "}, {"type": "text", "text": "oak."}],
+            ["An ", "oak."],
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "An oak."}],
+            {"type": "text", "text": "An oak."},
+            [{"type": "text", "text": {"value": "An oak."}}],
+        ],
+    )
+    def test_the_text_is_the_response(self, server, db, content, model):
+        server.answer = lambda body, number: [{"message": {"role": "assistant", "content": content}}]
+        requests = cell(server, model=model)
+        assert ask(requests, db).partial is None
+        assert store.read(db, requests)["text"].tolist() == ["An oak."] and len(server.received) == 1
+
+    @pytest.mark.parametrize("content", [7, True, [1, 2], 1.5])
+    def test_what_nobody_can_read_is_asked_for_a_few_times_and_counts(self, server, db, content):
+        server.answer = lambda body, number: [{"message": {"role": "assistant", "content": content}}]
+        outcome = ask(cell(server), db, prices=DEAR)
+        assert len(server.received) == 3 and store.read(db, cell(server)).empty and outcome.counts["missing"].sum() == 1
+        assert store.spent(db) == pytest.approx(3 * most(cell(server)))
+
+
+NOTHING = {
+    "no choices": lambda reply: reply.update(choices=[]),
+    "null": lambda reply: reply.update(choices=None),
+    "absent": lambda reply: reply.pop("choices") and None,
+    "an object": lambda reply: reply.update(choices={}),
+    "no message": lambda reply: reply.update(choices=[{"index": 0, "finish_reason": "stop"}]),
+    "a null message": lambda reply: reply.update(choices=[{"index": 0, "message": None}]),
+    "null choices": lambda reply: reply.update(choices=[None]),
+    "an error": lambda reply: {"error": {"message": "upstream failed", "code": 502}},
+    "text": lambda reply: b"<html>Bad gateway</html>",
+    "cut": lambda reply: json.dumps(reply).encode()[:-20],
+    "nothing": lambda reply: b"",
+    "a list": lambda reply: b"[]",
+    "null body": lambda reply: b"null",
+    "deep": lambda reply: b"[" * 200_000,
+    "bytes": lambda reply: b"\xff\xfe\x00\x01",
+}
+
+
+class TestRepliesWithoutAResponse:
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    @pytest.mark.parametrize("reply", NOTHING)
+    def test_one_is_asked_for_again(self, server, db, reply, model):
+        changed(server, NOTHING[reply], only=lambda number: number == 0)
+        requests = cell(server, 2, model=model)
+        assert ask(requests, db, limits=ONE).partial is None and len(server.received) == 3
+        assert store.read(db, requests)["outcome"].tolist() == ["answer"] * 2
+
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    @pytest.mark.parametrize("reply", NOTHING)
+    def test_always_it_is_missing_and_no_empty_response(self, server, db, reply, model):
+        changed(server, NOTHING[reply])
+        requests = cell(server, model=model)
+        outcome = ask(requests, db, prices=DEAR)
+        assert store.read(db, requests).empty and outcome.counts["missing"].sum() == 1
+        assert len(server.received) == 3 and "reply" in outcome.failures[model]
+        assert len(store.lost(db)) == 3
+
+    @pytest.mark.parametrize("model", ["anthropic/a", "mistral/a", "openrouter/a"])
+    def test_every_provider_by_one_rule(self, server, db, model, monkeypatch):
+        for name in ("ANTHROPIC", "MISTRAL", "OPENROUTER"):
+            monkeypatch.setenv(f"{name}_API_KEY", "none-at-all")
+        server.change = lambda reply, number: b"<html></html>"
+        request = request_llm.Request(model, "hi", {"max_tokens": 20}, api_base=server.url)
+        outcome = ask([request], db)
+        assert len(server.received) == 3 and "no JSON" in outcome.failures[model]
+
+    def test_a_reply_without_content_is_no_page(self, server, db):
+        server.fault = lambda body, number: Fault(204) if number == 0 else None
+        assert ask(cell(server), db).partial is None and len(server.received) == 2
+
+    def test_good_choices_beside_broken_ones_are_kept(self, server, db):
+        changed(server, lambda reply: reply["choices"].insert(0, None), only=lambda number: number == 0)
+        assert ask(cell(server, 4, per_call=4), db).partial is None
+        assert len(store.read(db, cell(server, 4))) == 4
+
+
+ODD = {
+    "system_fingerprint": {"build": 1},
+    "id": ["a"],
+    "model": "a\ud800",
+    "usage": 1e30,
+    "created": "yesterday",
+    "object": None,
+    "service_tier": {"a": 1},
+    "prompt_tokens": "7",
+    "completion_tokens_details": 5,
+    "finish_reason": {"why": "stop"},
+    "logprobs": [1, 2],
+    "refusal": 5,
+    "tool_calls": "none",
+    "annotations": 7,
+}
+
+
+class TestOddFields:
+    @pytest.mark.parametrize("name", ODD)
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    def test_the_response_is_stored_and_the_field_left_empty(self, server, db, name, model):
+        def change(reply):
+            choice = reply["choices"][0]
+            places = {"prompt_tokens": reply["usage"], "completion_tokens_details": reply["usage"]}
+            places |= {"finish_reason": choice, "logprobs": choice}
+            places |= dict.fromkeys(("refusal", "tool_calls", "annotations"), choice["message"])
+            places.get(name, reply)[name] = ODD[name]
+            return json.dumps(reply).encode()
+
+        changed(server, change, only=lambda number: number == 0)
+        requests = cell(server, 3, model=model)
+        outcome = ask(requests, db, limits=ONE)
+        rows = store.read(db, requests)
+        assert outcome.partial is None and rows["text"].tolist() == [f"answer {i}.0" for i in range(3)]
+        columns = {"system_fingerprint": "system_fingerprint", "id": "provider_id", "model": "served_model",
+                   "prompt_tokens": "prompt_tokens", "finish_reason": "finish_reason"}  # fmt: skip
+        if name in columns:
+            assert rows[columns[name]].isna().tolist() == [True, False, False]
+        if name not in ("created", "object", "service_tier", "tool_calls", "annotations"):
+            assert f"1 replies with an odd `{name}`" in outcome.noted
+
+    @pytest.mark.parametrize("value", ["1.2.3s", "soon", "-5", "", "nan", "9" * 400, "1h2x", "."])
+    def test_rate_headers_too(self, server, db, value):
+        server.headers = {f"x-ratelimit-{what}-{kind}": value if what == "reset" else "0"
+                          for what in ("remaining", "reset") for kind in ("requests", "tokens")}  # fmt: skip
+        started = time.monotonic()
+        assert ask(cell(server, 2), db, limits=ONE).partial is None and time.monotonic() - started < 5
+
+    @pytest.mark.parametrize("value", ["nan", "-5", "1e300", "inf", "soon", "1.2.3", "9" * 400])
+    def test_and_what_a_busy_server_asks_to_wait(self, server, db, value):
+        server.fault = lambda body, number: Fault(429, headers={"Retry-After": value}) if number == 0 else None
+        started = time.monotonic()
+        assert ask(cell(server), db).partial is None and time.monotonic() - started < 5
+
+    def test_other_models_go_on_whatever_one_does(self, server, db, monkeypatch):
+        keep = sampler._Run.keep
+
+        def fails(run, heard, job, *rest):
+            if job.request.model.endswith("/b"):
+                raise KeyError("something that nobody has thought of")
+            return keep(run, heard, job, *rest)
+
+        monkeypatch.setattr(sampler._Run, "keep", fails)
+        requests = cell(server, 10) + cell(server, 10, model="hosted_vllm/b")
+        outcome = ask(requests, db)
+        assert outcome.counts["added"].to_dict() == {"hosted_vllm/a": 10, "hosted_vllm/b": 0}
+        assert "nobody has thought of" in outcome.failures["hosted_vllm/b"]
+
+
+class TestAnotherModel:
+    @pytest.mark.parametrize(
+        ("asked", "name"),
+        [
+            ("openai/gpt-4o", "gpt-4o-2024-08-06"),
+            ("openai/gpt-4", "gpt-4-0613"),
+            ("anthropic/claude-3-5-sonnet-latest", "claude-3-5-sonnet-20241022"),
+            ("openrouter/meta-llama/llama-3-70b-instruct", "meta-llama/Llama-3-70B-Instruct"),
+            ("openrouter/anthropic/claude-3.5-sonnet", "claude-3-5-sonnet-20240620"),
+            ("openrouter/google/gemma-2-9b-it:free", "google/gemma-2-9b-it"),
+            ("gemini/gemini-1.5-pro", "gemini-1.5-pro-002"),
+            ("fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct", "llama-v3p1-8b-instruct"),
+            ("hosted_vllm/qwen3-4b", "/models/Qwen3-4B.gguf"),
+            ("hosted_vllm/llama3", "llama3:latest"),
+            ("azure/my-deployment", "gpt-4o-2024-08-06"),
+            ("hosted_vllm/a", None),
+        ],
+    )
+    def test_names_that_mean_the_one_asked(self, asked, name):
+        assert served.is_asked(asked, name)
+
+    @pytest.mark.parametrize(
+        ("asked", "name"),
+        [
+            ("openai/gpt-4o", "gpt-4o-mini"),
+            ("openai/gpt-4o", "gpt-4"),
+            ("openai/gpt-4o-mini", "gpt-4o"),
+            ("openai/gpt-4o-2024-05-13", "gpt-4o-2024-08-06"),
+            ("hosted_vllm/llama-3-8b", "llama-3-70b"),
+            ("hosted_vllm/llama-3.1-8b", "llama-3-18b"),
+            ("hosted_vllm/llama-3-8b", "llama-3-8b-instruct"),
+            ("hosted_vllm/mine", "other-model"),
+            ("openai/gpt-4", "gpt-4-turbo-2024-04-09"),
+        ],
+    )
+    def test_names_that_mean_another(self, asked, name):
+        assert not served.is_asked(asked, name)
+        assert served.is_asked(asked, name, (name,))
+
+    def test_its_responses_are_stored_and_named_unless_it_is_an_alias(self, server, db):
+        changed(server, lambda reply: reply.update(model="other-model"), only=lambda number: number < 2)
+        outcome = ask(cell(server, 5), db, limits=ONE)
+        assert "2 responses answered by another model (other-model)" in outcome.noted
+        assert store.read(db, cell(server, 5))["outcome"].tolist() == ["another_model"] * 2 + ["answer"] * 3
+        known = cell(server, 5, aliases=("other-model",))
+        assert store.read(db, known)["outcome"].tolist() == ["answer"] * 5  # without asking again
+        assert ask(known, db).counts["added"].sum() == 0
+
+
+class TestIdsOfReplies:
+    def test_they_are_stored(self, server, db):
+        ask(cell(server, 2), db, limits=ONE)
+        assert store.read(db, cell(server, 2))["provider_id"].tolist() == ["call-0", "call-1"]
+
+    @pytest.mark.parametrize("runs", [1, 2])
+    def test_a_second_reply_under_one_is_not_kept(self, server, db, runs):
+        changed(server, lambda reply: reply.update(id="the-only-one"))
+        for n in range(1, 3)[:runs] if runs == 2 else [2]:
+            outcome = ask(cell(server, n), db, limits=ONE)
+        assert len(store.read(db, cell(server, 2))) == 1 and outcome.counts["missing"].sum() == 1
+        assert "the id of an earlier response" in outcome.partial and "not kept" in outcome.noted
+
+    @pytest.mark.parametrize("value", ["", None])
+    def test_no_id_is_none(self, server, db, value):
+        changed(server, lambda reply: reply.update(id=value))
+        assert ask(cell(server, 3), db).partial is None
+
+    def test_answers_of_one_call_share_one(self, server, db):
+        assert ask(cell(server, 6, per_call=3), db).partial is None
+
+
+class TestWhatNobodyAskedFor:
+    @pytest.mark.parametrize("said", ["Unrecognized request argument: seed", "seed is not supported", "Extra: 'seed'"])
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_a_refused_seed_is_left_out_and_recorded(self, server, db, said, status):
+        server.fault = lambda body, number: Fault(status, said) if "seed" in body else None
+        assert ask(cell(server, 4), db, limits=ONE).partial is None
+        rows = store.read(db, cell(server, 4))
+        assert rows["seed"].isna().all() and len(rows) == 4 and len(server.received) == 5
+        assert all("seed" not in json.loads(text) for text in rows["effective"])
+
+    def test_so_is_the_name_of_the_longest_answer(self, server, db):
+        said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+        server.fault = lambda body, number: Fault(400, said) if "max_tokens" in body else None
+        assert ask(cell(server, 2), db, limits=ONE).partial is None
+        assert server.bodies()[-1]["max_completion_tokens"] == 20
+
+
+class TestOneRequestOfMany:
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            (400, "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens."),
+            (400, "the request exceeds the available context size"),
+            (413, "prompt is too long: 210000 tokens > 200000 maximum"),
+            (422, "Input is too long for requested model."),
+            (400, "Please reduce the length of the messages or completion."),
+        ],
+    )
+    def test_one_that_is_too_long_is_not_to_be_had_and_the_others_are(self, server, db, status, said):
+        server.fault = lambda body, number: Fault(status, said) if "long" in body["messages"][0]["content"] else None
+        requests = [r for i in range(8) for r in cell(server, 3, prompt="long" if i == 2 else f"tree {i}")]
+        for run in range(2):
+            outcome = ask(requests, db, limits=ONE)
+            row = outcome.counts.loc["hosted_vllm/a"]
+            assert (row["unsupported"], row["missing"], row["stored"] + row["added"]) == (3, 0, 21), run
+            assert outcome.partial is None and "too long" in outcome.refused[requests[6].key]
+        assert len(server.received) == 22  # asked once, never again
+        assert cost.plan(requests, db, prices={"hosted_vllm/a": (0, 0)})["unsupported"].sum() == 3
+
+    def test_one_that_is_refused_is_missing_alone(self, server, db):
+        server.fault = lambda body, number: Fault(400, "No.") if "bad" in body["messages"][0]["content"] else None
+        prompts = [f"{'bad' if i in (3, 4, 5, 6) else 'good'} {i}" for i in range(12)]
+        requests = [r for prompt in prompts for r in cell(server, 2, prompt=prompt)]
+        for _ in range(2):
+            outcome = ask(requests, db, limits=ONE)
+            assert outcome.counts["missing"].sum() == 8 and len(outcome.refused) == 4
+        assert len(store.read(db, requests)) == 16
+
+    def test_a_model_that_refuses_everything_stops(self, server, db):
+        server.fault = lambda body, number: Fault(400, "No.")
+        outcome = ask([r for i in range(30) for r in cell(server, prompt=f"tree {i}")], db, limits=ONE)
+        assert len(server.received) == 3 and "No" in outcome.failures["hosted_vllm/a"]
+
+
+def dripping(make):
+    """A raw server that sends `make(i)` every 20 ms, for ever; returns its address and how to end it."""
+    listener, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def talk(connection):
+        with connection:
+            connection.recv(65536)
+            i = 0
+            while not ended.wait(0.02):
+                try:
+                    connection.sendall(make(i))
+                except OSError:
+                    return
+                i += 1
+
+    def main():
+        while not ended.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=main, daemon=True).start()
+
+    def end():
+        ended.set()
+        listener.close()
+
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/v1", end
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+DRIPS = {
+    "a body": lambda i: HEAD if i == 0 else b"1\r\n \r\n",
+    "a header": lambda i: b"HTTP/1.1 200 OK\r\nX-Long: " if i == 0 else b"a",
+    "headers": lambda i: b"HTTP/1.1 200 OK\r\n" if i == 0 else f"X-{i}: a\r\n".encode(),
+    "half a line": lambda i: b"HTTP/1.1 200 OK\r\n"[i % 8 : i % 8 + 1],
+}
+
+
+class TestNothingIsReadWithoutAnEnd:
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    @pytest.mark.parametrize("drip", DRIPS)
+    def test_one_deadline_for_the_whole_call(self, server, db, drip, model):
+        ask(cell(server, model=model), db)  # the first call of a process loads libraries
+        url, end = dripping(DRIPS[drip])
+        try:
+            request = request_llm.Request(model, "hi", {"max_tokens": 20}, api_base=url)
+            started = time.monotonic()
+            outcome = ask([request], db, limits={"default": {"timeout_s": 0.4}}, prices=DEAR)
+        finally:
+            end()
+        assert time.monotonic() - started < 20 and outcome.counts["missing"].sum() == 1
+        if drip == "a body":
+            assert "within 0.4 s" in outcome.partial and len(store.lost(db)) == 3
+
+    def test_a_page_of_an_error_is_read_in_part(self, server, db):
+        server.fault = lambda body, number: Fault(403, "no " * 10**6)
+        outcome = ask(cell(server), db)
+        assert "status 403" in outcome.partial and len(outcome.partial) < 2000
+
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    def test_a_response_that_is_too_large_is_an_outcome(self, server, db, model):
+        server.answer = lambda body, number: ["word " * 100_000 if number == 1 else "An oak."]
+        requests = cell(server, 4, model=model)
+        outcome = ask(requests, db, limits={"default": {"concurrency": 1, "max_reply_mb": 0.2}}, prices=DEAR)
+        rows = store.read(db, requests)
+        assert rows["outcome"].tolist() == ["answer", "too_large", "answer", "answer"]
+        assert rows["text"].tolist()[1] == "" and "too large" in outcome.noted and db.stat().st_size < 200_000
+        assert store.spent(db) > most(requests[:1])
+
+    def test_beside_others_it_is_the_only_one(self, server, db):
+        server.answer = lambda body, number: [
+            "word " * 300_000 if i == 1 and number == 0 else "An oak." for i in range(body.get("n") or 1)
+        ]
+        outcome = ask(cell(server, 3, per_call=3), db, limits={"default": {"max_reply_mb": 0.1}})
+        assert outcome.partial is None and set(store.read(db, cell(server, 3))["text"]) == {"An oak."}
+
+
+SLOW = """
+import sys
+from hivemind_utils.llm import request, sampler
+requests = request.requests("hosted_vllm/a", "hi", {"max_tokens": 20}, 60, api_base=sys.argv[2])
+sampler.run(requests, sys.argv[1], budget_usd=100, prices={"hosted_vllm/a": (1000, 1000)}, progress=False,
+            limits={"default": {"concurrency": 4}})
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("latency", [0.4, 30])
+def test_a_signal_drains_what_is_in_flight(server, db, name, latency):
+    server.latency = latency
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SLOW, str(db), server.url], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(server.received) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    started = time.monotonic()
+    process.send_signal(getattr(signal, name))
+    assert process.wait(20) != 0 and time.monotonic() - started < 8
+    requests = request_llm.requests("hosted_vllm/a", "hi", {"max_tokens": 20}, 60, api_base=server.url)
+    n_kept, n_lost = len(store.read(db, requests)), len(store.lost(db))
+    assert n_kept + n_lost == len(server.received) and (n_lost == 0) == (latency < 1)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(server, db):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server.answer = lambda body, number: [os.kill(os.getpid(), signal.SIGHUP) or "An oak."]
+        assert ask(cell(server, 3), db).partial is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class TestAddressesThatHoldAKey:
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://me:word@127.0.0.1:1/v1",
+            "http://127.0.0.1:1/v1?key=canary",
+            "http://127.0.0.1:1/v1#canary",
+            "http://127.0.0.1:1/sk-canary123456/v1",
+            "http://127.0.0.1:1/7f3a9c51d2e84b60a1b2/v1",
+        ],
+    )
+    def test_they_are_refused_before_anything_is_asked_or_written(self, address):
+        with pytest.raises(ValueError, match="may not be used") as caught:
+            request_llm.Request("hosted_vllm/a", "hi", api_base=address)
+        assert "canary" not in str(caught.value)
+
+    def test_nor_may_they_hold_a_key_of_the_environment(self, monkeypatch):
+        monkeypatch.setenv("MY_API_KEY", "plainwords")
+        with pytest.raises(ValueError, match="looks like a key"):
+            request_llm.Request("hosted_vllm/a", "hi", api_base="http://127.0.0.1:1/plainwords/v1")
+
+    @pytest.mark.parametrize("path", ["v1", "openai/deployments/gpt-35-turbo-16k", "v1/projects/my-project/openapi"])
+    def test_others_are_not(self, path):
+        assert request_llm.Request("hosted_vllm/a", "hi", api_base=f"https://gateway.example.org/{path}").api_base
