@@ -137,7 +137,7 @@ def field_values(frame, path, field, file):
 
 def text_paths(value, name):
     """Yield the paths of the texts within a nested value, such as ``response.body.choices.0.message.content``."""
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, str):
         yield name
     elif isinstance(value, dict):
@@ -175,6 +175,11 @@ def as_texts(values, field, file):
     return [_as_text(value, field, file, at) for at, value in enumerate(values)]
 
 
+def is_nested(value):
+    """Whether a value is an object or a list, not one text or number."""
+    return isinstance(plain(value), dict | list)
+
+
 def as_list(value):
     """List behind a value: a list, an array, or a text that is a JSON or Python list; None for anything else.
 
@@ -183,7 +188,7 @@ def as_list(value):
     >>> as_list('["Oak", "Elm"]'), as_list("['Oak', 'Elm']"), as_list("Oak")
     (['Oak', 'Elm'], ['Oak', 'Elm'], None)
     """
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, str):
         text = value.strip()
         if not (text.startswith("[") and text.endswith("]")):
@@ -220,7 +225,7 @@ def unpivot(frame, names, *, into="response", by="model"):
 
 
 def _as_text(value, field, file, row):
-    value = _plain(value)
+    value = plain(value)
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, bytes):
@@ -237,7 +242,7 @@ def _as_text(value, field, file, row):
     return str(value)
 
 
-def _plain(value):
+def plain(value):
     """Lists for arrays and tuples, Python values for NumPy's, bytes for views."""
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -251,7 +256,7 @@ def _plain(value):
 def _at(value, steps):
     """Value at the steps of a path, None where there is none."""
     for number, step in enumerate(steps):
-        value = _plain(value)
+        value = plain(value)
         if isinstance(value, str) and value.lstrip()[:1] in "[{" and value.strip():
             try:
                 value = json.loads(value)
@@ -273,7 +278,7 @@ def _at(value, steps):
                 return None
         else:
             return None
-    return _plain(value)
+    return plain(value)
 
 
 def _opened(path):
