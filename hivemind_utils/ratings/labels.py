@@ -7,6 +7,7 @@ a label that is not used stands in ``08_excluded`` with its reason.
 
 import json
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,20 +68,27 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
     frames = [reading.read_any(path, encoding) for path in paths]
     ours = {"form_id", "question", "item_id", "annotator", "label"}  # columns of the sheets this project writes
     frame = pd.concat([files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
-    return unroll(frame, columns=columns, where=where, label_columns=label_columns)
+    file = ", ".join(Path(str(path)).name for path in paths)
+    return unroll(frame, columns=columns, where=where, label_columns=label_columns, file=file)
 
 
-def unroll(frame, *, columns=None, where=None, label_columns=None):
+def unroll(frame, *, columns=None, where=None, label_columns=None, file="the labels"):
     """Bring a frame of labels into long form; see `read`."""
-    columns = dict(columns or {})
+    found = _unrolled(frame, dict(columns or {}), where, label_columns, file)
+    return reading.with_texts(found, [f for f in _FIELDS if f not in ("labels", "rank")], file)
+
+
+def _unrolled(frame, columns, where, label_columns, file):
     frame = keep_where(frame.assign(input_row=np.arange(len(frame))), where)
     for field, theirs in columns.items():
         if field not in _FIELDS:
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
-        require(frame, theirs, f"`{field}`")
+        if "." not in theirs:
+            require(frame, theirs, f"`{field}`")
     known = {field: theirs for theirs, field in _RELEASED.items() if theirs in frame and field not in frame}
     wide = _matching(frame, label_columns) if label_columns else []
-    frame = frame.assign(**{field: frame[theirs] for field, theirs in (known | columns).items()})
+    taken = {field: reading.field_values(frame, theirs, field, file) for field, theirs in (known | columns).items()}
+    frame = frame.assign(**taken)
     keep = [f for f in _FIELDS if f in frame and f not in ("label", "labels", "rank")]
     if wide:
         long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
@@ -129,7 +137,8 @@ def tabulate(long, item_type, scale, *, label_values=None):
     labels : pandas.DataFrame
         One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
     items : pandas.DataFrame
-        One row an item: item_id, items (the type), prompt and responses with ids, form_id.
+        One row an item: item_id, items (the type), prompt and responses with ids, form_id. A pair has the sides of its
+        first row; labels of rows that have them the other way round are mirrored.
     excluded : pandas.DataFrame
         Rows of ``08_excluded``.
 
@@ -142,6 +151,7 @@ def tabulate(long, item_type, scale, *, label_values=None):
         raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
     frame = _identified(long, item_type)
     values = frame["label"].map(_labeller(scale, label_values or {}))
+    values = values.where(~frame["is_turned"], mirrored(values, scale))
     reason = pd.Series("", index=frame.index)
     reason[values.isna()] = "label not on the scale"
     reason[frame["label"].map(_is_missing)] = "label missing"
@@ -150,7 +160,7 @@ def tabulate(long, item_type, scale, *, label_values=None):
     again = frame[known & good].duplicated(["item_id", "annotator"])
     reason[again.index[again]] = "annotator labelled the item before: first kept"
     if "one_row_an_item" in frame:
-        first = frame.groupby("item_id")["input_row"].transform("first")
+        first = frame.groupby(["item_id", "is_turned"])["input_row"].transform("first")
         reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
     excluded = pd.DataFrame(
         {
@@ -304,6 +314,19 @@ def numbers(scale):
     return list(range(len(scale))) if any(isinstance(v, str) for v in scale) else [float(v) for v in scale]
 
 
+def mirrored(values, scale):
+    """Labels of a pair as they are with its sides swapped: the scale from its other end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mirrored(np.array([2.0, 0.0]), [-2, -1, 0, 1, 2]), mirrored(np.array([1.0]), [1, 2])
+    (array([-2.,  0.]), array([2.]))
+    """
+    ends = numbers(scale)
+    return min(ends) + max(ends) - values + 0.0
+
+
 def _labeller(scale, label_values):
     """Function from what stands in the file to a number of the scale, or NaN."""
     values = numbers(scale)
@@ -354,10 +377,32 @@ def _identified(long, item_type):
     if "item_id" in frame:
         frame["item_id"] = frame["item_id"].map(str)
     else:
+        first = frame.groupby(_unordered(frame), sort=False).cumcount() == 0
         parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
         keys = [json.dumps(row) for row in frame[parts].itertuples(index=False, name=None)]
-        frame["item_id"] = [ids.text_id(f"{item_type} {key}") for key in keys]
-    return frame
+        named = pd.Series([ids.text_id(f"{item_type} {key}") for key in keys], index=frame.index)
+        frame["item_id"] = _unordered(frame).map(dict(zip(_unordered(frame)[first], named[first], strict=True)))
+    return _turned(frame)
+
+
+def _unordered(frame):
+    """What identifies every row's item: the same whichever of two responses stands first."""
+    parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
+    rows = frame[parts].itertuples(index=False, name=None)
+    keys = [json.dumps([prompt, *sorted((a or "", b or "")), *rest]) for prompt, a, b, *rest in rows]
+    return pd.Series(keys, index=frame.index)
+
+
+def _turned(frame):
+    """Put the sides of a pair as its first row has them, and mark the rows that had them the other way round."""
+    sides = ["response_1_id", "response_2_id"]
+    first = frame.groupby("item_id")[sides].transform("first")
+    is_pair = frame[sides].notna().all(axis=1) & first.notna().all(axis=1) & (frame[sides[0]] != frame[sides[1]])
+    turned = is_pair & (frame[sides[0]] == first[sides[1]]) & (frame[sides[1]] == first[sides[0]])
+    for one, other in (("response_1", "response_2"), sides):
+        swapped = frame[one].where(~turned, frame[other]), frame[other].where(~turned, frame[one])
+        frame[one], frame[other] = swapped
+    return frame.assign(is_turned=turned)
 
 
 def _slots(frame):

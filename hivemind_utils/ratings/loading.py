@@ -328,7 +328,8 @@ def read_pool(path, drawn=None, encoding=None):
         return None
     if is_simulated(path):
         return None if not drawn else drawn["pool"]
-    return pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    pool = pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    return reading.with_texts(pool, ["prompt", "response"], Path(str(path)).name)
 
 
 def simulated(study, paths, simulate):

@@ -42,6 +42,7 @@ _NUMBERS = ["sample_idx", "open_endedness", "position", "probability", "reply", 
 
 
 _PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
+_MODEL_FACTS = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
 
 
 def read(paths, *, columns=None, constants=None, encoding=None):
@@ -86,19 +87,35 @@ def read(paths, *, columns=None, constants=None, encoding=None):
                 f"{name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
                 f"Say which column it is, for example `columns: {{{missing[0]}: name_in_the_file}}`."
             )
-        frame = _unroll(frame, name)
-        for field in [f for f in ("response", "prompt", "model") if f in frame]:
-            frame[field] = pd.Series(reading.as_texts(frame[field], field, name), index=frame.index, dtype=object)
-        frames.append(frame)
+        frames.append(_with_texts(_unroll(frame, name), name))
     return pd.concat(frames, ignore_index=True)
 
 
+def _with_texts(frame, name):
+    """Frame of a file whose text columns hold texts; a response that is a written-out object is marked."""
+    texts = pd.Series(reading.as_texts(frame["response"], "response", name), index=frame.index, dtype=object)
+    is_object = texts.map(reading.is_written_object).astype(bool)
+    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):  # a cell cannot hold a list but written out
+        is_object |= texts.map(lambda text: _is_list_of_texts(reading.as_list(text)))
+    if is_object.any() and is_object[texts.notna()].mean() > 0.5:  # the column, not a slip: say which field to take
+        reading.with_texts(frame, ["response"], name)
+    frame = frame.assign(response=texts)
+    frame = reading.with_texts(frame, [f for f in _FIELDS if f not in ("response", *_NUMBERS)], name)
+    return frame.assign(is_object=is_object) if is_object.any() else frame
+
+
+def _is_list_of_texts(value):
+    return bool(value) and all(isinstance(item, str) for item in value)
+
+
 def read_facts(path, columns=None):
-    """Read facts about models or prompts from a file, columns renamed as `columns` says; None without a file."""
+    """Read facts about models or prompts from a file, columns named as `columns` says; None without a file."""
     if path is None:
         return None
-    frame = reading.read_any(path)
-    return frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    frame, name = reading.read_any(path), Path(path).name
+    taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in (columns or {}).items()}
+    frame = frame.drop(columns=[theirs for theirs in (columns or {}).values() if theirs in frame]).assign(**taken)
+    return reading.with_texts(frame, ["model", "prompt_id", "text", *_PROMPT_FIELDS, *_MODEL_FACTS], name)
 
 
 def select(answers, *, prompts=None, models=None, n_samples=None):
@@ -359,7 +376,8 @@ def _clean(answers):
     no_index = frame["sample_idx"].map(_is_blank)
     bad_index = ~no_index & ~(index.between(0, 2**53) & (index % 1 == 0))
     reasons = pd.Series(None, index=frame.index, dtype=object)
-    surplus = frame["surplus"].eq(True) if "surplus" in frame else pd.Series(False, index=frame.index)
+    no = pd.Series(False, index=frame.index)
+    surplus, is_object = (frame[name].eq(True) if name in frame else no for name in ("surplus", "is_object"))
     for name in ("position", "reply"):
         numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
         frame[name] = numbers.where((numbers >= 0) & (numbers % 1 == 0)).astype("Int64")
@@ -371,6 +389,7 @@ def _clean(answers):
         ("no model", frame["model"].isna()),
         ("no prompt", no_prompt),
         ("no response (null)", null_text),
+        ("an object or a list, no text", is_object),
         ("sample_idx is not a whole number", bad_index),
     ):
         reasons = reasons.mask(reasons.isna() & where, why)
@@ -426,11 +445,10 @@ def _prompts(frame, registry):
 
 
 def _models(frame, human, registry):
-    facts = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
     table = frame.groupby("model", as_index=False)["family"].first()
-    table = table.assign(**{name: None for name in facts if name != "family"})
+    table = table.assign(**{name: None for name in _MODEL_FACTS if name != "family"})
     if registry is not None:
-        table = _enrich(table, registry, "model", facts)
+        table = _enrich(table, registry, "model", _MODEL_FACTS)
     is_human = table["model"].isin(human) | table["kind"].eq("human").fillna(False).astype(bool)
     table["kind"] = np.where(is_human, "human", "model")
     table["family"] = [
@@ -439,7 +457,7 @@ def _models(frame, human, registry):
     ]
     table["size_b"] = pd.to_numeric(table["size_b"], errors="coerce")
     table["release_date"] = [None if _is_blank(day) else str(day)[:10] for day in table["release_date"]]
-    return table[["model", *facts]].sort_values("model", ignore_index=True)
+    return table[["model", *_MODEL_FACTS]].sort_values("model", ignore_index=True)
 
 
 def guess_family(model):

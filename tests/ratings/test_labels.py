@@ -239,3 +239,79 @@ class TestRealFiles:
         labels, items, _ = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
         assert len(items) == 999 and items["prompt_id"].nunique() == 170
         assert labels["label"].value_counts().to_dict() == {-1: 1_416, 1: 1_255, 0: 326}
+
+
+class TestSides:
+    """Which response stands first is presentation: the pair is one item whichever way round a row shows it."""
+
+    ROWS = (
+        ("p", "Oak", "Elm", "a", 1),
+        ("p", "Elm", "Oak", "b", -1),
+        ("p", "Oak", "Elm", "c", -2),
+        ("q", "Jay", "Owl", "a", 0),
+        ("q", "Owl", "Jay", "b", 2),
+    )
+    NAMES = ("prompt", "response_1", "response_2", "annotator", "label")
+
+    def tabulated(self, frame, scale=(-2, -1, 0, 1, 2), **options):
+        return rating_labels.tabulate(rating_labels.unroll(frame, **options), "pairs", list(scale))
+
+    def test_swapped_sides_are_one_item_with_mirrored_labels(self):
+        labels, items, excluded = self.tabulated(pd.DataFrame(self.ROWS, columns=self.NAMES))
+        assert items[["response_1", "response_2"]].to_numpy().tolist() == [["Oak", "Elm"], ["Jay", "Owl"]]
+        assert labels["label"].tolist() == [1, 1, -2, 0, -2] and excluded.empty
+        assert labels["annotator"].tolist() == ["a", "b", "c", "a", "b"]
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    def test_in_every_format(self, tmp_path, suffix):
+        frame, path = pd.DataFrame(self.ROWS, columns=self.NAMES), tmp_path / f"a.{suffix}"
+        {
+            "csv": lambda: frame.to_csv(path, index=False),
+            "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+            "parquet": lambda: frame.to_parquet(path),
+        }[suffix]()
+        long = rating_labels.read(path)
+        assert rating_labels.tabulate(long, "pairs", [-2, -1, 0, 1, 2])[0]["label"].tolist() == [1, 1, -2, 0, -2]
+
+    def test_with_ids_of_items_and_names_of_values(self):
+        frame = pd.DataFrame(self.ROWS, columns=self.NAMES).assign(item_id=list("iiijj"))
+        labels, items, _ = self.tabulated(frame)
+        assert items["item_id"].tolist() == ["i", "j"] and labels["label"].tolist() == [1, 1, -2, 0, -2]
+        frame["label"] = ["first", "second", "second", "tie", "first"]
+        named = self.tabulated(frame, scale=("second", "tie", "first"))[0]["label"]
+        assert named.tolist() == [2, 2, 0, 1, 0]
+
+    def test_a_scale_of_one_and_two_is_mirrored_too(self):
+        frame = pd.DataFrame(self.ROWS[:2], columns=self.NAMES).assign(label=[1, 2])
+        assert self.tabulated(frame, scale=(1, 2))[0]["label"].tolist() == [1, 1]
+
+    def test_lists_and_wide_files(self):
+        lists = pd.DataFrame(
+            [("p", "Oak", "Elm", [1, 2]), ("p", "Elm", "Oak", [-1, 2])],
+            columns=["prompt", "response_1", "response_2", "labels"],
+        )
+        labels, items, excluded = self.tabulated(lists)
+        assert len(items) == 1 and labels["label"].tolist() == [1, 2, 1, -2] and excluded.empty
+        wide = lists.drop(columns="labels").assign(r1=[1, None], r2=[None, -1])
+        labels, items, _ = self.tabulated(wide, label_columns=["r1", "r2"])
+        assert len(items) == 1 and labels["label"].tolist() == [1, 1]
+
+    def test_an_annotator_who_saw_both_orders_counts_once(self):
+        frame = pd.DataFrame(self.ROWS[:2], columns=self.NAMES).assign(annotator="a")
+        labels, _, excluded = self.tabulated(frame)
+        assert labels["label"].tolist() == [1]
+        assert excluded["reason"].tolist() == ["annotator labelled the item before: first kept"]
+
+    def test_swapping_any_rows_changes_no_agreement(self):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(
+            [(f"p{i}", f"a{i}", f"b{i}", f"w{w}", int(rng.integers(-2, 3))) for i in range(20) for w in range(4)],
+            columns=self.NAMES,
+        )
+        swap = rng.random(len(frame)) < 0.5
+        swap[frame.groupby("prompt").cumcount() == 0] = False  # the first row says which side is the first
+        other = frame.copy()
+        other.loc[swap, ["response_1", "response_2"]] = frame.loc[swap, ["response_2", "response_1"]].to_numpy()
+        other.loc[swap, "label"] *= -1
+        for one, two in zip(self.tabulated(frame)[:2], self.tabulated(other)[:2], strict=True):
+            pd.testing.assert_frame_equal(one, two)
