@@ -11,6 +11,51 @@ _REFUSAL = re.compile(
 )  # fmt: skip
 
 
+_WORDS = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?)"
+_OPENS = re.compile(
+    rf"<\|?(?:begin_of_)?{_WORDS}\|?>|\[{_WORDS}\]|\u25c1{_WORDS}\u25b7|<\|channel\|>\s*analysis\s*<\|message\|>",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(
+    rf"</{_WORDS}\s*>|<\|(?:/|end_of_){_WORDS}\|>|\[/{_WORDS}\]|\u25c1/{_WORDS}\u25b7"
+    r"|(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>",
+    re.IGNORECASE,
+)
+_WRAPS = re.compile(r"<\|(?:begin_of_solution|end_of_solution|return|end|im_end|eot_id)\|>", re.IGNORECASE)
+
+
+def split_reasoning(text):
+    r"""Part a response into what a model thought, by the marks it came between, and what it said.
+
+    Thoughts end at the last closing mark, with or without an opening one; where a response begins with an opening mark
+    that is never closed, all of it is thought.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    reasoning : str or None
+        None where there are no marks.
+    said : str
+        The text itself where there are no marks.
+
+    Examples
+    --------
+    >>> split_reasoning("<think>A river? A thief?</think>\n\nTime is a river.")
+    ('A river? A thief?', 'Time is a river.')
+    >>> split_reasoning("Time is a river.")
+    (None, 'Time is a river.')
+    """
+    marks = list(_CLOSES.finditer(text)) if "<" in text or "[" in text or "\u25c1" in text else []
+    if marks:
+        thought, said = text[: marks[-1].start()], text[marks[-1].end() :]
+        return _OPENS.sub("", _CLOSES.sub("\n", thought)).strip(), _WRAPS.sub("", said).strip()
+    opened = _OPENS.match(text.lstrip()[:60]) if not text.lstrip().startswith("[") else None
+    return (text.lstrip()[opened.end() :].strip(), "") if opened else (None, text)
+
+
 def classify(text, finish_reason, refusal=None):
     """Name the outcome of a draw: one of `OUTCOMES`.
 

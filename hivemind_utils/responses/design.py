@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import checks, cost, gguf_models, sampler, store
+from hivemind_utils.llm import checks, cost, gguf_models, outcomes, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells
 from hivemind_utils.responses import arms as response_arms
@@ -493,8 +493,11 @@ def _replies(frame, store_path, condition):
     """Stored replies of the cells of one condition, and of one turn."""
     stored = store.read(store_path, frame["request"]).rename(columns={"text": "response"})
     cells_of = frame.assign(key=[request.key for request in frame["request"]]).drop_duplicates("key")
+    parted = [outcomes.split_reasoning(text or "") for text in stored["response"]]  # before a list is taken apart
+    stored["reasoning"] = pd.Series([thought for thought, _ in parted], index=stored.index, dtype=object)
+    stored["response"] = pd.Series([said for _, said in parted], index=stored.index, dtype=object)
     stored = stored.assign(reply=stored["sample_idx"] - arm_cells.first_number(condition))
-    stored = stored[["key", "reply", "response", "finish_reason", *PROVENANCE]]
+    stored = stored[["key", "reply", "response", "reasoning", "finish_reason", *PROVENANCE]]
     merged = cells_of.drop(columns="request").merge(stored, on="key", validate="one_to_many")
     return merged.drop(columns="key")
 

@@ -181,6 +181,7 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
     empty = frame["text"].str.strip().eq("")
     given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
+    given = given.mask(given.eq("answer") & frame["reasoning"].notna(), None)  # named with the reasoning in it
     unparsed = given.eq("unparsed").fillna(False).astype(bool)
     reasons = {"unparsed": unparsed, "empty": empty, "content filter": filtered}
     frame["why_not"] = np.select(list(reasons.values()), list(reasons), default=None)
@@ -220,6 +221,7 @@ def coverage(responses, prompts):
     frame["unparsed"] = frame["outcome"].eq("unparsed")
     frame["empty"] = frame["text"].str.strip().eq("") & ~frame["unparsed"]
     frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
+    frame["reasoned"] = frame["reasoning"].notna()
     frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
     counted = frame.groupby(CELL).agg(
         n_answers=("response_id", "size"),
@@ -230,6 +232,7 @@ def coverage(responses, prompts):
         n_filtered=("filtered", "sum"),
         n_unparsed=("unparsed", "sum"),
         n_repeated=("repeated", "sum"),
+        n_reasoned=("reasoned", "sum"),
     )
     arms = frame[["kind", *CELL[1:]]].drop_duplicates()
     expected = prompts[["prompt_id", "kind"]].merge(arms, on="kind").drop(columns="kind")
@@ -293,6 +296,12 @@ def usable_share(coverage_table):
     sums = coverage_table.groupby("prompt_id")[["n_usable", "n_answers"]].sum()
     found = intervals.ratio_interval(sums["n_usable"], sums["n_answers"].where(sums["n_answers"] > 0))
     return dataclasses.replace(found, lower=np.maximum(found.lower, 0), upper=np.minimum(found.upper, 1))
+
+
+def reasoning_apart(coverage_table):
+    """Say in a sentence how many responses came with reasoning, which is kept apart; empty where none did."""
+    n, n_all = int(coverage_table["n_reasoned"].sum()), int(coverage_table["n_answers"].sum())
+    return f"{n:,} of {n_all:,} responses came with reasoning in marks: it is kept apart and not compared" if n else ""
 
 
 def excluded_by_reason(tables):
@@ -363,6 +372,10 @@ def _clean(answers):
     frame["text"] = [
         "" if null else ids.repaired(text) for text, null in zip(frame["response"], null_text, strict=True)
     ]
+    parted = [outcomes.split_reasoning(text) for text in frame["text"]]
+    before = frame["reasoning"] if "reasoning" in frame else pd.Series(None, index=frame.index, dtype=object)
+    frame["reasoning"] = [own if _is_blank(told) else told for told, (own, _) in zip(before, parted, strict=True)]
+    frame["text"] = [said for _, said in parted]
     for name in set(_FIELDS) - {"response", *_NUMBERS}:
         frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
     no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
