@@ -6,6 +6,7 @@ a label that is not used stands in ``08_excluded`` with its reason.
 """
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def tabulate(long, item_type, scale, *, label_values=None):
     scale : list
         Values a label may take, in order: numbers, or names of categories (which become 0, 1, ... in that order).
     label_values : dict, optional
-        What stands in the file to the value it means, for example ``{"1": 1, "2": -1, "Tie": 0}``.
+        What stands in the file to the value it means, for example ``{"1": 1, "2": -1, "Tie": 0}``; None for a label
+        that says nothing.
 
     Returns
     -------
@@ -145,16 +147,20 @@ def tabulate(long, item_type, scale, *, label_values=None):
     Raises
     ------
     ValueError
-        If no label is left, with the commonest reason; or an item_id stands for different texts.
+        If no label is left, with the commonest reason; an item_id stands for different texts; or the labels have
+        another scale: a value off the scale recurs, or labels of pairs name one side only.
     """
     if item_type not in ITEM_TYPES:
         raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
     frame = _identified(long, item_type)
-    values = frame["label"].map(_labeller(scale, label_values or {}))
+    meant = {_spelled(k): v for k, v in (label_values or {}).items()}
+    frame["label"] = frame["label"].map(lambda label: None if meant.get(_spelled(label), 0) is None else label)
+    values = frame["label"].map(_labeller(scale, meant))
     values = values.where(~frame["is_turned"], mirrored(values, scale))
     reason = pd.Series("", index=frame.index)
     reason[values.isna()] = "label not on the scale"
     reason[frame["label"].map(_is_missing)] = "label missing"
+    _refuse_other_scale(frame, values, item_type, scale, meant)
     known = frame["annotator"].notna()
     good = reason == ""
     again = frame[known & good].duplicated(["item_id", "annotator"])
@@ -310,8 +316,66 @@ def statistics(measured, groups):
 
 
 def numbers(scale):
-    """Values of a scale as numbers; names of categories are numbered from 0."""
-    return list(range(len(scale))) if any(isinstance(v, str) for v in scale) else [float(v) for v in scale]
+    """Values of a scale as numbers; names of categories are numbered from 0.
+
+    Examples
+    --------
+    >>> numbers([1, 2, 3]), numbers(["1", "2", "3"]), numbers(["no", "unsure", "yes"])
+    ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0, 1, 2])
+    """
+    read = [reading.number(value) for value in scale]
+    return list(range(len(scale))) if any(np.isnan(read)) else read
+
+
+def recurring_off_scale(excluded, n_labels):
+    """Say in a sentence how many labels lie off the scale although their value recurs; None where there are none.
+
+    Parameters
+    ----------
+    excluded : pandas.DataFrame
+        From `tabulate`.
+    n_labels : int
+        All labels.
+    """
+    off = excluded.loc[excluded["reason"] == "label not on the scale", "excerpt"]
+    given = off.map(lambda text: re.search(r'"label": (.*)\}$', text)).map(lambda found: found and found[1])
+    counts = given.value_counts()
+    n = int(counts[counts > 1].sum())
+    return f"{n} of {n_labels} labels have values off the scale that recur" if n else None
+
+
+def _refuse_other_scale(frame, values, item_type, scale, meant):
+    """Refuse labels of another scale than the one that was said."""
+    given = frame["label"][~frame["label"].map(_is_missing)].map(_spelled)
+    off = given[values[given.index].isna()].value_counts()
+    often = off[(off > 1) & (off >= max(0.01 * len(given), 2))]
+    what = "ratings" if item_type == "absolute" else "pairs"
+    if len(often) and values.notna().any():
+        listed = ", ".join(f"{value!r} ({n} times)" for value, n in often.head(5).items())
+        raise ValueError(
+            f"The scale of the {what} is {list(scale)}, but {off.sum()} of {len(given)} labels are not: {listed}. "
+            f"Set `{what}_scale`, or say in `{what}_values` what such a label means (null: nothing)."
+        )
+    ends = numbers(scale)
+    used = values[given.index].dropna()
+    one_sided = item_type == "pairs" and min(ends) < 0 < max(ends) and len(used) >= 8 and len(set(used)) > 1
+    if one_sided and not given.isin(list(meant)).all() and ((used > 0).all() or (used < 0).all()):
+        found = sorted(given.unique())[:5]
+        raise ValueError(
+            f"The scale of the pairs is {list(scale)}, where positive means that the first response is better, but the "
+            f"labels are {found} only: no label says that the other response is. Say in `pairs_values` what they mean, "
+            f"for example {{'1': 1, '2': -1}}."
+        )
+
+
+def _spelled(label):
+    """Text of a label: a whole number without its fraction, without blanks and quotes around."""
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        label = int(label)
+    text = str(label).strip()
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    return text
 
 
 def mirrored(values, scale):
@@ -330,21 +394,18 @@ def mirrored(values, scale):
 def _labeller(scale, label_values):
     """Function from what stands in the file to a number of the scale, or NaN."""
     values = numbers(scale)
-    known = {str(v): n for v, n in zip(scale, values, strict=True)}
-    translate = {str(k): str(v) for k, v in label_values.items()}
+    known = {_spelled(v): n for v, n in zip(scale, values, strict=True)}
+    is_number = not any(np.isnan([reading.number(v) for v in scale]))
 
     def value(label):
-        if isinstance(label, bool | np.bool_) and str(label) not in translate:
+        text = _spelled(label)
+        if isinstance(label, bool | np.bool_) and text not in label_values and text not in known:
             return np.nan  # True is no 1
-        text = str(label).strip()
-        text = translate.get(text, text)
+        text = _spelled(label_values.get(text, text))
         if text in known:
             return known[text]
-        try:
-            number = float(text)
-        except ValueError:
-            return np.nan
-        return number if number in known.values() and not any(isinstance(v, str) for v in scale) else np.nan
+        number = reading.number(text) if is_number else np.nan
+        return number if number in known.values() else np.nan
 
     return value
 

@@ -119,7 +119,7 @@ def match(long, items, door):
     """
     long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
     long["scorer"] = long["scorer"].astype(str)
-    name, turned = _names(long, items)
+    name, turned = _named(long, items)
     long = _turn(long, turned)
     bad = long["score"].isna()
     again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
@@ -259,7 +259,7 @@ def responses(items):
     return both.dropna(subset=["response"]).drop_duplicates("response_id").reset_index(drop=True)
 
 
-def _names(long, items):
+def _named(long, items):
     """What identifies every row's item, whichever side of a pair stands first, and where the sides are swapped."""
     nowhere = pd.Series(False, index=long.index)
     second = long.get("response_2")
@@ -278,6 +278,11 @@ def _names(long, items):
         )
         return key, pd.Series(other, index=long.index)
     return (first, nowhere) if second is None else _pair_keys(first, second)
+
+
+def _names(long):
+    """What identifies every row's item, where no pair has an id."""
+    return _named(long, None)[0]
 
 
 def _response_ids(prompts, texts):

@@ -95,17 +95,11 @@ def _with_texts(frame, name):
     """Frame of a file whose text columns hold texts; a response that is a written-out object is marked."""
     texts = pd.Series(reading.as_texts(frame["response"], "response", name), index=frame.index, dtype=object)
     is_object = texts.map(reading.is_written_object).astype(bool)
-    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):  # a cell cannot hold a list but written out
-        is_object |= texts.map(lambda text: _is_list_of_texts(reading.as_list(text)))
     if is_object.any() and is_object[texts.notna()].mean() > 0.5:  # the column, not a slip: say which field to take
         reading.with_texts(frame, ["response"], name)
     frame = frame.assign(response=texts)
     frame = reading.with_texts(frame, [f for f in _FIELDS if f not in ("response", *_NUMBERS)], name)
     return frame.assign(is_object=is_object) if is_object.any() else frame
-
-
-def _is_list_of_texts(value):
-    return bool(value) and all(isinstance(item, str) for item in value)
 
 
 def read_facts(path, columns=None):

@@ -315,3 +315,66 @@ class TestSides:
         other.loc[swap, "label"] *= -1
         for one, two in zip(self.tabulated(frame)[:2], self.tabulated(other)[:2], strict=True):
             pd.testing.assert_frame_equal(one, two)
+
+
+class TestScale:
+    """Labels of another scale than was said are no noise."""
+
+    def long(self, labels, **more):
+        n = len(labels)
+        rows = {"prompt": [f"p{i // 4}" for i in range(n)], "response_1": [f"a{i // 4}" for i in range(n)]}
+        return pd.DataFrame(rows | {"annotator": [f"w{i % 4}" for i in range(n)], "label": labels} | more)
+
+    def tabulated(self, labels, scale, item_type="absolute", **options):
+        more = {} if item_type == "absolute" else {"response_2": "b"}
+        return rating_labels.tabulate(rating_labels.unroll(self.long(labels, **more)), item_type, scale, **options)
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            [1, 2, 3, 4, 5, 6, 7] * 6, [0, 1, 2, 3, 4] * 6, list(range(1, 11)) * 4, ["Good", "1", "2"] * 9,
+            [1.5, 2.0, 2.5, 3.0] * 5, ["99", *["3"] * 20, "99"], [1, 2, "n/a", "n/a"], [10, 20, 30, 3] * 6,
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("as_text", [False, True])
+    def test_a_value_that_recurs_off_the_scale_is_refused(self, labels, as_text):
+        with pytest.raises(ValueError, match=r"scale of the ratings is \[1, 2, 3, 4, 5\], but .*`ratings_scale`"):
+            self.tabulated(list(map(str, labels)) if as_text else labels, SCALE)
+
+    @pytest.mark.parametrize("labels", [[1, 2] * 8, [1, 2, 2] * 6, ["1", "2"] * 8, [-1, -2] * 8])
+    def test_labels_of_pairs_that_name_one_side_only_are_refused(self, labels):
+        scale = [-2, -1, 0, 1, 2]
+        with pytest.raises(ValueError, match=r"no label says that the other response is.*`pairs_values`"):
+            self.tabulated(labels, scale, "pairs")
+        found = self.tabulated(labels, scale, "pairs", label_values={"1": 1, "2": -1, "-1": 1, "-2": -1})[0]
+        assert set(found["label"]) == {1, -1}
+
+    def test_codes_of_one_two_and_three_are_refused(self):
+        with pytest.raises(ValueError, match="scale of the pairs"):
+            self.tabulated([1, 2, 3] * 8, [-2, -1, 0, 1, 2], "pairs")
+
+    @pytest.mark.parametrize("labels", [[1, 0, 2] * 6, [1, 1, 1, 1] * 4, [1, -1] * 8, [1, 2, 1]])
+    def test_labels_that_may_be_right_are_read(self, labels):
+        if 0 in labels:
+            labels = [*labels, -1]
+        assert len(self.tabulated(labels, [-2, -1, 0, 1, 2], "pairs")[0]) == len(labels)
+
+    @pytest.mark.parametrize(
+        "scale", [["1", "2", "3", "4", "5"], ["1.0", "2", 3, "4", 5], [1, 2, 3, 4, 5], ["'1'", 2, 3, 4, 5][1:]]
+    )
+    @pytest.mark.parametrize(
+        "labels", [[2, 3, 4], ["2", "3", "4"], ["'2'", '"3"', " 4 "], [2.0, 3.0, 4.0], ["2,0", "3", "4"]]
+    )
+    def test_quotes_around_numbers_change_nothing(self, scale, labels):
+        assert self.tabulated(labels, scale)[0]["label"].tolist() == [2, 3, 4]
+        assert rating_labels.numbers(scale)[-1] == 5
+
+    def test_a_label_that_says_nothing_is_missing(self):
+        labels, _, excluded = self.tabulated(["99", "3", "99", "4"], SCALE, label_values={99: None})
+        assert labels["label"].tolist() == [3, 4] and excluded["reason"].tolist() == ["label missing"] * 2
+
+    def test_few_that_recur_make_the_run_partial(self):
+        labels, _, excluded = self.tabulated([*[3, 4] * 200, 33, 33], SCALE)
+        sentence = "2 of 402 labels have values off the scale that recur"
+        assert rating_labels.recurring_off_scale(excluded, len(labels) + len(excluded)) == sentence
+        assert rating_labels.recurring_off_scale(excluded.head(1), 400) is None

@@ -82,7 +82,7 @@ def test_bytes_are_text(tmp_path, reader):
         read(tmp_path / "b.parquet")
 
 
-@pytest.mark.parametrize("cell", ["['Oak', 'Elm']", "{'role': 'assistant', 'content': 'Oak'}", '["Oak", "Elm"]'])
+@pytest.mark.parametrize("cell", ["['Oak', 'Elm']", "{'role': 'assistant', 'content': 'Oak'}"])
 def test_one_response_that_was_written_out_is_excluded_and_counted(tmp_path, cell):
     rows = [{"prompt": "p", "model": "m", "response": text} for text in ("An oak.", "Elm", cell, "[sic] Ash")]
     written = table.tabulate(table.read(write(tmp_path, rows, "csv")))
