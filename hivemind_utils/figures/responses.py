@@ -81,7 +81,7 @@ def intra_heatmap(shares, models, ax=None):
     human = set(facts.index[facts["kind"] == "human"])
     persons = [a for a in wide.columns if model_of[a] in human]
     centre = shares.assign(weighted=shares["percent"] * (shares["low"] + 0.05)).groupby("arm")["weighted"].sum()
-    machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: -centre[a])
+    machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: (-centre[a], a))
     order = ["Average", *machines, *persons]
     width = max(7.2, 1.4 + 0.225 * len(order)) if len(order) > 9 else max(3.5, 1.6 + 0.42 * len(order))
     ax = style.axes(ax, (width, 3.9))

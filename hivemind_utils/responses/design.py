@@ -317,7 +317,7 @@ def choose_models(registry, names=None):
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
         if name not in known and "/" not in name and not gguf_models.is_gguf(name):
-            close = difflib.get_close_matches(name, [str(other) for other in known], n=1, cutoff=0.4)
+            close = difflib.get_close_matches(name, sorted(map(str, known)), n=1, cutoff=0.4)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"The registry has no model {name!r}; others are written provider/model.{hint}")
     rows = []

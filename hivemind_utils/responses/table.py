@@ -370,7 +370,7 @@ def _clean(answers):
     before = frame["reasoning"] if "reasoning" in frame else pd.Series(None, index=frame.index, dtype=object)
     frame["reasoning"] = [own if _is_blank(told) else told for told, (own, _) in zip(before, parted, strict=True)]
     frame["text"] = [said for _, said in parted]
-    for name in set(_FIELDS) - {"response", *_NUMBERS}:
+    for name in [name for name in _FIELDS if name not in ("response", *_NUMBERS)]:
         frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
     no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
     frame["prompt_id"] = [
