@@ -116,10 +116,20 @@ def draw_prompts(prompts, n, rng):
 
 
 def write_sheet(prompts, path):
-    """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`."""
-    sheet = prompts.assign(keep="", note="")
-    with files.atomic(path) as temporary:
-        files.neutral(sheet).to_csv(temporary, index=False)
+    """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`.
+
+    A sheet that somebody filled in or edited is left as it is; the new one is written beside it, which is said.
+
+    Returns
+    -------
+    Path
+        The sheet that was written.
+    """
+    sheet = files.neutral(prompts.assign(keep="", note=""))
+    target = files.offer(path, sheet.to_csv(index=False))
+    if sentence := files.offered(path, target):
+        print(sentence)
+    return target
 
 
 def plain(texts):
