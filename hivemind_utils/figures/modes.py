@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
-from hivemind_utils.tables.wording import short
+from hivemind_utils.tables.wording import short, short_name
 
 NOISE_COLOUR = "#C9CDD3"
 
@@ -364,7 +364,7 @@ def dominance(table, family_of, models):
         ax.set(xlabel="share of the commonest idea", ylim=(-0.6, len(order) - 0.4))
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
-    axes[0, 0].set_yticks(range(len(order)), [short(arm, 44) for arm in order], parse_math=False)
+    axes[0, 0].set_yticks(range(len(order)), [short_name(arm, 44) for arm in order], parse_math=False)
     axes[0, 0].tick_params(axis="y", labelsize=6)
     return fig
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
-from hivemind_utils.tables.wording import short
+from hivemind_utils.tables.wording import short, short_name
 
 
 def coverage(table):
@@ -81,7 +81,7 @@ def intra_heatmap(shares, models, ax=None):
     human = set(facts.index[facts["kind"] == "human"])
     persons = [a for a in wide.columns if model_of[a] in human]
     centre = shares.assign(weighted=shares["percent"] * (shares["low"] + 0.05)).groupby("arm")["weighted"].sum()
-    machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: -centre[a])
+    machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: (-centre[a], a))
     order = ["Average", *machines, *persons]
     width = max(7.2, 1.4 + 0.225 * len(order)) if len(order) > 9 else max(3.5, 1.6 + 0.42 * len(order))
     ax = style.axes(ax, (width, 3.9))
@@ -94,7 +94,7 @@ def intra_heatmap(shares, models, ax=None):
         if 0 < edge < len(order):
             ax.axvline(edge, color="black", lw=1.2)
     ax.set(xlabel="", ylabel="mean similarity")
-    ax.set_xticks(np.arange(len(order)) + 0.5, map(short, order), rotation=90, parse_math=False)
+    ax.set_xticks(np.arange(len(order)) + 0.5, map(short_name, order), rotation=90, parse_math=False)
     ax.tick_params(axis="y", rotation=0, length=0)
     ax.tick_params(axis="x", length=0, labelsize=6.5)
     for label, arm in zip(ax.get_xticklabels(), order, strict=True):
@@ -373,11 +373,11 @@ def model_pair_heatmap(values, tree, family, models):
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(np.arange(n) + 0.5, map(short, order), rotation=90, fontsize=6.5, parse_math=False)
+    ax.set_xticks(np.arange(n) + 0.5, map(short_name, order), rotation=90, fontsize=6.5, parse_math=False)
     ax.tick_params(axis="both", length=0)
     strip.imshow(np.array([_rgb(colours[family[a]]) for a in order])[:, None], aspect="auto", extent=(0, 1, n, 0))
     strip.set_xticks([])
-    strip.set_yticks(np.arange(n) + 0.5, map(short, order), fontsize=6.5, parse_math=False)
+    strip.set_yticks(np.arange(n) + 0.5, map(short_name, order), fontsize=6.5, parse_math=False)
     strip.tick_params(length=0)
     for spine in strip.spines.values():
         spine.set_visible(False)
@@ -479,7 +479,7 @@ def _arm_labels(table):
     for name in ("condition", "decoding"):
         if len(set(table[name]) - {"none"}) > 1:  # people have no decoding
             parts.append(table[name].mask(table[name].isin(["default", "none"]), ""))
-    return [short(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
+    return [short_name(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
 def _plain(legend):

@@ -5,8 +5,7 @@ import textwrap
 import numpy as np
 
 from hivemind_utils.figures import style
-from hivemind_utils.figures.responses import short
-from hivemind_utils.tables.wording import scorer_kind
+from hivemind_utils.tables.wording import scorer_kind, short_name
 
 KIND_COLOURS = {
     "lm": "#0072B2", "lm perplexity": "#56B4E9", "reward": "#D55E00", "judge": "#009E73", "metric": "#CC79A7",
@@ -70,7 +69,9 @@ def calibration(kinds, words):
         plt.Line2D([], [], marker="o", ls="", ms=4, mfc="none", mec="black"),
         plt.Line2D([], [], marker="D", ls="", ms=4, mfc="white", mec="black"),
     ]
-    fig.legend(handles, [*names, f"{NULL}, pointwise", LINE, "paper"], loc="outside lower center", ncols=3)
+    names += [f"{NULL}, pointwise", LINE, "paper"]
+    shown = len(names) - kinds["published"].isna().all()  # the paper stands in the legend where it is drawn
+    fig.legend(handles[:shown], names[:shown], loc="outside lower center", ncols=3)
     return fig
 
 
@@ -160,7 +161,7 @@ def kept(verdicts, ax=None):
             ax.plot([], [], "o", ms=4, color=colour, label=name)
     for share, style_ in ((0.5, ":"), (0.9, ":"), (1.0, "-")):
         ax.axvline(share, color="black", lw=0.7, ls=style_, zorder=0)
-    names = [scorer_kind(r.kind) if r.level == "kind" else short(r.scorer, 46) for r in table.itertuples()]
+    names = [scorer_kind(r.kind) if r.level == "kind" else short_name(r.scorer, 46) for r in table.itertuples()]
     ax.set_yticks(y, names, parse_math=False)
     for label, level in zip(ax.get_yticklabels(), table["level"], strict=True):
         label.set_fontweight("bold" if level == "kind" else "normal")
@@ -206,7 +207,7 @@ def scorer_heatmap(calibrated, words, ax=None):
     ax.set(xlabel="", ylabel="")
     names = [f"{words[r]} (n = {sizes[r]})" for r in rules]
     ax.set_xticks(np.arange(len(rules)) + 0.5, names, rotation=90, fontsize=6)
-    ax.set_yticks(np.arange(len(wide)) + 0.5, [short(s, 42) for s in wide.index], parse_math=False, fontsize=6)
+    ax.set_yticks(np.arange(len(wide)) + 0.5, [short_name(s, 42) for s in wide.index], parse_math=False, fontsize=6)
     for label, kind in zip(ax.get_yticklabels(), scorers["kind"], strict=True):
         label.set_color(kind_colour(kind))
     ax.tick_params(length=0)
@@ -254,7 +255,9 @@ def selections(table):
         plt.Line2D([], [], color="#777777", ls=":"),
         plt.Line2D([], [], marker="D", ls="", ms=4, mfc="white", mec="#777777"),
     ]
-    fig.legend(handles, [*names, "loses nothing", "paper"], loc="outside lower center", ncols=4)
+    names += ["loses nothing", "paper"]
+    shown = len(names) - table["published"].isna().all()
+    fig.legend(handles[:shown], names[:shown], loc="outside lower center", ncols=4)
     return fig
 
 
@@ -281,7 +284,7 @@ def typicality(table, ax=None):
     ax.hlines(y, table["lower"], table["upper"], color=colours, lw=1.2)
     ax.scatter(table["coefficient"], y, s=18, c=colours, zorder=3)
     ax.axvline(0, color="black", lw=0.8)
-    ax.set_yticks(y, [short(s, 46) for s in table["scorer"]], parse_math=False)
+    ax.set_yticks(y, [short_name(s, 46) for s in table["scorer"]], parse_math=False)
     ax.tick_params(axis="y", labelsize=6.2, length=0)
     label = "sd of the score per sd of typicality, at equal human mean and length"
     ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.6))

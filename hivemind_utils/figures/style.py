@@ -122,4 +122,4 @@ def family_colours(models):
     people = set(models.loc[models["kind"] == "human", "family"])
     families = sorted(set(models["family"]) - people)
     colours = dict(zip(families, distinct(len(families)), strict=True))
-    return colours | dict.fromkeys(people, HUMAN_COLOUR)
+    return colours | dict.fromkeys(sorted(people), HUMAN_COLOUR)

@@ -382,12 +382,27 @@ def split_half(labels, n_splits, rng, persons=None):
 def spearman_brown(reliability, factor=2.0):
     """Reliability of a mean of `factor` times as many annotators: f r / (1 + (f - 1) r).
 
+    NaN where r is not above 0: annotators who do not agree share nothing that a mean of more of them could bring out.
+
+    Parameters
+    ----------
+    reliability, factor : float or array_like of float
+        `factor` above 0.
+
+    Returns
+    -------
+    float or ndarray of float
+
     Examples
     --------
     >>> round(spearman_brown(0.5), 3), round(spearman_brown(0.5, factor=4), 3)
     (0.667, 0.8)
+    >>> spearman_brown(-0.5), spearman_brown(0.0)
+    (nan, nan)
     """
-    return factor * reliability / (1 + (factor - 1) * reliability)
+    r, factor = np.asarray(reliability, float), np.asarray(factor, float)
+    stepped = np.where(r > 0, factor * r / np.where(r > 0, 1 + (factor - 1) * r, 1), np.nan)
+    return float(stepped) if stepped.ndim == 0 else stepped
 
 
 def reliability_by_size(labels, sizes, n_splits, rng):

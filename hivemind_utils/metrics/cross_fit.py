@@ -75,7 +75,7 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
 def full_ceiling(half_reliability):
     """Highest correlation a perfect scorer can reach with the mean of all annotators, on the full set: √(2r / (1 + r)).
 
-    r is the split-half correlation. Not meaningful on a subset chosen by the same labels; NaN for r below 0.
+    r is the split-half correlation. Not meaningful on a subset chosen by the same labels; NaN where r is not above 0.
 
     Examples
     --------
@@ -83,4 +83,4 @@ def full_ceiling(half_reliability):
     0.929
     """
     stepped = agreement.spearman_brown(half_reliability)
-    return float(np.sqrt(stepped)) if stepped >= 0 else float("nan")
+    return float(np.sqrt(stepped))

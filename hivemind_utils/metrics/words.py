@@ -231,6 +231,14 @@ def wordless(texts):
     return np.array([not ws for ws in word_lists(texts)], dtype=bool)
 
 
+# As `words` writes them, without their apostrophe. "were", "well", "ill", "shed" and "wed" are words of their own.
+CONTRACTIONS = frozenset(
+    "aint arent cant couldnt couldve didnt doesnt dont hadnt hasnt havent hed heres hes hows id im isnt itd itll "
+    "its ive lets mightnt mustnt neednt shant shes shouldnt shouldve thatd thatll thats theres theyd theyll theyre "
+    "theyve wasnt werent weve whats wheres whos wont wouldnt wouldve yall youd youll youre youve".split()
+)
+
+
 def keyphrases(words, labels, n_phrases=3, exclude=()):
     r"""Words and word pairs that set every mode apart: class-based TF-IDF.
 
@@ -254,7 +262,7 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     -----
     The weight of phrase t in class c is :math:`tf_{tc} \log(1 + A / f_t)` with :math:`tf` the share of the class's
     phrases, :math:`f_t` the answers with t, :math:`A` the mean number of phrases a class (Grootendorst 2022). A phrase
-    counts once per answer. English function words make no phrase, nor do they begin or end one.
+    counts once per answer. English function words and contractions make no phrase, nor do they begin or end one.
 
     Examples
     --------
@@ -267,7 +275,7 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     labels = labels_of(labels, len(words))
     n_modes = labels.max(initial=NOISE) + 1
 
-    dull = ENGLISH_STOP_WORDS | set(exclude)
+    dull = ENGLISH_STOP_WORDS | CONTRACTIONS | set(exclude)
 
     def phrases(listed):
         single = {word for word in listed if word not in dull}

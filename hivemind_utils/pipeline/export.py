@@ -193,7 +193,7 @@ def claims_table(name):
     known = _manifests(name)
     for column in ("finished", "git_commit", "python", "partial"):
         table[column] = [known.get(number, {}).get(column) for number in numbers]
-    stamps = {number: _stamp(number, name) for number in set(numbers) & set(known)}
+    stamps = {number: _stamp(number, name) for number in numbers if number in known}
     for column in ("origin", "encoder"):
         table[column] = [stamps.get(number, {}).get(column) for number in numbers]
     table["software"] = f"hivemind-utils {manifest.get('packages', {}).get('hivemind-utils', 'unknown')}"

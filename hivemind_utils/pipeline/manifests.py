@@ -154,7 +154,7 @@ def why_stale(notebook, profile, values, input_files, digests):
     if changed := _different(manifest["inputs"], inputs(notebook, profile, values, input_files, digests)):
         return f"{changed} changed"
     needed = {relative(parquet.path(table, profile)) for table in notebook.writes}
-    written = {file: digests.of(files.root() / file) for file in {*manifest["outputs"], *needed}}
+    written = {file: digests.of(files.root() / file) for file in sorted({*manifest["outputs"], *needed})}
     if changed := _different(manifest["outputs"], written):
         return f"{changed} is not what the run wrote"
     return None

@@ -8,8 +8,7 @@ import pandas as pd
 
 from hivemind_utils.llm import labeling
 from hivemind_utils.queries import conversations, wildchat
-from hivemind_utils.tables import files, ids
-from hivemind_utils.tables.reading import read_file
+from hivemind_utils.tables import files, ids, reading
 from hivemind_utils.tables.wording import counted, listed
 
 FAILURES = ["query_id", "vote", "reason", "raw"]
@@ -234,8 +233,8 @@ def read_imported(paths, columns):
     if missing := sorted({"original", "open_ended"} - set(columns)):
         raise ValueError(f"`label_columns` must say which columns are {missing}.")
     queries, votes, unreadable = [], [], 0
-    for row in (row for path in paths for row in read_file(path).to_dict("records")):
-        given = {ours: _reach(row, theirs) for ours, theirs in columns.items()}
+    for row in (row for path in paths for row in _named(path, columns)):
+        given = {ours: row[ours] for ours in columns}
         if not (isinstance(given["original"], str) and given["original"].strip()):
             unreadable += 1
             continue
@@ -283,13 +282,12 @@ def _first_message(messages):
     return None
 
 
-def _reach(row, name):
-    """Value under a name; dots reach into nested objects."""
-    if name in row:
-        return row[name]
-    for part in name.split("."):
-        row = row.get(part) if isinstance(row, dict) else None
-    return row
+def _named(path, columns):
+    """Rows of a file with the columns under the project's names, texts checked to be texts."""
+    frame, name = reading.read_file(path), Path(path).name
+    taken = pd.DataFrame({ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in columns.items()})
+    texts = [ours for ours in columns if ours != "open_ended"]
+    return reading.with_texts(taken.astype(object), texts, name).to_dict("records")
 
 
 def _raw(value):

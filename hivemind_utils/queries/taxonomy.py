@@ -496,9 +496,10 @@ def write_draft(study, paths):
         return "No hand-labelled queries: no draft of a taxonomy."
     labelled, _ = sheets.read_sheets(filled, ["query_id", "query"], {"kinds": lambda cell: cell.strip() or None})
     target = study.folder / "sheets" / "taxonomy_draft.yaml"
-    with files.atomic(target) as temporary:
-        temporary.write_text(draft(labelled), encoding="utf-8")
-    return f"{target.relative_to(files.root())}: a draft to edit, from {len(labelled)} labelled queries"
+    written = files.offer(target, draft(labelled))
+    told = files.offered(target, written)
+    sentence = f"{written.relative_to(files.root())}: a draft to edit, from {len(labelled)} labelled queries"
+    return f"{sentence}. {told}" if told else sentence
 
 
 def draft(seed):

@@ -123,7 +123,8 @@ class Logs:
         self._db = duckdb.connect()
         self._db.execute(
             f"SET threads={int(n_threads)}; SET memory_limit='{memory_limit}'; SET preserve_insertion_order=false; "
-            f"SET temp_directory={conversations.quote(self._folder.name)}; SET enable_progress_bar=false"
+            f"SET temp_directory={conversations.quote(self._folder.name)}; SET enable_progress_bar=false; "
+            "SET TimeZone='UTC'"
         )
         if any("://" in address for address in self.addresses):
             self._db.execute("INSTALL httpfs; LOAD httpfs")
@@ -160,12 +161,14 @@ class Logs:
         kind, view = conversations.scan(self.addresses)
         if kind in ("parquet", "json"):
             described = dict(self._db.execute(f"SELECT column_name, column_type FROM (DESCRIBE {view})").fetchall())
+        if kind == "json":
+            described = conversations.recorded_types(self._db, view)
         if kind == "parquet" and "conversation" not in described:
             kind = "flat"
         if kind == "flat":
             frame, self.recorded = conversations.prompt_list(self.addresses, self._columns)
             self._db.register("prompt_list", frame)
-            select = "SELECT * FROM prompt_list"
+            select = conversations.prompt_list_features()
         else:
             if self._columns:
                 raise ValueError("`columns` is for lists of prompts; conversations have WildChat's names.")
@@ -174,6 +177,10 @@ class Logs:
             f"CREATE OR REPLACE TEMP TABLE features AS {conversations.labelled(select, 'language' in self.recorded)}"
         )
         self.n_rows = self._count("true")
+        self.recorded -= {flag for flag in ("toxic", "flagged") if not self._count(f"{flag} IS NOT NULL")}
+        spelt = "SELECT DISTINCT odd_flag FROM features WHERE NOT regexp_matches(odd_flag, '^[{\\[]') ORDER BY 1"
+        if refused := conversations.odd_flags([text for (text,) in self._db.execute(spelt).fetchall()]):
+            raise ValueError(refused)
 
     def _count(self, condition):
         return self._db.execute(f"SELECT count(*) FROM features WHERE {condition}").fetchone()[0]
@@ -210,8 +217,10 @@ class Logs:
         steps = [("readable", self.n_rows, self._count(passed), "rows with a user message in a known language")]
         for rule in [rule for rule in rules.order if rule in FILTERS]:
             applies = self._applies(rule)
-            passed += f" AND {condition(rule, rules)}" if applies else ""
             note = FILTERS[rule] if applies else "not recorded in these data: nothing removed"
+            if applies and (n := self._without_flag(rule, passed)):
+                note += f"; {counted(n, 'row')} without this flag stay"
+            passed += f" AND {condition(rule, rules)}" if applies else ""
             steps.append((rule, steps[-1][2], self._count(passed), note))
         queries = self._queries(passed)
         removed = []
@@ -273,6 +282,9 @@ class Logs:
             self._texts = distinct["text"].tolist()
         lead = near_duplicates.leaders(self._texts, threshold)
         return int((lead == range(len(lead))).sum())
+
+    def _without_flag(self, rule, passed):
+        return self._count(f"{passed} AND {_NEEDS[rule]} IS NULL") if rule in ("non_toxic", "not_flagged") else 0
 
     def _applies(self, rule):
         return rule not in _NEEDS or _NEEDS[rule] in self.recorded

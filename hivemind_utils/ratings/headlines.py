@@ -51,12 +51,13 @@ def entropy_by_mean(items):
     """Say how far entropy and spread are the same, and how many items split, from ``08_items`` of one type."""
     if items.empty:
         return "Categories have no mean: entropy cannot be shown against it"
-    rank = items["entropy_bits"].corr(items["sd"], method="spearman")
     n_split = int((items["disagreement"] == "split").sum())
-    return (
-        f"Entropy and standard deviation rank items alike by {number(rank)} (Spearman); "
-        f"{n_split:,} of {len(items):,} items split into two camps"
-    )
+    camps = f"{n_split:,} of {len(items):,} items split into two camps"
+    known = items[["entropy_bits", "sd"]].dropna()
+    if len(known) < 2 or (known == known.iloc[0]).all().any():  # a rank needs differences
+        return f"Items do not differ in entropy and standard deviation; {camps}"
+    rank = known["entropy_bits"].corr(known["sd"], method="spearman")
+    return f"Entropy and standard deviation rank items alike by {number(rank)} (Spearman); {camps}"
 
 
 def annotator_reliability(table):
@@ -65,6 +66,10 @@ def annotator_reliability(table):
         return "No three items have two labels that can be averaged: reliability is unknown"
     last = table[table["items"] == table["items"].min()].iloc[-1]
     k, r = last["n_annotators"], number(last["reliability"])
+    if last["reliability"] <= 0:
+        return (
+            f"Means of two halves of {k:.0f} annotators do not agree (r = {r}): no reliability can be derived from them"
+        )
     return f"Split-half reliability with {k:.0f} annotators per half: r = {r}"
 
 
@@ -95,6 +100,8 @@ def agreement(alpha):
     "Agreement beyond chance in pairs: Krippendorff's alpha (ordinal) **0.30 (95 % interval 0.20 to 0.40)**"
     """
     name = ITEM_NAMES[alpha["items"]]
+    if np.isnan(alpha["value"]):
+        return f"Agreement beyond chance in {name} is not defined: all labels are equal, or no item has two"
     value = estimate(alpha["value"], alpha["lower"], alpha["upper"])
     return f"Agreement beyond chance in {name}: Krippendorff's alpha ({alpha['level']}) **{value}**"
 
@@ -119,6 +126,8 @@ def verdict(verdicts, item_type):
     at = verdicts[(verdicts["items"] == item_type) & (verdicts["level"] == "kind")]
     if at.empty:
         return f"No scorer of {name} can be judged"
+    if not at["share"].iloc[0] > 0:
+        return f"The {name} do not differ in how contested they are: no scorer can be judged on contested ones"
     parts = []
     for decision, words in _SAID.items():
         kinds = at.loc[at["verdict"] == decision, "kind"]

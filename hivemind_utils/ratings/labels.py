@@ -6,7 +6,9 @@ a label that is not used stands in ``08_excluded`` with its reason.
 """
 
 import json
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,20 +69,27 @@ def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
     frames = [reading.read_any(path, encoding) for path in paths]
     ours = {"form_id", "question", "item_id", "annotator", "label"}  # columns of the sheets this project writes
     frame = pd.concat([files.natural(f) if ours <= set(f) else f for f in frames], ignore_index=True)
-    return unroll(frame, columns=columns, where=where, label_columns=label_columns)
+    file = ", ".join(Path(str(path)).name for path in paths)
+    return unroll(frame, columns=columns, where=where, label_columns=label_columns, file=file)
 
 
-def unroll(frame, *, columns=None, where=None, label_columns=None):
+def unroll(frame, *, columns=None, where=None, label_columns=None, file="the labels"):
     """Bring a frame of labels into long form; see `read`."""
-    columns = dict(columns or {})
+    found = _unrolled(frame, dict(columns or {}), where, label_columns, file)
+    return reading.with_texts(found, [f for f in _FIELDS if f not in ("labels", "rank")], file)
+
+
+def _unrolled(frame, columns, where, label_columns, file):
     frame = keep_where(frame.assign(input_row=np.arange(len(frame))), where)
     for field, theirs in columns.items():
         if field not in _FIELDS:
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
-        require(frame, theirs, f"`{field}`")
+        if "." not in theirs:
+            require(frame, theirs, f"`{field}`")
     known = {field: theirs for theirs, field in _RELEASED.items() if theirs in frame and field not in frame}
     wide = _matching(frame, label_columns) if label_columns else []
-    frame = frame.assign(**{field: frame[theirs] for field, theirs in (known | columns).items()})
+    taken = {field: reading.field_values(frame, theirs, field, file) for field, theirs in (known | columns).items()}
+    frame = frame.assign(**taken)
     keep = [f for f in _FIELDS if f in frame and f not in ("label", "labels", "rank")]
     if wide:
         long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
@@ -122,35 +131,42 @@ def tabulate(long, item_type, scale, *, label_values=None):
     scale : list
         Values a label may take, in order: numbers, or names of categories (which become 0, 1, ... in that order).
     label_values : dict, optional
-        What stands in the file to the value it means, for example ``{"1": 1, "2": -1, "Tie": 0}``.
+        What stands in the file to the value it means, for example ``{"1": 1, "2": -1, "Tie": 0}``; None for a label
+        that says nothing.
 
     Returns
     -------
     labels : pandas.DataFrame
         One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
     items : pandas.DataFrame
-        One row an item: item_id, items (the type), prompt and responses with ids, form_id.
+        One row an item: item_id, items (the type), prompt and responses with ids, form_id. A pair has the sides of its
+        first row; labels of rows that have them the other way round are mirrored.
     excluded : pandas.DataFrame
         Rows of ``08_excluded``.
 
     Raises
     ------
     ValueError
-        If no label is left, with the commonest reason; or an item_id stands for different texts.
+        If no label is left, with the commonest reason; an item_id stands for different texts; or the labels have
+        another scale: a value off the scale recurs, or labels of pairs name one side only.
     """
     if item_type not in ITEM_TYPES:
         raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
     frame = _identified(long, item_type)
-    values = frame["label"].map(_labeller(scale, label_values or {}))
+    meant = {_spelled(k): v for k, v in (label_values or {}).items()}
+    frame["label"] = frame["label"].map(lambda label: None if meant.get(_spelled(label), 0) is None else label)
+    values = frame["label"].map(_labeller(scale, meant))
+    values = values.where(~frame["is_turned"], mirrored(values, scale))
     reason = pd.Series("", index=frame.index)
     reason[values.isna()] = "label not on the scale"
     reason[frame["label"].map(_is_missing)] = "label missing"
+    _refuse_other_scale(frame, values, item_type, scale, meant)
     known = frame["annotator"].notna()
     good = reason == ""
     again = frame[known & good].duplicated(["item_id", "annotator"])
     reason[again.index[again]] = "annotator labelled the item before: first kept"
     if "one_row_an_item" in frame:
-        first = frame.groupby("item_id")["input_row"].transform("first")
+        first = frame.groupby(["item_id", "is_turned"])["input_row"].transform("first")
         reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
     excluded = pd.DataFrame(
         {
@@ -300,28 +316,96 @@ def statistics(measured, groups):
 
 
 def numbers(scale):
-    """Values of a scale as numbers; names of categories are numbered from 0."""
-    return list(range(len(scale))) if any(isinstance(v, str) for v in scale) else [float(v) for v in scale]
+    """Values of a scale as numbers; names of categories are numbered from 0.
+
+    Examples
+    --------
+    >>> numbers([1, 2, 3]), numbers(["1", "2", "3"]), numbers(["no", "unsure", "yes"])
+    ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0, 1, 2])
+    """
+    read = [reading.number(value) for value in scale]
+    return list(range(len(scale))) if any(np.isnan(read)) else read
+
+
+def recurring_off_scale(excluded, n_labels):
+    """Say in a sentence how many labels lie off the scale although their value recurs; None where there are none.
+
+    Parameters
+    ----------
+    excluded : pandas.DataFrame
+        From `tabulate`.
+    n_labels : int
+        All labels.
+    """
+    off = excluded.loc[excluded["reason"] == "label not on the scale", "excerpt"]
+    given = off.map(lambda text: re.search(r'"label": (.*)\}$', text)).map(lambda found: found and found[1])
+    counts = given.value_counts()
+    n = int(counts[counts > 1].sum())
+    return f"{n} of {n_labels} labels have values off the scale that recur" if n else None
+
+
+def _refuse_other_scale(frame, values, item_type, scale, meant):
+    """Refuse labels of another scale than the one that was said."""
+    given = frame["label"][~frame["label"].map(_is_missing)].map(_spelled)
+    off = given[values[given.index].isna()].value_counts()
+    often = off[(off > 1) & (off >= max(0.01 * len(given), 2))]
+    what = "ratings" if item_type == "absolute" else "pairs"
+    if len(often) and values.notna().any():
+        listed = ", ".join(f"{value!r} ({n} times)" for value, n in often.head(5).items())
+        raise ValueError(
+            f"The scale of the {what} is {list(scale)}, but {off.sum()} of {len(given)} labels are not: {listed}. "
+            f"Set `{what}_scale`, or say in `{what}_values` what such a label means (null: nothing)."
+        )
+    ends = numbers(scale)
+    used = values[given.index].dropna()
+    one_sided = item_type == "pairs" and min(ends) < 0 < max(ends) and len(used) >= 8 and len(set(used)) > 1
+    if one_sided and not given.isin(list(meant)).all() and ((used > 0).all() or (used < 0).all()):
+        found = sorted(given.unique())[:5]
+        raise ValueError(
+            f"The scale of the pairs is {list(scale)}, where positive means that the first response is better, but the "
+            f"labels are {found} only: no label says that the other response is. Say in `pairs_values` what they mean, "
+            f"for example {{'1': 1, '2': -1}}."
+        )
+
+
+def _spelled(label):
+    """Text of a label: a whole number without its fraction, without blanks and quotes around."""
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        label = int(label)
+    text = str(label).strip()
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    return text
+
+
+def mirrored(values, scale):
+    """Labels of a pair as they are with its sides swapped: the scale from its other end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mirrored(np.array([2.0, 0.0]), [-2, -1, 0, 1, 2]), mirrored(np.array([1.0]), [1, 2])
+    (array([-2.,  0.]), array([2.]))
+    """
+    ends = numbers(scale)
+    return min(ends) + max(ends) - values + 0.0
 
 
 def _labeller(scale, label_values):
     """Function from what stands in the file to a number of the scale, or NaN."""
     values = numbers(scale)
-    known = {str(v): n for v, n in zip(scale, values, strict=True)}
-    translate = {str(k): str(v) for k, v in label_values.items()}
+    known = {_spelled(v): n for v, n in zip(scale, values, strict=True)}
+    is_number = not any(np.isnan([reading.number(v) for v in scale]))
 
     def value(label):
-        if isinstance(label, bool | np.bool_) and str(label) not in translate:
+        text = _spelled(label)
+        if isinstance(label, bool | np.bool_) and text not in label_values and text not in known:
             return np.nan  # True is no 1
-        text = str(label).strip()
-        text = translate.get(text, text)
+        text = _spelled(label_values.get(text, text))
         if text in known:
             return known[text]
-        try:
-            number = float(text)
-        except ValueError:
-            return np.nan
-        return number if number in known.values() and not any(isinstance(v, str) for v in scale) else np.nan
+        number = reading.number(text) if is_number else np.nan
+        return number if number in known.values() else np.nan
 
     return value
 
@@ -354,10 +438,32 @@ def _identified(long, item_type):
     if "item_id" in frame:
         frame["item_id"] = frame["item_id"].map(str)
     else:
+        first = frame.groupby(_unordered(frame), sort=False).cumcount() == 0
         parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
         keys = [json.dumps(row) for row in frame[parts].itertuples(index=False, name=None)]
-        frame["item_id"] = [ids.text_id(f"{item_type} {key}") for key in keys]
-    return frame
+        named = pd.Series([ids.text_id(f"{item_type} {key}") for key in keys], index=frame.index)
+        frame["item_id"] = _unordered(frame).map(dict(zip(_unordered(frame)[first], named[first], strict=True)))
+    return _turned(frame)
+
+
+def _unordered(frame):
+    """What identifies every row's item: the same whichever of two responses stands first."""
+    parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
+    rows = frame[parts].itertuples(index=False, name=None)
+    keys = [json.dumps([prompt, *sorted((a or "", b or "")), *rest]) for prompt, a, b, *rest in rows]
+    return pd.Series(keys, index=frame.index)
+
+
+def _turned(frame):
+    """Put the sides of a pair as its first row has them, and mark the rows that had them the other way round."""
+    sides = ["response_1_id", "response_2_id"]
+    first = frame.groupby("item_id")[sides].transform("first")
+    is_pair = frame[sides].notna().all(axis=1) & first.notna().all(axis=1) & (frame[sides[0]] != frame[sides[1]])
+    turned = is_pair & (frame[sides[0]] == first[sides[1]]) & (frame[sides[1]] == first[sides[0]])
+    for one, other in (("response_1", "response_2"), sides):
+        swapped = frame[one].where(~turned, frame[other]), frame[other].where(~turned, frame[one])
+        frame[one], frame[other] = swapped
+    return frame.assign(is_turned=turned)
 
 
 def _slots(frame):

@@ -277,14 +277,24 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
         labels[source.item_type] = made
         items.append(rating_labels.describe(found, values, source.scale, source.level))
         excluded.append(left_out)
-    scales, levels = ({s.item_type: getattr(s, name) for s in sources} for name in ("scale", "level"))
+    scales = {s.item_type: _plain_scale(s.scale) for s in sources}
+    levels = {s.item_type: s.level for s in sources}
     origin = ", ".join(sorted({Path(p).name for source in sources for p in source.paths}))
     kind = "simulated" if drawn else "released" if released else "imported"
     study.comes_from(kind, origin, scales=scales, levels=levels)
+    for left_out, made in zip(excluded, labels.values(), strict=True):
+        study.partial(rating_labels.recurring_off_scale(left_out, len(made) + len(left_out)))
     if drawn:
         parquet.write_truth(drawn["truth"], study.profile, "people")
     items, excluded = (pd.concat(parts, ignore_index=True) for parts in (items, excluded))
     return Annotations(labels, items, excluded, scales, levels, read_pool(pool_path, drawn))
+
+
+def _plain_scale(scale):
+    """Scale with numbers as numbers, also where the profile has them in quotes."""
+    values = rating_labels.numbers(scale)
+    is_number = not any(isinstance(v, str) and np.isnan(reading.number(v)) for v in scale)
+    return [int(v) if float(v).is_integer() else v for v in values] if is_number else list(scale)
 
 
 def read(study, *, pool_path=None, simulate=None):
@@ -328,7 +338,8 @@ def read_pool(path, drawn=None, encoding=None):
         return None
     if is_simulated(path):
         return None if not drawn else drawn["pool"]
-    return pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    pool = pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    return reading.with_texts(pool, ["prompt", "response"], Path(str(path)).name)
 
 
 def simulated(study, paths, simulate):

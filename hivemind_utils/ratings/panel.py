@@ -64,7 +64,7 @@ def split_half_intervals(values, persons, weights, n_splits, rng):
     Returns
     -------
     half, full : tuple of float
-        Value, lower and upper bound.
+        Value, lower and upper bound; `full` is NaN where the halves do not agree, and its bounds are 0 or more.
     """
     pairs = zip(*agreement.halves(values, n_splits, rng, persons), strict=True)
     usable = [(~np.isnan(a) & ~np.isnan(b), a, b) for a, b in pairs]
@@ -73,7 +73,10 @@ def split_half_intervals(values, persons, weights, n_splits, rng):
         return (np.nan,) * 3, (np.nan,) * 3
     interval = intervals.correlation_interval(np.mean(found, axis=0))
     half = tuple(float(value) for value in (interval.estimate, interval.lower, interval.upper))
-    return half, tuple(float(agreement.spearman_brown(value)) for value in half)
+    full = tuple(agreement.spearman_brown(value) for value in half)
+    if full[0] > 0 and half[1] <= 0:  # a reliability is not below 0
+        full = (full[0], 0.0, full[2])
+    return half, full if full[0] > 0 else (np.nan,) * 3
 
 
 def reliability_table(annotations, n_splits, rng):

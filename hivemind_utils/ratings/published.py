@@ -61,3 +61,16 @@ def table_19():
     """The paper's Table 19, whose selections are defined nowhere: as printed, not recomputed."""
     printed = pd.read_csv(files.root() / "data" / "reference" / "tables19_20_selections.csv").query("table == 19")
     return printed.drop(columns="table").set_index(["selection", "subset"])
+
+
+def only_of_paper(table, source):
+    """Table whose published values are left out where the items are not the paper's.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the column published.
+    source : str
+        Of the annotations: "released" are the paper's, "simulated" ones are made after them.
+    """
+    return table if source in ("released", "simulated") else table.assign(published=float("nan"))

@@ -7,6 +7,7 @@ also serves the pairs it is part of: first minus second. What cannot be used is 
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,10 +52,11 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
     frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
-    return unroll(frame, columns=columns, where=where, score_columns=score_columns, values=values, kinds=kinds)
+    options = {"columns": columns, "where": where, "score_columns": score_columns, "values": values, "kinds": kinds}
+    return unroll(frame, **options, file=", ".join(Path(str(path)).name for path in paths))
 
 
-def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, kinds=None):
+def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, kinds=None, file="the scores"):
     """Bring a frame of scores into long form; see `read`."""
     columns = dict(columns or {})
     frame = labels.keep_where(frame, where)
@@ -63,10 +65,11 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
             raise ValueError(f"`columns` may name {sorted(_FIELDS)}, but {field!r} was passed.")
         parts = [theirs] if theirs in frame.columns else theirs.split("+")
         for part in parts:
-            labels.require(frame, part, f"`{field}`")
-        joined = frame[parts[0]]
-        for part in parts[1:]:
-            joined = joined.astype(str) + " · " + frame[part].astype(str)
+            if "." not in part:
+                labels.require(frame, part, f"`{field}`")
+        joined, *more = (reading.field_values(frame, part, field, file) for part in parts)
+        for part in more:
+            joined = joined.astype(str) + " · " + part.astype(str)
         columns[field] = joined
     frame = frame.assign(**columns)
     identifying = [f for f in _FIELDS[:6] if f in frame]
@@ -77,6 +80,7 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
     for field in ("scorer", "score"):
         if field not in frame:
             raise ValueError(f"Scores need the column `{field}`, or `score_columns`; there are {list(frame.columns)}.")
+    frame = reading.with_texts(frame, _FIELDS, file)
     if not identifying:
         raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
     checks.names("scores_kinds", kinds or {}, sorted(frame["scorer"].astype(str).unique()), of="scorers")
@@ -115,7 +119,8 @@ def match(long, items, door):
     """
     long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
     long["scorer"] = long["scorer"].astype(str)
-    name = _names(long)
+    name, turned = _named(long, items)
+    long = _turn(long, turned)
     bad = long["score"].isna()
     again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
     reason = np.select([bad, again], ["not a number", "scored before: first kept"], "").astype(object)
@@ -254,32 +259,67 @@ def responses(items):
     return both.dropna(subset=["response"]).drop_duplicates("response_id").reset_index(drop=True)
 
 
-def _names(long):
-    """What identifies every row's item: its id, or a hash of its texts as `ratings` makes it."""
+def _named(long, items):
+    """What identifies every row's item, whichever side of a pair stands first, and where the sides are swapped."""
+    nowhere = pd.Series(False, index=long.index)
+    second = long.get("response_2")
+    first = next((long[name] for name in ("response_1", "response") if name in long), None)
+    if first is not None and {"prompt_id", "prompt"} & set(long):
+        prompt = long["prompt_id"].astype(str) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
+        first = _response_ids(prompt, first)
+        second = None if second is None else _response_ids(prompt, second)
     if "item_id" in long:
-        return long["item_id"].astype(str)
-    prompt = long["prompt_id"].astype(str) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
-    first = long["response_1"] if "response_1" in long else long["response"]
-    ids = pd.Series(
-        [table_ids.text_id(json.dumps([p, r])) for p, r in zip(prompt, first, strict=True)], index=long.index
-    )
-    if "response_2" in long:
-        second = [table_ids.text_id(json.dumps([p, r])) for p, r in zip(prompt, long["response_2"], strict=True)]
-        ids = ids + "+" + pd.Series(second, index=long.index)
-    return ids
+        key = long["item_id"].astype(str)
+        if second is None:
+            return key, nowhere
+        sides = items.set_index("item_id")[["response_1_id", "response_2_id"]].reindex(key)
+        other = (sides["response_1_id"].to_numpy() == second.to_numpy()) & (
+            sides["response_2_id"].to_numpy() == first.to_numpy()
+        )
+        return key, pd.Series(other, index=long.index)
+    return (first, nowhere) if second is None else _pair_keys(first, second)
+
+
+def _names(long):
+    """What identifies every row's item, where no pair has an id."""
+    return _named(long, None)[0]
+
+
+def _response_ids(prompts, texts):
+    made = [table_ids.text_id(json.dumps([p, r])) for p, r in zip(prompts, texts, strict=True)]
+    return pd.Series(made, index=texts.index)
+
+
+def _pair_keys(first, second):
+    """Key of every pair, the same for both orders of its sides, and whether the order is the other one."""
+    first, second = first.map(str), second.map(str)
+    turned = first > second
+    return first.where(~turned, second) + "+" + second.where(~turned, first), turned
+
+
+def _turn(scores, turned):
+    """Scores of pairs with their sides swapped where `turned` says: negated, distributions from the other end."""
+    shares = [
+        json.dumps(json.loads(text)[::-1]) if turn and isinstance(text, str) else text
+        for text, turn in zip(scores["distribution"], turned, strict=True)
+    ]
+    score = scores["score"].where(~turned.to_numpy(), -scores["score"])
+    return scores.assign(score=score + 0.0, distribution=pd.Series(shares, index=scores.index, dtype=object))
 
 
 def _direct(good, items):
     """Scores given for items themselves: by id, by the pair's texts, or by the only response."""
     single = items["response_2_id"].isna()
-    both = items["response_1_id"].map(str) + "+" + items["response_2_id"].map(str)
+    both, turned = _pair_keys(items["response_1_id"], items["response_2_id"])
     by = {
-        "id": items.assign(key=items["item_id"]),
-        "pair": items.assign(key=both)[~single],
-        "response": items.assign(key=items["response_1_id"])[single & items["response_1_id"].notna()],
+        "id": items.assign(key=items["item_id"], turned=False),
+        "pair": items.assign(key=both, turned=turned)[~single],
+        "response": items.assign(key=items["response_1_id"], turned=False)[single & items["response_1_id"].notna()],
     }
-    parts = [good.drop(columns="item_id", errors="ignore").merge(t[["item_id", "key"]], on="key") for t in by.values()]
-    return pd.concat(parts, ignore_index=True).assign(second=None)
+    good = good.drop(columns="item_id", errors="ignore")
+    parts = [good.merge(table[["item_id", "key", "turned"]], on="key") for table in by.values()]
+    found = pd.concat(parts, ignore_index=True)
+    return _turn(found, found["turned"].astype(bool)).drop(columns="turned").assign(second=None)
 
 
 def _differences(good, items):

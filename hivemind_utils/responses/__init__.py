@@ -20,11 +20,12 @@ if TYPE_CHECKING:  # read by `pipeline.notebooks` too
         table,
         tradeoffs,
     )
-    from hivemind_utils.responses.loading import Responses, embed, load, truncated_vectors
+    from hivemind_utils.responses.loading import Responses, beyond_encoder, embed, load, truncated_vectors
 
 __all__ = [
     "Responses",
     "arm_quality",
+    "beyond_encoder",
     "design",
     "embed",
     "headlines",
@@ -38,7 +39,7 @@ __all__ = [
     "tradeoffs",
     "truncated_vectors",
 ]
-_OF_LOADING = ("Responses", "embed", "load", "truncated_vectors")
+_OF_LOADING = ("Responses", "beyond_encoder", "embed", "load", "truncated_vectors")
 
 
 def __getattr__(name):

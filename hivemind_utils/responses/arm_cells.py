@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.llm import batches, gguf_models, sampler, store
+from hivemind_utils.llm import batches, gguf_models, outcomes, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.tables import ids
@@ -126,6 +126,7 @@ def turns(frame, arms, store_path, *, guess=None):
             request = row["request"]
             text = said.get((request.key, request.sample_idx), guess)
             if text is not None:
+                text = outcomes.split_reasoning(text)[1]
                 answer = {"role": "assistant", "content": text if text.strip() else NOTHING_SAID}
                 again = {"role": "user", "content": arms[row["condition"]].again}
                 messages = [*request.messages, answer, again]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import batches, checks, cost, gguf_models, retirement, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, retirement, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells
 from hivemind_utils.responses import arms as response_arms
@@ -356,7 +356,7 @@ def choose_models(registry, names=None):
     known = set(registry["model"]) | set(registry["litellm_id"])
     for name in names:
         if name not in known and "/" not in name and not gguf_models.is_gguf(name):
-            close = difflib.get_close_matches(name, [str(other) for other in known], n=1, cutoff=0.4)
+            close = difflib.get_close_matches(name, sorted(map(str, known)), n=1, cutoff=0.4)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"The registry has no model {name!r}; others are written provider/model.{hint}")
     rows = []
@@ -604,8 +604,11 @@ def _replies(frame, store_path, condition):
     """Stored replies of the cells of one condition, and of one turn."""
     stored = store.read(store_path, frame["request"]).rename(columns={"text": "response"})
     cells_of = frame.assign(key=[request.key for request in frame["request"]]).drop_duplicates("key")
+    parted = [outcomes.split_reasoning(text or "") for text in stored["response"]]  # before a list is taken apart
+    stored["reasoning"] = pd.Series([thought for thought, _ in parted], index=stored.index, dtype=object)
+    stored["response"] = pd.Series([said for _, said in parted], index=stored.index, dtype=object)
     stored = stored.assign(reply=stored["sample_idx"] - arm_cells.first_number(condition))
-    stored = stored[["key", "reply", "response", "finish_reason", *PROVENANCE]]
+    stored = stored[["key", "reply", "response", "reasoning", "finish_reason", *PROVENANCE]]
     merged = cells_of.drop(columns="request").merge(stored, on="key", validate="one_to_many")
     return merged.drop(columns="key")
 

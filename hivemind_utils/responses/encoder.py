@@ -16,6 +16,8 @@ class Encoder:
     n_dims: int | None = None  # known after the first call where a provider decides it
     chunk_size: int = 512  # texts encoded between two writes to disk; one request where requests are paid
     n_workers: int = 1  # chunks in flight
+    max_tokens: int | None = None  # what lies beyond is not encoded; None: unknown
+    n_tokens: Callable | None = None  # list of str -> tokens of every text, special ones too, uncut
 
     def __call__(self, texts):
         """Encode texts; the same as ``.encode(texts)``."""

@@ -69,7 +69,13 @@ def _load_sentence_transformer(name, model, **options):
         vectors = transformer.encode(response_encoder.encodable(texts), convert_to_numpy=True, show_progress_bar=False)
         return vectors.astype(np.float32).reshape(-1, encoder.n_dims)
 
+    def n_tokens(texts):
+        return [
+            len(ids) for ids in transformer.tokenizer(response_encoder.encodable(texts), truncation=False)["input_ids"]
+        ]
+
     encoder = response_encoder.Encoder(name, encode, "sentence-transformers", transformer.get_embedding_dimension())
+    encoder.max_tokens, encoder.n_tokens = getattr(transformer, "max_seq_length", None), n_tokens
     return encoder
 
 

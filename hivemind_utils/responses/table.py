@@ -42,6 +42,7 @@ _NUMBERS = ["sample_idx", "open_endedness", "position", "probability", "reply", 
 
 
 _PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
+_MODEL_FACTS = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
 
 
 def read(paths, *, columns=None, constants=None, encoding=None):
@@ -86,19 +87,29 @@ def read(paths, *, columns=None, constants=None, encoding=None):
                 f"{name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
                 f"Say which column it is, for example `columns: {{{missing[0]}: name_in_the_file}}`."
             )
-        frame = _unroll(frame, name)
-        for field in [f for f in ("response", "prompt", "model") if f in frame]:
-            frame[field] = pd.Series(reading.as_texts(frame[field], field, name), index=frame.index, dtype=object)
-        frames.append(frame)
+        frames.append(_with_texts(_unroll(frame, name), name))
     return pd.concat(frames, ignore_index=True)
 
 
+def _with_texts(frame, name):
+    """Frame of a file whose text columns hold texts; a response that is a written-out object is marked."""
+    texts = pd.Series(reading.as_texts(frame["response"], "response", name), index=frame.index, dtype=object)
+    is_object = texts.map(reading.is_written_object).astype(bool)
+    if is_object.any() and is_object[texts.notna()].mean() > 0.5:  # the column, not a slip: say which field to take
+        reading.with_texts(frame, ["response"], name)
+    frame = frame.assign(response=texts)
+    frame = reading.with_texts(frame, [f for f in _FIELDS if f not in ("response", *_NUMBERS)], name)
+    return frame.assign(is_object=is_object) if is_object.any() else frame
+
+
 def read_facts(path, columns=None):
-    """Read facts about models or prompts from a file, columns renamed as `columns` says; None without a file."""
+    """Read facts about models or prompts from a file, columns named as `columns` says; None without a file."""
     if path is None:
         return None
-    frame = reading.read_any(path)
-    return frame.rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    frame, name = reading.read_any(path), Path(path).name
+    taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in (columns or {}).items()}
+    frame = frame.drop(columns=[theirs for theirs in (columns or {}).values() if theirs in frame]).assign(**taken)
+    return reading.with_texts(frame, ["model", "prompt_id", "text", *_PROMPT_FIELDS, *_MODEL_FACTS], name)
 
 
 def select(answers, *, prompts=None, models=None, n_samples=None):
@@ -164,6 +175,7 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
     empty = frame["text"].str.strip().eq("")
     given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
+    given = given.mask(given.eq("answer") & frame["reasoning"].notna(), None)  # named with the reasoning in it
     unparsed = given.eq("unparsed").fillna(False).astype(bool)
     another, too_large = (given.eq(name).fillna(False).astype(bool) for name in (served.ANOTHER, outcomes.TOO_LARGE))
     reasons = {"answered by another model": another, "too large": too_large}
@@ -205,6 +217,7 @@ def coverage(responses, prompts):
     frame["unparsed"] = frame["outcome"].eq("unparsed")
     frame["empty"] = frame["text"].str.strip().eq("") & ~frame["unparsed"]
     frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
+    frame["reasoned"] = frame["reasoning"].notna()
     frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
     counted = frame.groupby(CELL).agg(
         n_answers=("response_id", "size"),
@@ -215,6 +228,7 @@ def coverage(responses, prompts):
         n_filtered=("filtered", "sum"),
         n_unparsed=("unparsed", "sum"),
         n_repeated=("repeated", "sum"),
+        n_reasoned=("reasoned", "sum"),
     )
     arms = frame[["kind", *CELL[1:]]].drop_duplicates()
     expected = prompts[["prompt_id", "kind"]].merge(arms, on="kind").drop(columns="kind")
@@ -278,6 +292,12 @@ def usable_share(coverage_table):
     sums = coverage_table.groupby("prompt_id")[["n_usable", "n_answers"]].sum()
     found = intervals.ratio_interval(sums["n_usable"], sums["n_answers"].where(sums["n_answers"] > 0))
     return dataclasses.replace(found, lower=np.maximum(found.lower, 0), upper=np.minimum(found.upper, 1))
+
+
+def reasoning_apart(coverage_table):
+    """Say in a sentence how many responses came with reasoning, which is kept apart; empty where none did."""
+    n, n_all = int(coverage_table["n_reasoned"].sum()), int(coverage_table["n_answers"].sum())
+    return f"{n:,} of {n_all:,} responses came with reasoning in marks: it is kept apart and not compared" if n else ""
 
 
 def excluded_by_reason(tables):
@@ -348,7 +368,11 @@ def _clean(answers):
     frame["text"] = [
         "" if null else ids.repaired(text) for text, null in zip(frame["response"], null_text, strict=True)
     ]
-    for name in set(_FIELDS) - {"response", *_NUMBERS}:
+    parted = [outcomes.split_reasoning(text) for text in frame["text"]]
+    before = frame["reasoning"] if "reasoning" in frame else pd.Series(None, index=frame.index, dtype=object)
+    frame["reasoning"] = [own if _is_blank(told) else told for told, (own, _) in zip(before, parted, strict=True)]
+    frame["text"] = [said for _, said in parted]
+    for name in [name for name in _FIELDS if name not in ("response", *_NUMBERS)]:
         frame[name] = [None if _is_blank(value) else _name(value) for value in frame[name]]
     no_prompt = frame["prompt_id"].isna() & frame["prompt"].isna()
     frame["prompt_id"] = [
@@ -361,7 +385,8 @@ def _clean(answers):
     no_index = frame["sample_idx"].map(_is_blank)
     bad_index = ~no_index & ~(index.between(0, 2**53) & (index % 1 == 0))
     reasons = pd.Series(None, index=frame.index, dtype=object)
-    surplus = frame["surplus"].eq(True) if "surplus" in frame else pd.Series(False, index=frame.index)
+    no = pd.Series(False, index=frame.index)
+    surplus, is_object = (frame[name].eq(True) if name in frame else no for name in ("surplus", "is_object"))
     for name in ("position", "reply"):
         numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
         frame[name] = numbers.where((numbers >= 0) & (numbers % 1 == 0)).astype("Int64")
@@ -373,6 +398,7 @@ def _clean(answers):
         ("no model", frame["model"].isna()),
         ("no prompt", no_prompt),
         ("no response (null)", null_text),
+        ("an object or a list, no text", is_object),
         ("sample_idx is not a whole number", bad_index),
     ):
         reasons = reasons.mask(reasons.isna() & where, why)
@@ -428,11 +454,10 @@ def _prompts(frame, registry):
 
 
 def _models(frame, human, registry):
-    facts = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
     table = frame.groupby("model", as_index=False)["family"].first()
-    table = table.assign(**{name: None for name in facts if name != "family"})
+    table = table.assign(**{name: None for name in _MODEL_FACTS if name != "family"})
     if registry is not None:
-        table = _enrich(table, registry, "model", facts)
+        table = _enrich(table, registry, "model", _MODEL_FACTS)
     is_human = table["model"].isin(human) | table["kind"].eq("human").fillna(False).astype(bool)
     table["kind"] = np.where(is_human, "human", "model")
     table["family"] = [
@@ -441,7 +466,7 @@ def _models(frame, human, registry):
     ]
     table["size_b"] = pd.to_numeric(table["size_b"], errors="coerce")
     table["release_date"] = [None if _is_blank(day) else str(day)[:10] for day in table["release_date"]]
-    return table[["model", *facts]].sort_values("model", ignore_index=True)
+    return table[["model", *_MODEL_FACTS]].sort_values("model", ignore_index=True)
 
 
 def guess_family(model):

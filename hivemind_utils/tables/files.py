@@ -1,5 +1,6 @@
 """Files of a project: where things lie, and writing without halves."""
 
+import hashlib
 import os
 import re
 import tempfile
@@ -102,6 +103,44 @@ class atomic:
         os.umask(umask)
         self.temporary.chmod(0o666 & ~umask)
         os.replace(self.temporary, self.target)
+
+
+def offer(path, text):
+    """Write a text that people will edit; what they changed is never overwritten, the new text goes beside it.
+
+    What was written is remembered in a hidden file, so a text that nobody touched is replaced.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+
+    Returns
+    -------
+    Path
+        What holds the text now: `path`, or ``<stem>_2<suffix>`` and so on.
+    """
+    raw, number = text.encode("utf-8"), 1
+    while True:
+        target = path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
+        noted = target.with_name(f".{target.name}.sha256")
+        there = target.read_bytes() if target.exists() else None
+        untouched = there is None or (noted.exists() and noted.read_text() == hashlib.sha256(there).hexdigest())
+        if untouched or there == raw:
+            break
+        number += 1
+    for file, content in ((target, raw), (noted, hashlib.sha256(raw).hexdigest().encode())):
+        if file is target or untouched:
+            with atomic(file) as temporary:
+                temporary.write_bytes(content)
+    return target
+
+
+def offered(path, target):
+    """Say in a sentence where `offer` put a text; None where it is the usual place."""
+    if target == path:
+        return None
+    return f"{path.name} was filled in or edited and is left as it is: the new one is {target.name}"
 
 
 def neutral(frame):

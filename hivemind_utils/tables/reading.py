@@ -21,6 +21,7 @@ from hivemind_utils.tables import files
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".eval", ".parquet", ".pq")
 _QUOTE = "Texts with separators, quotes or line breaks in them must be in quotes."
 _ALL = "*"
+_MESSAGE = {"role", "content", "choices", "message", "messages", "status_code", "body", "parts", "generated_text"}
 _ROWS = ("samples", "results", "request_states", "rows", "data", "examples", "instances", "items")
 
 
@@ -137,7 +138,7 @@ def field_values(frame, path, field, file):
 
 def text_paths(value, name):
     """Yield the paths of the texts within a nested value, such as ``response.body.choices.0.message.content``."""
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, str):
         yield name
     elif isinstance(value, dict):
@@ -175,6 +176,63 @@ def as_texts(values, field, file):
     return [_as_text(value, field, file, at) for at, value in enumerate(values)]
 
 
+def with_texts(frame, fields, file):
+    """Frame whose columns `fields`, as far as it has them, hold texts, numbers or nothing, and no object or list.
+
+    Numbers stay numbers: what writes an id without its fraction decides how they are written.
+
+    Raises
+    ------
+    ValueError
+        See `as_texts`; also where a text is an object or a list that was written out.
+    """
+    frame = frame.copy()
+    for field in [field for field in fields if field in frame]:
+        values = frame[field].astype(object)
+        texts = pd.Series(as_texts(values, field, file), index=frame.index, dtype=object)
+        for at, text in enumerate(texts):
+            if is_written_object(text):
+                raise ValueError(_no_text(written_object(text), field, file, at))
+        is_number = values.map(lambda v: isinstance(v, int | float | np.number) and not isinstance(v, bool | np.bool_))
+        frame[field] = values.where(is_number, texts)
+    return frame
+
+
+def is_written_object(text):
+    """Whether a text is an object or a list that a program wrote out, and not what somebody said.
+
+    That is Python's spelling of an object or a list, or JSON of a message as services send it.
+
+    Examples
+    --------
+    >>> [is_written_object(t) for t in ("['Oak', 'Elm']", '{"role": "user", "content": "Oak"}', '["Oak"]', "[sic]")]
+    [True, True, False, False]
+    """
+    return written_object(text) is not None
+
+
+def written_object(text):
+    """Object or list behind a text that `is_written_object`; None for any other value."""
+    text = text.strip() if isinstance(text, str) else ""
+    if len(text) < 3 or (text[0], text[-1]) not in (("{", "}"), ("[", "]")):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
+        return value if isinstance(value, dict | list) else None
+    first = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(first, dict) and _MESSAGE & set(first) else None
+
+
+def is_nested(value):
+    """Whether a value is an object or a list, not one text or number."""
+    return isinstance(plain(value), dict | list)
+
+
 def as_list(value):
     """List behind a value: a list, an array, or a text that is a JSON or Python list; None for anything else.
 
@@ -183,18 +241,23 @@ def as_list(value):
     >>> as_list('["Oak", "Elm"]'), as_list("['Oak', 'Elm']"), as_list("Oak")
     (['Oak', 'Elm'], ['Oak', 'Elm'], None)
     """
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, str):
-        text = value.strip()
-        if not (text.startswith("[") and text.endswith("]")):
-            return None
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                value = parse(text)
-                break
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
+        value = _parsed(value) if value.strip().startswith("[") else None
     return list(value) if isinstance(value, list | tuple) else None
+
+
+def _parsed(text):
+    """Object or list that a text spells in JSON or Python; None for any other text."""
+    text = text.strip()
+    if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]")):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def unpivot(frame, names, *, into="response", by="model"):
@@ -220,7 +283,7 @@ def unpivot(frame, names, *, into="response", by="model"):
 
 
 def _as_text(value, field, file, row):
-    value = _plain(value)
+    value = plain(value)
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, bytes):
@@ -229,15 +292,20 @@ def _as_text(value, field, file, row):
         except UnicodeDecodeError:
             raise ValueError(f"{file}, row {row + 1}: `{field}` holds bytes that are not UTF-8 text.") from None
     if isinstance(value, dict | list):
-        paths = list(text_paths(value, field))
-        shown = ", ".join(f"columns: {{{field}: {path}}}" for path in paths[:4])
-        kind = "an object" if isinstance(value, dict) else "a nested list"
-        advice = f"Name the text in it, for example {shown}." if paths else "It holds no text."
-        raise ValueError(f"{file}, row {row + 1}: `{field}` must be a text, but it is {kind}. {advice}")
+        raise ValueError(_no_text(value, field, file, row))
     return str(value)
 
 
-def _plain(value):
+def _no_text(value, field, file, row):
+    """Sentence that refuses an object or a list, and names the texts in it."""
+    paths = list(text_paths(value, field))
+    shown = ", ".join(f"columns: {{{field}: {path}}}" for path in paths[:4])
+    kind = "an object" if isinstance(value, dict) else "a nested list"
+    advice = f"Name the text in it, for example {shown}." if paths else "It holds no text."
+    return f"{file}, row {row + 1}: `{field}` must be a text, but it is {kind}. {advice}"
+
+
+def plain(value):
     """Lists for arrays and tuples, Python values for NumPy's, bytes for views."""
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -251,12 +319,9 @@ def _plain(value):
 def _at(value, steps):
     """Value at the steps of a path, None where there is none."""
     for number, step in enumerate(steps):
-        value = _plain(value)
-        if isinstance(value, str) and value.lstrip()[:1] in "[{" and value.strip():
-            try:
-                value = json.loads(value)
-            except (json.JSONDecodeError, RecursionError):
-                return None
+        value = plain(value)
+        if isinstance(value, str):
+            value = _parsed(value)
         if isinstance(value, dict):
             if step not in value:
                 return None
@@ -273,7 +338,7 @@ def _at(value, steps):
                 return None
         else:
             return None
-    return _plain(value)
+    return plain(value)
 
 
 def _opened(path):

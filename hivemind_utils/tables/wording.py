@@ -98,5 +98,18 @@ def short(text, length=40):
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def short_name(name, length=40):
+    """Write a name on one line, cut in the middle where it is longer: versions stand at the end of names.
+
+    Examples
+    --------
+    >>> short_name("vendor/model-8b-2024-11-20", 16)
+    'vendor/…24-11-20'
+    """
+    name = " ".join(name.split())
+    begins = (length - 1) // 2
+    return name if len(name) <= length else name[:begins].rstrip() + "…" + name[len(name) - (length - 1 - begins) :]
+
+
 def _missing(value):
     return value is None or math.isnan(value)

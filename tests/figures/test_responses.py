@@ -183,7 +183,7 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
         "n_unparsed",
         "n_repeated",
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(n_reasoned=0)
 
 
 @pytest.mark.parametrize(

@@ -357,3 +357,10 @@ class TestBalancedKmeans:
     def test_raises(self, k, capacities, match, rng):
         with pytest.raises(ValueError, match=match):
             clustering.balanced_kmeans(rng.standard_normal((6, 3)), k, rng, capacities)
+
+
+def test_contractions_name_no_mode():
+    texts = ["Here's the river.", "You're a river, don't stop.", "It's a thief.", "Isn't it a thief?"]
+    named = words_metrics.keyphrases(words_metrics.word_lists(texts), np.array([0, 0, 1, 1]), 5)
+    found = " ".join(phrase for phrases in named for phrase in phrases).split()
+    assert {"river", "thief"} <= set(found) and not {"heres", "youre", "dont", "its", "isnt"} & set(found)

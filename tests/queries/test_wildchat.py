@@ -325,7 +325,7 @@ class TestPromptList:
         pd.DataFrame({"utterance": ["Hello"]}).to_csv(tmp_path / "a.csv", index=False)
         with pytest.raises(ValueError, match="utterance"):
             Logs([tmp_path / "a.csv"])
-        with pytest.raises(ValueError, match="`columns` names"):
+        with pytest.raises(ValueError, match=r"no column .txt. for `text`"):
             Logs([tmp_path / "a.csv"], columns={"text": "txt"})
 
 

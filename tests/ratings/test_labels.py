@@ -239,3 +239,142 @@ class TestRealFiles:
         labels, items, _ = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
         assert len(items) == 999 and items["prompt_id"].nunique() == 170
         assert labels["label"].value_counts().to_dict() == {-1: 1_416, 1: 1_255, 0: 326}
+
+
+class TestSides:
+    """Which response stands first is presentation: the pair is one item whichever way round a row shows it."""
+
+    ROWS = (
+        ("p", "Oak", "Elm", "a", 1),
+        ("p", "Elm", "Oak", "b", -1),
+        ("p", "Oak", "Elm", "c", -2),
+        ("q", "Jay", "Owl", "a", 0),
+        ("q", "Owl", "Jay", "b", 2),
+    )
+    NAMES = ("prompt", "response_1", "response_2", "annotator", "label")
+
+    def tabulated(self, frame, scale=(-2, -1, 0, 1, 2), **options):
+        return rating_labels.tabulate(rating_labels.unroll(frame, **options), "pairs", list(scale))
+
+    def test_swapped_sides_are_one_item_with_mirrored_labels(self):
+        labels, items, excluded = self.tabulated(pd.DataFrame(self.ROWS, columns=self.NAMES))
+        assert items[["response_1", "response_2"]].to_numpy().tolist() == [["Oak", "Elm"], ["Jay", "Owl"]]
+        assert labels["label"].tolist() == [1, 1, -2, 0, -2] and excluded.empty
+        assert labels["annotator"].tolist() == ["a", "b", "c", "a", "b"]
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    def test_in_every_format(self, tmp_path, suffix):
+        frame, path = pd.DataFrame(self.ROWS, columns=self.NAMES), tmp_path / f"a.{suffix}"
+        {
+            "csv": lambda: frame.to_csv(path, index=False),
+            "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+            "parquet": lambda: frame.to_parquet(path),
+        }[suffix]()
+        long = rating_labels.read(path)
+        assert rating_labels.tabulate(long, "pairs", [-2, -1, 0, 1, 2])[0]["label"].tolist() == [1, 1, -2, 0, -2]
+
+    def test_with_ids_of_items_and_names_of_values(self):
+        frame = pd.DataFrame(self.ROWS, columns=self.NAMES).assign(item_id=list("iiijj"))
+        labels, items, _ = self.tabulated(frame)
+        assert items["item_id"].tolist() == ["i", "j"] and labels["label"].tolist() == [1, 1, -2, 0, -2]
+        frame["label"] = ["first", "second", "second", "tie", "first"]
+        named = self.tabulated(frame, scale=("second", "tie", "first"))[0]["label"]
+        assert named.tolist() == [2, 2, 0, 1, 0]
+
+    def test_a_scale_of_one_and_two_is_mirrored_too(self):
+        frame = pd.DataFrame(self.ROWS[:2], columns=self.NAMES).assign(label=[1, 2])
+        assert self.tabulated(frame, scale=(1, 2))[0]["label"].tolist() == [1, 1]
+
+    def test_lists_and_wide_files(self):
+        lists = pd.DataFrame(
+            [("p", "Oak", "Elm", [1, 2]), ("p", "Elm", "Oak", [-1, 2])],
+            columns=["prompt", "response_1", "response_2", "labels"],
+        )
+        labels, items, excluded = self.tabulated(lists)
+        assert len(items) == 1 and labels["label"].tolist() == [1, 2, 1, -2] and excluded.empty
+        wide = lists.drop(columns="labels").assign(r1=[1, None], r2=[None, -1])
+        labels, items, _ = self.tabulated(wide, label_columns=["r1", "r2"])
+        assert len(items) == 1 and labels["label"].tolist() == [1, 1]
+
+    def test_an_annotator_who_saw_both_orders_counts_once(self):
+        frame = pd.DataFrame(self.ROWS[:2], columns=self.NAMES).assign(annotator="a")
+        labels, _, excluded = self.tabulated(frame)
+        assert labels["label"].tolist() == [1]
+        assert excluded["reason"].tolist() == ["annotator labelled the item before: first kept"]
+
+    def test_swapping_any_rows_changes_no_agreement(self):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(
+            [(f"p{i}", f"a{i}", f"b{i}", f"w{w}", int(rng.integers(-2, 3))) for i in range(20) for w in range(4)],
+            columns=self.NAMES,
+        )
+        swap = rng.random(len(frame)) < 0.5
+        swap[frame.groupby("prompt").cumcount() == 0] = False  # the first row says which side is the first
+        other = frame.copy()
+        other.loc[swap, ["response_1", "response_2"]] = frame.loc[swap, ["response_2", "response_1"]].to_numpy()
+        other.loc[swap, "label"] *= -1
+        for one, two in zip(self.tabulated(frame)[:2], self.tabulated(other)[:2], strict=True):
+            pd.testing.assert_frame_equal(one, two)
+
+
+class TestScale:
+    """Labels of another scale than was said are no noise."""
+
+    def long(self, labels, **more):
+        n = len(labels)
+        rows = {"prompt": [f"p{i // 4}" for i in range(n)], "response_1": [f"a{i // 4}" for i in range(n)]}
+        return pd.DataFrame(rows | {"annotator": [f"w{i % 4}" for i in range(n)], "label": labels} | more)
+
+    def tabulated(self, labels, scale, item_type="absolute", **options):
+        more = {} if item_type == "absolute" else {"response_2": "b"}
+        return rating_labels.tabulate(rating_labels.unroll(self.long(labels, **more)), item_type, scale, **options)
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            [1, 2, 3, 4, 5, 6, 7] * 6, [0, 1, 2, 3, 4] * 6, list(range(1, 11)) * 4, ["Good", "1", "2"] * 9,
+            [1.5, 2.0, 2.5, 3.0] * 5, ["99", *["3"] * 20, "99"], [1, 2, "n/a", "n/a"], [10, 20, 30, 3] * 6,
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("as_text", [False, True])
+    def test_a_value_that_recurs_off_the_scale_is_refused(self, labels, as_text):
+        with pytest.raises(ValueError, match=r"scale of the ratings is \[1, 2, 3, 4, 5\], but .*`ratings_scale`"):
+            self.tabulated(list(map(str, labels)) if as_text else labels, SCALE)
+
+    @pytest.mark.parametrize("labels", [[1, 2] * 8, [1, 2, 2] * 6, ["1", "2"] * 8, [-1, -2] * 8])
+    def test_labels_of_pairs_that_name_one_side_only_are_refused(self, labels):
+        scale = [-2, -1, 0, 1, 2]
+        with pytest.raises(ValueError, match=r"no label says that the other response is.*`pairs_values`"):
+            self.tabulated(labels, scale, "pairs")
+        found = self.tabulated(labels, scale, "pairs", label_values={"1": 1, "2": -1, "-1": 1, "-2": -1})[0]
+        assert set(found["label"]) == {1, -1}
+
+    def test_codes_of_one_two_and_three_are_refused(self):
+        with pytest.raises(ValueError, match="scale of the pairs"):
+            self.tabulated([1, 2, 3] * 8, [-2, -1, 0, 1, 2], "pairs")
+
+    @pytest.mark.parametrize("labels", [[1, 0, 2] * 6, [1, 1, 1, 1] * 4, [1, -1] * 8, [1, 2, 1]])
+    def test_labels_that_may_be_right_are_read(self, labels):
+        if 0 in labels:
+            labels = [*labels, -1]
+        assert len(self.tabulated(labels, [-2, -1, 0, 1, 2], "pairs")[0]) == len(labels)
+
+    @pytest.mark.parametrize(
+        "scale", [["1", "2", "3", "4", "5"], ["1.0", "2", 3, "4", 5], [1, 2, 3, 4, 5], ["'1'", 2, 3, 4, 5][1:]]
+    )
+    @pytest.mark.parametrize(
+        "labels", [[2, 3, 4], ["2", "3", "4"], ["'2'", '"3"', " 4 "], [2.0, 3.0, 4.0], ["2,0", "3", "4"]]
+    )
+    def test_quotes_around_numbers_change_nothing(self, scale, labels):
+        assert self.tabulated(labels, scale)[0]["label"].tolist() == [2, 3, 4]
+        assert rating_labels.numbers(scale)[-1] == 5
+
+    def test_a_label_that_says_nothing_is_missing(self):
+        labels, _, excluded = self.tabulated(["99", "3", "99", "4"], SCALE, label_values={99: None})
+        assert labels["label"].tolist() == [3, 4] and excluded["reason"].tolist() == ["label missing"] * 2
+
+    def test_few_that_recur_make_the_run_partial(self):
+        labels, _, excluded = self.tabulated([*[3, 4] * 200, 33, 33], SCALE)
+        sentence = "2 of 402 labels have values off the scale that recur"
+        assert rating_labels.recurring_off_scale(excluded, len(labels) + len(excluded)) == sentence
+        assert rating_labels.recurring_off_scale(excluded.head(1), 400) is None

@@ -178,3 +178,37 @@ class TestUsable:
         kept, excluded = scores.usable([table, table.assign(score=[8.0, 9.0])], items)
         assert kept["score"].tolist() == [1, 2]
         assert excluded["reason"].tolist() == ["scored by an earlier source: first kept"] * 2
+
+
+class TestSides:
+    """A score of (B, A) is a score of (A, B), negated."""
+
+    def items(self):
+        rows = [("p", "Oak", "Elm", "a", 1), ("q", "Jay", "Owl", "a", -1)]
+        frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "annotator", "label"])
+        return labels.tabulate(labels.unroll(frame), "pairs", [-1, 0, 1])[1]
+
+    @pytest.mark.parametrize("by_id", [False, True])
+    def test_scores_of_swapped_pairs_are_negated(self, by_id):
+        items = self.items()
+        rows = [("p", "Elm", "Oak", "s", 2.0), ("q", "Jay", "Owl", "s", 0.5)]
+        frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "scorer", "score"])
+        if by_id:
+            frame["item_id"] = items["item_id"]
+        found, excluded = scores.match(scores.unroll(frame), items, "files")
+        assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [-2.0, 0.5]
+        assert excluded.empty
+
+    def test_both_orders_are_one_score_and_one_is_counted(self):
+        rows = [("p", "Elm", "Oak", "s", 2.0), ("p", "Oak", "Elm", "s", -1.0), ("q", "Owl", "Jay", "s", 3.0)]
+        frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "scorer", "score"])
+        found, excluded = scores.match(scores.unroll(frame), self.items(), "files")
+        assert sorted(found["score"]) == [-3.0, -2.0]
+        assert excluded["reason"].tolist() == ["scored before: first kept"]
+
+    def test_a_distribution_is_read_from_its_other_end(self):
+        rows = [("p", "Elm", "Oak", "s", 0.5, "[0.1, 0.3, 0.6]")]
+        frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "scorer", "score", "distribution"])
+        long = scores.unroll(frame).assign(distribution=frame["distribution"])
+        found, _ = scores.match(long, self.items(), "files")
+        assert found["score"].tolist() == [-0.5] and found["distribution"].tolist() == ["[0.6, 0.3, 0.1]"]

@@ -147,3 +147,25 @@ def test_the_decoding_asked_for_is_taken_and_must_occur_among_models():
     assert loading.choose_decoding(frame, PEOPLE, "min_p") == "min_p"
     with pytest.raises(ValueError, match=r"must be one of \['min_p', 'top_p'\], but 'by hand' was passed"):
         loading.choose_decoding(frame, PEOPLE, "by hand")
+
+
+class TestBeyondTheEncoder:
+    """Responses that an encoder does not read to their end are counted."""
+
+    def table(self, lengths):
+        return pd.DataFrame({"text": [" ".join(["oak"] * n) for n in lengths], "usable": True})
+
+    def test_long_responses_are_counted_at_the_limit(self):
+        found = loading.beyond_encoder(self.table([10, 254, 255, 400]), "minilm")  # two tokens are special
+        assert found["encoder_note"] == (
+            "2 of 4 responses (50 %) are longer than the 256 tokens that minilm reads: only their beginnings are "
+            "compared."
+        )
+
+    def test_nothing_is_said_where_nothing_is_cut(self):
+        assert loading.beyond_encoder(self.table([10, 254]), "minilm") == {}
+        assert loading.beyond_encoder(self.table([400]).assign(usable=False), "minilm") == {}
+
+    def test_every_script_is_measured_in_tokens(self):
+        table = pd.DataFrame({"text": [chr(0x6C34) * 300, "a" * 200], "usable": True})
+        assert loading.beyond_encoder(table, "minilm")["encoder_note"].startswith("1 of 2 responses (50 %)")

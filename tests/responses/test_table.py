@@ -653,3 +653,58 @@ def test_a_prompt_with_a_parent_is_a_paraphrase():
         "p": "original",
         "q": "paraphrase",
     }
+
+
+# ---------------------------------------------------------------------------------------------------------- reasoning
+
+THOUGHT = "The user wants a metaphor. A river? A thief? A river it is. " * 30
+MARKED = {
+    "block": f"<think>\n{THOUGHT}\n</think>\n\nTime is a river.",
+    "only the closing mark": f"{THOUGHT}</think>Time is a river.",
+    "two blocks": f"<think>{THOUGHT}</think>A draft.<think>Better?</think> Time is a river.",
+    "thinking": f"<thinking>{THOUGHT}</thinking>Time is a river.",
+    "capitals": f"<THINK>{THOUGHT}</THINK>\nTime is a river.",
+    "square brackets": f"[THINK]{THOUGHT}[/THINK]Time is a river.",
+    "triangles": f"\u25c1think\u25b7{THOUGHT}\u25c1/think\u25b7Time is a river.",
+    "channels": f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final<|message|>Time is a "
+    "river.<|return|>",
+    "thought and solution": f"<|begin_of_thought|>{THOUGHT}<|end_of_thought|>\n\n<|begin_of_solution|>Time is a "
+    "river.<|end_of_solution|>",
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", MARKED)
+def test_reasoning_is_kept_apart_and_counted(tmp_path, form, suffix):
+    rows = [{"prompt": "p", "model": "m", "response": text} for text in (MARKED[form], "Time is a river.")]
+    written = tabulate(response_table.read(write(tmp_path, f"a.{suffix}", rows)))
+    assert texts(written) == ["Time is a river."] * 2
+    assert set(written["04_responses"]["text_id"]) == {ids.text_id("Time is a river.")}
+    assert "A river it is." in written["04_responses"]["reasoning"][0]
+    assert written["04_responses"]["reasoning"].isna().tolist() == [False, True]
+    assert written["04_coverage"]["n_reasoned"].tolist() == [1]
+    sentence = response_table.reasoning_apart(written["04_coverage"])
+    assert sentence == "1 of 2 responses came with reasoning in marks: it is kept apart and not compared"
+
+
+@pytest.mark.parametrize("text", [f"<think>{THOUGHT}", f"<think>{THOUGHT}</think>", "</think>", "<think></think>  "])
+def test_reasoning_without_a_response_is_an_empty_response(text):
+    frame = some_answers()[:2].assign(response=[text, "Time is a river."], outcome="answer")
+    written = tabulate(frame)
+    assert written["04_coverage"][["n_empty", "n_usable", "n_reasoned"]].values.tolist() == [[1, 1, 1]]
+    assert written["04_responses"]["outcome"].tolist() == ["empty", "answer"]
+
+
+@pytest.mark.parametrize(
+    "text", ["I think so.", "Write <think> to begin.", "[reason] none", "<b>think</b>", "  two spaces  ", "think>"]
+)
+def test_what_is_no_mark_stays(text):
+    written = tabulate(some_answers()[:1].assign(response=[text]))
+    assert texts(written) == [text] and written["04_coverage"]["n_reasoned"].tolist() == [0]
+    assert response_table.reasoning_apart(written["04_coverage"]) == ""
+
+
+def test_a_refusal_after_reasoning_is_a_refusal():
+    text = "<think>I should decline.</think>I'm sorry, but I can't help with that."
+    written = tabulate(some_answers()[:1].assign(response=[text], outcome="answer"))
+    assert written["04_responses"]["outcome"].tolist() == ["refusal"]

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hivemind_utils.ratings import published
+
 REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 BINS = ["0.9-1.0", "0.8-0.9", "0.7-0.8", "0.6-0.7", "0.5-0.6", "0.4-0.5", "0.3-0.4", "0.2-0.3", "0.1-0.2", "0.0-0.1"]
 
@@ -75,3 +77,9 @@ def test_reward_models_and_judges_follow_people_as_quoted(kind, n, mean):
 def test_language_models_follow_people_as_quoted():
     correlations = pd.read_csv(REFERENCE / "tables23_26_lm_perplexity_selected_cols.csv", index_col="model")["abs_full"]
     assert (len(correlations), round(correlations.mean(), 3)) == (56, 0.361)
+
+
+@pytest.mark.parametrize(("source", "kept"), [("released", True), ("simulated", True), ("imported", False)])
+def test_published_values_stand_beside_the_papers_items_only(source, kept):
+    table = pd.DataFrame({"rule": ["full"], "published": [0.4]})
+    assert published.only_of_paper(table, source)["published"].notna().tolist() == [kept]

@@ -51,7 +51,7 @@ def some_models(**changes):
 def some_coverage(**changes):
     frame = pd.DataFrame({"prompt_id": ["p", "q"], "model": "a", "condition": "default", "decoding": "top_p"})
     counts = {"n_answers": [2, 0], "n_usable": [2, 0], "n_empty": 0, "n_truncated": 0}
-    counts |= {"n_refused": 0, "n_filtered": 0, "n_unparsed": 0, "n_repeated": 1}
+    counts |= {"n_refused": 0, "n_filtered": 0, "n_unparsed": 0, "n_repeated": 1, "n_reasoned": 0}
     return frame.assign(**counts).assign(**changes)
 
 

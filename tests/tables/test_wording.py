@@ -40,3 +40,14 @@ def test_lists_end_in_and_or_in_how_many_more(names, written):
 @pytest.mark.parametrize(("n", "written"), [(0, "0 families"), (1, "1 family"), (1200, "1,200 families")])
 def test_things_are_counted_in_their_plural(n, written):
     assert wording.counted(n, "family", "families") == written
+
+
+@pytest.mark.parametrize("name", ["m", "openai/gpt-4o-2024-11-20", "x" * 40])
+def test_short_names_stay(name):
+    assert wording.short_name(name) == name
+
+
+def test_long_names_keep_their_versions():
+    names = [f"meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo-v{i}" for i in range(1, 4)]
+    cut = [wording.short_name(name) for name in names]
+    assert len(set(cut)) == 3 and all(len(name) <= 40 and name.endswith(f"v{i}") for i, name in enumerate(cut, 1))
