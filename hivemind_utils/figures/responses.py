@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
+from hivemind_utils.figures.measures import measure_validity as measure_validity
 from hivemind_utils.tables.wording import short
 
 

@@ -15,10 +15,12 @@ if TYPE_CHECKING:  # read by `pipeline.notebooks` too
         ideas,
         interventions,
         modes,
+        profile,
         reference,
         results,
         table,
         tradeoffs,
+        validity,
     )
     from hivemind_utils.responses.loading import Responses, embed, load, truncated_vectors
 
@@ -32,11 +34,13 @@ __all__ = [
     "interventions",
     "load",
     "modes",
+    "profile",
     "reference",
     "results",
     "table",
     "tradeoffs",
     "truncated_vectors",
+    "validity",
 ]
 _OF_LOADING = ("Responses", "embed", "load", "truncated_vectors")
 

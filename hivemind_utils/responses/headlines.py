@@ -3,6 +3,8 @@
 import numpy as np
 
 from hivemind_utils.responses import homogeneity, reference, repetition, sources
+from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
+from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
 from hivemind_utils.tables.wording import counted, estimate, listed, number, percent
 
 
