@@ -179,8 +179,8 @@ def next_dollars(pilot, n_prompts, n_responses, cost_usd, extra_usd=100.0):
     )
     best = power.best_plan(cost_usd + extra_usd, each, pilot.between, pilot.within)
     return [
-        f"the next ${extra_usd:,.0f} buy {counted(responses, 'more response')} to every prompt, which lowers {now:.3f} to "
-        f"{float(more):.3f}",
+        f"the next ${extra_usd:,.0f} buy {counted(responses, 'more response')} to every prompt, which lowers {now:.3f} "
+        f"to {float(more):.3f}",
         f"or {counted(prompts, 'more prompt')}, which lowers it to {float(wider):.3f}",
         f"or at best {counted(best.n_prompts, 'prompt')} × {counted(best.n_responses, 'response')} in all, which "
         f"lowers it to {best.difference:.3f}",
