@@ -64,7 +64,10 @@ def test_the_figure_names_measures_of_form_and_says_its_finding(values):
     drawn = figures.measure_validity(table)
     names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert len(drawn.axes) == 2 and "TF-IDF" in "".join(n for n in names if "(form)" in n)
-    assert "follows form" in headlines.measure_validity(table)
+    row = table["measure"] == "mean_cosine"
+    for lower, upper, words in ((0.1, 0.4, "follows form"), (0.6, 0.9, "follows ideas"), (0.3, 0.7, "undecided")):
+        table.loc[row, ["against_lower", "against_upper"]] = lower, upper
+        assert words in headlines.measure_validity(table)
 
 
 ROWS = [
