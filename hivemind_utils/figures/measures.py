@@ -90,14 +90,18 @@ def idea_profile(table, family_of, models, ax=None):
     named = set(lines if len(lines) <= 8 else [*lines[:3], *lines[-3:]]) | set(
         table.loc[table["kind"] == "people", "arm"]
     )
-    ends = []
+    ends, marks = [], iter("osD^vP")
     for arm, line in table.sort_values("order").groupby("arm"):
         x, colour = line["order"].map(place).to_numpy(float), colours[family_of[arm]]
+        if arm not in named:
+            ax.plot(x, line["hill"], color=colour, lw=0.7, alpha=0.35)
+            continue
         people = (line["kind"] == "people").all()
-        ax.plot(x, line["hill"], color=colour, lw=2.2 if people else 1.1, alpha=0.9, ls="--" if people else "-")
-        if arm in named or people:
-            ax.fill_between(x, line["lower"], line["upper"], color=colour, alpha=0.08, lw=0)
-            ends.append((line["hill"].iloc[0], arm, colour))
+        look = {"lw": 2.2, "ls": "--"} if people else {"lw": 1.4, "marker": next(marks, "x"), "ms": 4}
+        drawn = ax.plot(x, line["hill"], color=colour, zorder=3, **look)[0]
+        sides = np.clip([line["hill"] - line["lower"], line["upper"] - line["hill"]], 0, None)[:, [0, -1]]
+        ax.errorbar(x[[0, -1]], line["hill"].iloc[[0, -1]], yerr=sides, fmt="none", ecolor=colour, elinewidth=0.8)
+        ends.append((line["hill"].iloc[0], arm, drawn))
     ax.set_yscale("log")
     low, high = table["hill"].min(), table["hill"].max()
     ax.set(xlim=(-0.1, len(orders) - 0.9), ylim=(low * 0.9, high * 1.15), ylabel="effective number of ideas")
@@ -106,13 +110,69 @@ def idea_profile(table, family_of, models, ax=None):
     ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 100) if low * 0.9 <= t <= high * 1.15]
     ax.set_yticks(ticks, [str(t) for t in ticks])
     ax.minorticks_off()
-    plt = style.pyplot()
-    ends.sort(reverse=True)
-    handles = [plt.Line2D([], [], color=colour, lw=1.5) for _, _, colour in ends]
+    ends.sort(key=lambda end: -end[0])
+    handles = [drawn for _, _, drawn in ends]
     if handles:
         legend = ax.figure.legend(
             handles, [short(arm, 34) for _, arm, _ in ends], loc="outside right center", fontsize=6
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
+    return ax
+
+
+def against_paper(table, threshold=0.8):
+    """Models of this run next to the paper's: prompts at or above a similarity, and the difference in every bin.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``05_against_paper``.
+    threshold : float
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None without a model of the paper.
+    """
+    import seaborn as sns
+
+    if table.empty:
+        return None
+    plt = style.pyplot()
+    own = table[np.isclose(table["low"], threshold)].sort_values("published_at_least", ascending=False)
+    order, y = own["arm"].tolist(), np.arange(len(own)) + 0.5
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 1.5 + 0.15 * len(order)), width_ratios=[1, 1.25])
+    left.hlines(y, own["lower"], own["upper"], color=style.ACCENT, lw=1)
+    left.scatter(own["at_least"], y, s=14, color=style.ACCENT, zorder=3, label="this run")
+    left.scatter(own["published_at_least"], y, s=16, fc="white", ec="black", lw=0.8, zorder=3, label="paper")
+    left.set(xlabel=f"% of prompts with mean similarity ≥ {threshold:g}", ylim=(len(order), 0))
+    left.set_yticks(y, [short(arm, 34) for arm in order], parse_math=False, fontsize=5.5)
+    left.tick_params(axis="y", length=0)
+    wide = (table["percent"] - table["published"]).groupby([table["arm"], table["low"]]).mean().unstack().loc[order]
+    limit = max(10.0, float(np.nanmax(np.abs(wide))))
+    sns.heatmap(
+        wide, ax=right, cmap="vlag", vmin=-limit, vmax=limit, yticklabels=False, linewidths=0.3,
+        cbar_kws={"label": "run less paper, percentage points", "shrink": 0.8, "pad": 0.02},
+        xticklabels=[f"{low:.1f}" for low in wide],
+    )  # fmt: skip
+    right.set(xlabel="mean similarity, lower bound of bin", ylabel="")
+    fig.legend(loc="outside lower left", ncols=2)
+    return fig
+
+
+def pairs_against_paper(table, ax=None):
+    """Similarity of pairs of models in this run against the paper's; the line is equality. None without pairs."""
+    if table.empty:
+        return None
+    ax = style.axes(ax, (3.5, 3.2))
+    ax.errorbar(
+        table["published"], table["mean_cosine"],
+        yerr=np.clip([table["mean_cosine"] - table["lower"], table["upper"] - table["mean_cosine"]], 0, None),
+        fmt="o", ms=2.5, color=style.ACCENT, ecolor="#BBD3E6", elinewidth=0.6, alpha=0.85,
+    )  # fmt: skip
+    low = float(table[["published", "mean_cosine"]].min().min())
+    high = float(table[["published", "mean_cosine"]].max().max())
+    ax.plot([low, high], [low, high], color=style.MUTED, lw=0.8, ls=":", zorder=0)
+    ax.set(xlabel="mean similarity in the paper", ylabel="in this run")
     return ax

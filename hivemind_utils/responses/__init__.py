@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # read by `pipeline.notebooks` too
     from hivemind_utils.responses import (
+        against_paper,
         arm_quality,
         design,
         headlines,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # read by `pipeline.notebooks` too
 
 __all__ = [
     "Responses",
+    "against_paper",
     "arm_quality",
     "design",
     "embed",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hivemind_utils.responses.against_paper import rank_agreement
 from hivemind_utils.tables.wording import counted, estimate, number, percent
 
 
@@ -48,5 +49,59 @@ def idea_profile(profiles, covered):
     )
     known = covered[(covered["kind"] == "model") & (covered["n_compared"] > 0)]
     if known.empty:
-        return f"{said}; coverage of what it would say: {percent(covered['coverage'].mean())}, too little to compare"
+        seen = percent(covered["coverage"].mean())
+        return f"{said}; coverage {seen}, with too few responses to compare arms at equal coverage"
     return f"{said}; at equal coverage {number(known['hill_1'].mean(), 1)}"
+
+
+def against_paper(table, threshold=0.8):
+    """Say how this run's models compare with the paper's Table 6, from ``05_against_paper``."""
+    own = table[np.isclose(table["low"], threshold)]
+    if own.empty:
+        return "No model of this run is among the paper's: nothing to compare model by model"
+    said = (
+        f"Prompts with mean similarity ≥ {threshold:g}: {number(own['at_least'].mean(), 0)} % here, "
+        f"{number(own['published_at_least'].mean(), 0)} % in the paper ({counted(own['model'].nunique(), 'model')})"
+    )
+    rho = rank_agreement(own["at_least"], own["published_at_least"])
+    return said if np.isnan(rho) else f"{said}; order of models: ρ = {rho:.2f}"
+
+
+def pairs_against_paper(table):
+    """Say how pairs of this run's models compare with the paper's, from ``06_pairs_against_paper``."""
+    if table.empty:
+        return "No two models of this run are among the paper's: nothing to compare pair by pair"
+    said = (
+        f"Mean similarity of {counted(len(table), 'pair')} of models: {number(table['mean_cosine'].mean())} here, "
+        f"{number(table['published'].mean())} in the paper"
+    )
+    rho = rank_agreement(table["mean_cosine"], table["published"])
+    return said if np.isnan(rho) else f"{said}; order of pairs: ρ = {rho:.2f}"
+
+
+def other_models(found):
+    """Say the mean repetition with an interval for other prompts and models, from `against_paper.crossed_mean`."""
+    if np.isnan(found.lower):
+        return ""
+    parts = np.maximum([found.prompts, found.models, found.rest], 0)
+    shares = parts / parts.sum() if parts.sum() > 0 else parts
+    return (
+        f"Mean repetition for other prompts and other models: {estimate(found.mean, found.lower, found.upper)}; of its "
+        f"variance, prompts bring {percent(shares[0])}, models {percent(shares[1])}"
+    )
+
+
+def queries_above(found):
+    """Say for how many prompts the nearest responses come from many models, from `against_paper.queries_above`.
+
+    Examples
+    --------
+    >>> queries_above({"above": 3, "n_prompts": 100, "largest": 12.3})
+    'For 3 of 100 prompts the 50 nearest responses come from more than 10 models (paper: some)'
+    """
+    if not found["n_prompts"]:
+        return ""
+    return (
+        f"For {found['above']} of {counted(found['n_prompts'], 'prompt')} the 50 nearest responses come from more than "
+        "10 models (paper: some)"
+    )

@@ -97,6 +97,7 @@ def test_the_figure_has_a_line_per_arm_and_its_title_both_ends():
     cells = cells_of({"tail": TAIL, "flat": FLAT})
     table = profile.profiles(cells, np.random.default_rng(0))
     ax = figures.idea_profile(table, {"tail": "A", "flat": "B"}, MODELS)
-    assert len(ax.get_lines()) == 2 and ax.get_xticklabels()[-1].get_text() == "∞"
+    assert len(ax.figure.legends[0].get_texts()) == 2
+    assert ax.get_xticklabels()[-1].get_text() == "∞"
     title = headlines.idea_profile(table, profile.at_equal_coverage(cells))
     assert "30 responses" in title and "at equal coverage" in title
