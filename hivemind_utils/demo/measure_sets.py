@@ -35,7 +35,7 @@ def load(path, n_sets, rng):
 def origin(path):
     """Source and origin of the sets, as `Study.apart` takes them."""
     if str(path).endswith((".yaml", ".yml")):
-        return "simulated", f"sets of known content, written from {PurePath(path).name}"
+        return "written", f"sets of known content, from {PurePath(path).name}"
     return "imported", f"sets of labelled content: {PurePath(path).name}"
 
 

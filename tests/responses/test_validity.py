@@ -143,3 +143,9 @@ def test_files_that_lack_something_say_what(tmp_path, frame, words):
 def test_one_label_cannot_be_compared(values):
     with pytest.raises(ValueError, match="Sets of both labels"):
         validity.compare(values[values["label"] == 1], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("path", "source"), [(POPULATION, "written"), ("mine.csv", "imported")])
+def test_sets_do_not_pass_for_simulated_models(path, source):
+    found, origin = measure_sets.origin(path)
+    assert found == source and found in schema.SOURCES and path.rsplit("/")[-1] in origin
