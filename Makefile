@@ -4,7 +4,7 @@ JOBS ?= 2
 WORKERS ?= 2
 STRICT ?=
 FORMAT ?= parquet
-export PROFILE STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell
+export PROFILE PILOT STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell
 
 # .venv is always the environment, unless PYTHON= is given on the command line (conda users).
 ifneq ($(origin PYTHON),command line)
@@ -40,7 +40,7 @@ report: $(READY)  ## build report/PROFILE/index.html from what has run: figures,
 	@$(PYTHON) -m hivemind_utils.pipeline.report --profile="$$PROFILE"
 
 plan: $(READY)  ## what notebook 04 would ask of models, and what it would cost; asks nobody
-	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile="$$PROFILE"
+	@$(PYTHON) -m hivemind_utils.pipeline.plan --profile="$$PROFILE" --pilot="$$PILOT"
 
 lab: $(READY)  ## open PROFILE's notebooks in JupyterLab, on copies that hold its parameters
 	@$(PYTHON) -m hivemind_utils.pipeline.lab --profile="$$PROFILE" -- $(LAB_ARGS)

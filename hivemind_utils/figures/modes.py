@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.figures import style
+from hivemind_utils.figures.measures import idea_profile as idea_profile
 from hivemind_utils.tables.wording import short, short_name
 
 NOISE_COLOUR = "#C9CDD3"

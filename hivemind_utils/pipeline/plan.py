@@ -14,6 +14,7 @@ import pandas as pd
 from hivemind_utils.demo import population as population_demo
 from hivemind_utils.llm import batches, gguf_models, gguf_server, providers, store
 from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.pipeline import pilot as pilots
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import design
 from hivemind_utils.responses import prompts as response_prompts
@@ -23,13 +24,15 @@ TOKENS_PER_CORE_S = 100  # of the model that `make setup-llama` brings; benchmar
 ASSUMED_PROMPTS, ASSUMED_CHARS = 100, 80  # where the prompts cannot be read: the released set has 100
 
 
-def report(spec):
+def report(spec, pilot=None):
     """Text of a profile's plan: a table by model and decoding, totals, and what is missing before it can run.
 
     Parameters
     ----------
     spec : str
         A profile's name or path.
+    pilot : str, optional
+        Profile whose notebook 05 says what differences can be found; the same one by default.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def report(spec):
     plan = design.cost_plan(frame, store_path, arms=arms, gone=gone, **rates)
     missing += [] if first else _lacking(frame[[r.model not in gone for r in frame["request"]]], plan, values)
     local = set(frame.loc[[gguf_models.is_gguf(request.model) for request in frame["request"]], "model"])
-    return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *_missing(missing)])
+    finds = pilots.lines(plan, frame, pilot or profile.name)
+    return "\n".join([_table(plan), "", *_totals(plan, store_path, values, local), *finds, *_missing(missing)])
 
 
 def _simulated(path, values):
@@ -184,9 +188,10 @@ def main(arguments=None):
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m hivemind_utils.pipeline.plan", description=__doc__.split("\n")[0])
     parser.add_argument("--profile", default="demo", help="a name in params/ or a path to a YAML file (default: demo)")
+    parser.add_argument("--pilot", default=None, help="profile whose notebook 05 is the pilot (default: the same)")
     options = parser.parse_args(arguments)
     try:
-        print(report(options.profile))
+        print(report(options.profile, options.pilot or None))
     except (notebooks.UserError, ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

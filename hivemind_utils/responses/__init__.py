@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # read by `pipeline.notebooks` too
     from hivemind_utils.responses import (
+        against_paper,
         arm_quality,
         design,
         headlines,
         ideas,
         interventions,
         modes,
+        planner,
+        profile,
         reference,
         results,
         table,
         tradeoffs,
+        validity,
     )
     from hivemind_utils.responses.loading import Responses, beyond_encoder, embed, load, truncated_vectors
 
 __all__ = [
     "Responses",
+    "against_paper",
     "arm_quality",
     "beyond_encoder",
     "design",
@@ -33,11 +38,14 @@ __all__ = [
     "interventions",
     "load",
     "modes",
+    "planner",
+    "profile",
     "reference",
     "results",
     "table",
     "tradeoffs",
     "truncated_vectors",
+    "validity",
 ]
 _OF_LOADING = ("Responses", "beyond_encoder", "embed", "load", "truncated_vectors")
 

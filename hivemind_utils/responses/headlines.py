@@ -3,6 +3,12 @@
 import numpy as np
 
 from hivemind_utils.responses import homogeneity, reference, repetition, sources
+from hivemind_utils.responses.measure_headlines import against_paper as against_paper
+from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
+from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
+from hivemind_utils.responses.measure_headlines import other_models as other_models
+from hivemind_utils.responses.measure_headlines import pairs_against_paper as pairs_against_paper
+from hivemind_utils.responses.measure_headlines import queries_above as queries_above
 from hivemind_utils.tables.wording import counted, estimate, listed, number, percent
 
 

@@ -10,6 +10,7 @@ SOURCES = {
     "released": "published by the authors of the study",
     "sampled": "sampled from models by notebook 04",
     "imported": "answers, labels or scores that somebody else collected",
+    "written": "texts of known content, written for this project to try its measures on",
 }
 
 

@@ -1,0 +1,107 @@
+"""Titles of the figures on the measures themselves, for `headlines`: one function per figure, by its name."""
+
+import numpy as np
+
+from hivemind_utils.responses.against_paper import rank_agreement
+from hivemind_utils.tables.wording import counted, estimate, number, percent
+
+
+def measure_validity(table):
+    """Say whether measures follow ideas or form, from ``05_measure_validity``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> row = {"name": "1 − mean cosine", "sees": "meaning", "measure": "mean_cosine", "auc": 0.75, "auc_lower": 0.7,
+    ...        "auc_upper": 0.8, "against": float("nan")}
+    >>> measure_validity(pd.DataFrame([row]))
+    '1 − mean cosine tells varied from equal content with AUC 0.75 (95 % interval 0.70 to 0.80)'
+    """
+    row = table.set_index("measure").loc["mean_cosine"]
+    said = (
+        f"{row['name']} tells varied from equal content with AUC "
+        f"{estimate(row['auc'], row['auc_lower'], row['auc_upper'])}"
+    )
+    form = table[table["sees"] == "form"]
+    if form.empty:
+        return said
+    best = form.loc[form["auc"].idxmax()]
+    said = f"{said}, the best measure of form with {number(best['auc'])}"
+    if np.isnan(row["against"]):
+        return said
+    follows = "it follows ideas" if row["against_lower"] > 0.5 else "undecided"
+    follows = "it follows form" if row["against_upper"] < 0.5 else follows
+    return f"{said}; varied ideas against varied form: {follows} ({number(row['against'])}; 1: ideas alone, 0: form)"
+
+
+def idea_profile(profiles, covered):
+    """Say how many ideas models have in all and effectively, at equal size and at equal coverage.
+
+    From ``07_profiles`` and ``07_coverage``, one source of ideas each; people stay out.
+    """
+    models = profiles[profiles["kind"] == "model"] if len(profiles) else profiles
+    if models.empty:
+        return "Too few responses with an idea to draw profiles"
+    mean = models.groupby("order")["hill"].mean()
+    said = (
+        f"Of {counted(int(models['n'].iloc[0]), 'response')} a model has {number(mean[0], 1)} ideas, "
+        f"effectively {number(mean[1], 1)}; the commonest alone counts as {number(mean[np.inf], 1)}"
+    )
+    known = covered[(covered["kind"] == "model") & (covered["n_compared"] > 0)]
+    if known.empty:
+        seen = percent(covered["coverage"].mean())
+        return f"{said}; coverage {seen}, with too few responses to compare arms at equal coverage"
+    return f"{said}; at equal coverage {number(known['hill_1'].mean(), 1)}"
+
+
+def against_paper(table, threshold=0.8):
+    """Say how this run's models compare with the paper's Table 6, from ``05_against_paper``."""
+    own = table[np.isclose(table["low"], threshold)]
+    if own.empty:
+        return "No model of this run is among the paper's: nothing to compare model by model"
+    said = (
+        f"Prompts with mean similarity ≥ {threshold:g}: {number(own['at_least'].mean(), 0)} % here, "
+        f"{number(own['published_at_least'].mean(), 0)} % in the paper ({counted(own['model'].nunique(), 'model')})"
+    )
+    rho = rank_agreement(own["at_least"], own["published_at_least"])
+    return said if np.isnan(rho) else f"{said}; order of models: ρ = {rho:.2f}"
+
+
+def pairs_against_paper(table):
+    """Say how pairs of this run's models compare with the paper's, from ``06_pairs_against_paper``."""
+    if table.empty:
+        return "No two models of this run are among the paper's: nothing to compare pair by pair"
+    said = (
+        f"Mean similarity of {counted(len(table), 'pair')} of models: {number(table['mean_cosine'].mean())} here, "
+        f"{number(table['published'].mean())} in the paper"
+    )
+    rho = rank_agreement(table["mean_cosine"], table["published"])
+    return said if np.isnan(rho) else f"{said}; order of pairs: ρ = {rho:.2f}"
+
+
+def other_models(found):
+    """Say the mean repetition with an interval for other prompts and models, from `against_paper.crossed_mean`."""
+    if np.isnan(found.lower):
+        return ""
+    parts = np.maximum([found.prompts, found.models, found.rest], 0)
+    shares = parts / parts.sum() if parts.sum() > 0 else parts
+    return (
+        f"Mean repetition for other prompts and other models: {estimate(found.mean, found.lower, found.upper)}; of its "
+        f"variance, prompts bring {percent(shares[0])}, models {percent(shares[1])}"
+    )
+
+
+def queries_above(found):
+    """Say for how many prompts the nearest responses come from many models, from `against_paper.queries_above`.
+
+    Examples
+    --------
+    >>> queries_above({"above": 3, "n_prompts": 100, "largest": 12.3})
+    'For 3 of 100 prompts the 50 nearest responses come from more than 10 models (paper: some)'
+    """
+    if not found["n_prompts"]:
+        return ""
+    return (
+        f"For {found['above']} of {counted(found['n_prompts'], 'prompt')} the 50 nearest responses come from more than "
+        "10 models (paper: some)"
+    )
