@@ -31,7 +31,7 @@ def intra_model(
     openness = repetition.openness_correlation(prompts)
     drop = means.loc["drop"]
     return {
-        "models": sorted(set(responses.table["model"]) - responses.people),
+        "models": sorted(set(responses.model_of.values()) - responses.people),
         "n_cells": int((cells["n"] >= 2).sum()),
         "n_cells_single_response": int((cells["n"] < 2).sum()),
         **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
@@ -61,7 +61,7 @@ def _average_bins(shares):
 
 def _main25(responses):
     """Names of the paper's 25 models where a run has all of them and others too; else none."""
-    models, wanted = set(responses.table["model"]) - responses.people, paper.main_models()
+    models, wanted = set(responses.model_of.values()) - responses.people, paper.main_models()
     return wanted if wanted < models else set()
 
 
@@ -93,7 +93,7 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
     by_model = curve[curve["by"] == "model"].set_index("n_nearest") if len(curve) else curve
     columns = ["n_sources", "lower", "upper", "separated", "expected"]
     return {
-        "models": sorted(set(responses.table["model"]) - responses.people),
+        "models": sorted(set(responses.model_of.values()) - responses.people),
         "decoding": responses.decoding,
         "n_arms": len(responses.arms),
         "n_prompts": len(responses.prompt_order),
@@ -131,7 +131,7 @@ def _pairs_of_main25(responses):
     wanted = _main25(responses)
     if not wanted:
         return {}
-    own = responses.where(responses.table["model"].isin(wanted))
+    own = responses.of_models(wanted)
     return {"main25": _pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))}
 
 
