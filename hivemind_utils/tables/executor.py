@@ -175,35 +175,47 @@ class Dask:
 
     def map(self, function, work):
         """As `InProcess.map`."""
-        client, waiting, most = self._open(), deque(), 2 * self.n_workers
+        client, waiting = self._open(), deque()
+        with self._told():
+            most = 2 * self.n_workers
         try:
             for arguments in work:
-                waiting.append(client.submit(_call, function, arguments, pure=False, retries=_ATTEMPTS - 1))
+                with self._told():
+                    waiting.append(client.submit(_call, function, arguments, pure=False, retries=_ATTEMPTS - 1))
                 if len(waiting) > most:
                     yield self._result(waiting.popleft())
             while waiting:
                 yield self._result(waiting.popleft())
         except GeneratorExit:
-            client.cancel(list(waiting))
+            with contextlib.suppress(Exception):  # nobody waits for the rest
+                client.cancel(list(waiting))
             raise
 
     def _result(self, future):
+        from distributed.scheduler import KilledWorker
+
+        with self._told():
+            done = future.exception()
+        if isinstance(done, KilledWorker):
+            raise LostError(
+                f"Dask workers were killed again and again at one piece of work, most often for want of memory: {done} "
+                "Nothing half-done was written. Give workers more memory, and run again."
+            )
+        if done is not None and not future.cancelled():
+            raise done
+        with self._told():
+            return future.result()
+
+    @contextlib.contextmanager
+    def _told(self):
+        """Say that the scheduler went away where it did."""
         from asyncio import CancelledError
 
         from distributed.client import FutureCancelledError
-        from distributed.comm.core import CommClosedError
-        from distributed.scheduler import KilledWorker
 
         try:
-            return future.result()
-        except KilledWorker as error:
-            raise LostError(
-                f"Dask workers were killed again and again at one piece of work, most often for want of memory: {error}"
-                " Nothing half-done was written. Give workers more memory, and run again."
-            ) from None
-        except (CommClosedError, CancelledError, FutureCancelledError, TimeoutError, OSError) as error:
-            if self._client is not None and self._client.status == "running" and isinstance(error, OSError):
-                raise  # an error of the work itself, such as a missing file
+            yield
+        except (CancelledError, FutureCancelledError, TimeoutError, OSError, RuntimeError) as error:
             self.close()
             raise LostError(
                 f"The Dask scheduler at {self.address} went away in the middle of the work ({type(error).__name__}). "
