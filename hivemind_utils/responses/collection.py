@@ -1,6 +1,6 @@
 """Responses as the notebooks compute with them: what is known of them, and the work on one prompt after another."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -196,6 +196,15 @@ class Responses(Known):
     def of_models(self, names):
         """Return the rows of some models."""
         return self.where(self.table["model"].isin(names))
+
+    def of_prompts(self, prompt_ids):
+        """Return the responses to some prompts."""
+        return self.where(self.table["prompt_id"].isin(prompt_ids))
+
+    def ordered(self, *columns):
+        """Return the responses with the rows in another order."""
+        rows = self.table.sort_values(list(columns)).index.to_numpy()
+        return replace(self, table=self.table.iloc[rows].reset_index(drop=True), vectors=self.vectors[rows])
 
     def head(self, n=3):
         """Return the first rows of the table."""

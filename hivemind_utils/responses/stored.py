@@ -205,6 +205,10 @@ class Stored(Known):
         """Whether each row was written by people."""
         return self.table["model"].isin(self.people).to_numpy()
 
+    def where(self, keep):
+        """Return the rows that a boolean array keeps, in memory."""
+        return self.in_memory().where(keep)
+
     def in_memory(self):
         """Return all responses in memory."""
         whole = _rows(self.layout.path, self.layout.state, None)

@@ -158,7 +158,7 @@ class Processes:
     def close(self):
         """End the processes; the next work starts new ones."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
