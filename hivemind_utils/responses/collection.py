@@ -49,7 +49,7 @@ class Known:
     @cached_property
     def n_wordless(self):
         """Number of responses without a word."""
-        return sum(self.map(_n_wordless))
+        return sum(self.map(_n_wordless, vectors=False))
 
     @property
     def n_models(self):
@@ -64,7 +64,7 @@ class Known:
             f"to {len(self.prompt_order)} prompts{decoding}"
         )
 
-    def map(self, function, *items, groups=None, progress=None, **options):
+    def map(self, function, *items, groups=None, progress=None, vectors=True, **options):
         """Yield what a function makes of the responses to each prompt, in the order of `prompt_order`.
 
         Only a few prompts are held at a time, wherever the study's executor has the work done.
@@ -79,12 +79,14 @@ class Known:
             Places in `prompt_order`: the function gets the responses to the prompts of one group after another.
         progress : callable, optional
             Wraps the iterator; see `Study.progress`.
+        vectors : bool
+            Whether the function needs vectors; those on disk are not read if not.
         **options
             Arguments that are the same for all.
         """
         groups = [[k] for k in range(len(self.prompt_order))] if groups is None else groups
         given = zip(groups, *items, strict=True)
-        work = ((function, [self.part(k) for k in group], values, options) for group, *values in given)
+        work = ((function, [self.part(k) for k in group], values, vectors, options) for group, *values in given)
         done = (self.executor or executor.InProcess()).map(_applied, work)
         return progress(done, total=len(groups), unit="prompt") if progress else done
 
@@ -95,10 +97,10 @@ class Known:
         return self.__dict__[name]
 
 
-def _applied(function, parts, values, options):
+def _applied(function, parts, values, vectors, options):
     """Apply a function to the responses that one or several parts hold."""
     return function(
-        joined([part if isinstance(part, Responses) else part.load() for part in parts]), *values, **options
+        joined([part if isinstance(part, Responses) else part.load(vectors) for part in parts]), *values, **options
     )
 
 

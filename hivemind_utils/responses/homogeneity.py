@@ -539,13 +539,13 @@ def _lexical_means(responses):
     """Mean TF-IDF cosine of every pair of arms over all prompts, shape (n_arms, n_arms)."""
     n_texts = len(responses)
     with lexical.TextsWithTerm() as found:
-        for terms, n_with_term in responses.map(_terms):
+        for terms, n_with_term in responses.map(_terms, vectors=False):
             found.add(terms, n_with_term)
         found.finish()
         if found.n_terms == 0:
             raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
         n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
-        whole = sum(responses.map(_lexical_totals, n_with_term, arms=responses.arms, n_texts=n_texts))
+        whole = sum(responses.map(_lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts))
     return similarity.pooled_mean(*whole[:, None])
 
 

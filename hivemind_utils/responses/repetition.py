@@ -365,7 +365,7 @@ def rarefaction(responses, ideas):
         Columns group, unit ("idea" or "response"), n, found, estimated (Chao1, mean over cells of full size), n_cells.
     """
     idea_of = ideas.set_index("response_id")["idea"] if len(ideas) else None
-    found = list(responses.map(of_prompt.distinct_counts, idea_of=idea_of))
+    found = list(responses.map(of_prompt.distinct_counts, vectors=False, idea_of=idea_of))
     unit = "idea" if len(ideas) and all(whole for whole, _ in found) else "response"
     cells_of = {}
     for _, cells in found:

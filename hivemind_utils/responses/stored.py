@@ -83,10 +83,11 @@ class Part:
         wanted = None if columns is None else list(dict.fromkeys([*columns, *CELL, "usable", *self.order]))
         return _chosen(_rows(self.path, self.state, self.groups, wanted), self.cells, self.order)
 
-    def load(self):
-        """Read the rows and their vectors."""
+    def load(self, vectors=True):
+        """Read the rows and, unless told otherwise, their vectors."""
         table = self.table()
-        return Responses(table, self.cache.of(table["text_id"]), self.prompts, self.models, self.decoding)
+        rows = self.cache.of(table["text_id"]) if vectors else np.empty((len(table), 0), np.float32)
+        return Responses(table, rows, self.prompts, self.models, self.decoding)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Stored(Known):
         rows, place = np.unique(np.concatenate([first, second]), return_inverse=True)
         edges = np.searchsorted(rows, np.concatenate([[0], ends]))
         local = (rows[a:b] - end + size for a, b, end, size in zip(edges, edges[1:], ends, self.sizes, strict=False))
-        at = [np.empty(0, np.int64), *self.map(_rows_in_cache, local, cache=self.cache)]
+        at = [np.empty(0, np.int64), *self.map(_rows_in_cache, local, vectors=False, cache=self.cache)]
         where = np.concatenate(at)[place]
         return row_cosines(self.cache.take, where[: len(first)], where[len(first) :])
 
