@@ -123,9 +123,10 @@ def test_the_report_is_used_with_the_keyboard_alone(site, open_page):
     page.keyboard.press("Enter")
     assert page.url.endswith("#main")
     summary = page.locator("summary").nth(1)
+    is_open = summary.evaluate("element => element.parentElement.open")
     summary.focus()
     page.keyboard.press("Enter")
-    assert page.locator("details").nth(1).evaluate("element => element.open")
+    assert summary.evaluate("element => element.parentElement.open") != is_open
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 

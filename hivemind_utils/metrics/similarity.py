@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from hivemind_utils.metrics import _blas, _similarity_kernels
+from hivemind_utils.metrics.source_counts import expected_sources as expected_sources
+from hivemind_utils.metrics.source_counts import separated_sources as separated_sources
 
 N_BINS = 2_000  # of width 0.001 on [-1, 1]
 
@@ -375,6 +377,34 @@ def random_pairs(prompts, n_pairs, rng):
     return np.concatenate(first), np.concatenate(second)
 
 
+def between_group_replicates(sums, counts):
+    """Mean cosine of all pairs from different groups, with all groups and without each.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (n_groups, n_dims)
+        Sums of unit vectors, as `cell_sums` returns them.
+    counts : ndarray of int, shape (n_groups,)
+
+    Returns
+    -------
+    ndarray of float, shape (n_groups + 1,)
+        The first with all groups; NaN where fewer than two groups are left.
+
+    Examples
+    --------
+    >>> between_group_replicates(np.array([[1.0, 0], [1, 0], [0, 1]]), np.array([1, 1, 1])).round(3)
+    array([0.333, 0.   , 0.   , 1.   ])
+    """
+    sums, counts = np.asarray(sums, float), np.asarray(counts, float)
+    whole, own = sums.sum(0), (sums**2).sum(1)
+    squared = np.concatenate([[whole @ whole], whole @ whole - 2 * sums @ whole + own])
+    within, n = (np.concatenate([[x.sum()], x.sum() - x]) for x in (own, counts))
+    same = np.concatenate([[(counts**2).sum()], (counts**2).sum() - counts**2])
+    pairs = n**2 - same
+    return np.divide(squared - within, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
 def nearest_sources(embeddings, codes, n_nearest=50):
     """Number of distinct sources among the N nearest other responses of every response, for N = 1 to `n_nearest`.
 
@@ -473,72 +503,6 @@ def distinct_sources(nearest, codes):
     result = np.empty(nearest.shape, np.int64)
     _kernel("count_sources")(np.ascontiguousarray(nearest), codes, int(codes.max()) + 1, result)
     return result
-
-
-def expected_sources(counts, n_nearest=50):
-    """Expected number of distinct sources among N random others, for N = 1 to `n_nearest`.
-
-    Parameters
-    ----------
-    counts : sequence of int
-        Responses of every source; their sum n exceeds `n_nearest`, or the result is cut to n - 1.
-    n_nearest : int
-
-    Returns
-    -------
-    ndarray of float, shape (min(n_nearest, n - 1),)
-
-    Notes
-    -----
-    Hypergeometric: a source with S of the n - 1 others is missed with probability C(n-1-S, N) / C(n-1, N); the anchor's
-    own source has S - 1. Weighted by the anchors' shares.
-
-    Examples
-    --------
-    >>> expected_sources([2, 2], n_nearest=3).round(3)
-    array([1.   , 1.667, 2.   ])
-    """
-    from scipy.special import gammaln
-
-    counts = np.asarray([c for c in counts if c > 0], float)
-    others = counts.sum() - 1
-    sizes = np.arange(1, int(min(n_nearest, others)) + 1, dtype=float)
-
-    def found(available):  # (n_sources, N): 1 - C(others - available, N) / C(others, N)
-        left = others - available[:, None] - sizes
-        log_missed = (
-            gammaln(others - available[:, None] + 1)
-            - gammaln(np.maximum(left, 0) + 1)
-            - gammaln(others + 1)
-            + gammaln(others - sizes + 1)
-        )
-        return np.where(left < 0, 1.0, 1 - np.exp(log_missed))
-
-    others_found, own_found = found(counts), found(counts - 1)
-    per_anchor = others_found.sum(0) - others_found + own_found
-    return (counts / counts.sum()) @ per_anchor
-
-
-def separated_sources(counts, n_nearest=50):
-    """Fewest distinct sources among N neighbours when every source keeps to itself, averaged over anchors.
-
-    1 as long as the anchor's source has N others; beyond, the largest other sources follow one by one.
-    Parameters and shape as in `expected_sources`.
-
-    Examples
-    --------
-    >>> separated_sources([3, 3], n_nearest=4).round(3)
-    array([1., 1., 2., 2.])
-    """
-    counts = np.sort(np.asarray([c for c in counts if c > 0], int))[::-1]
-    n = int(counts.sum())
-    sizes = np.arange(1, min(int(n_nearest), n - 1) + 1)
-    total = np.zeros(len(sizes))
-    for k, own in enumerate(counts):
-        capacity = np.cumsum(np.concatenate([[own - 1], np.delete(counts, k)]))
-        needed = 1 + np.searchsorted(capacity, sizes)
-        total += own * (needed - (1 if own == 1 else 0))
-    return total / n
 
 
 def _pair_histogram(embeddings, codes):

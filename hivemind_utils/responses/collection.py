@@ -199,6 +199,10 @@ class Responses(Known):
         """Return the rows of some models."""
         return self.where(self.table["model"].isin(names))
 
+    def of_decoding(self, decoding):
+        """Return the responses under one decoding."""
+        return self.where(self.table["decoding"] == decoding)
+
     def of_prompts(self, prompt_ids):
         """Return the responses to some prompts."""
         return self.where(self.table["prompt_id"].isin(prompt_ids))

@@ -30,7 +30,7 @@ def similarity_references(references, decoding, paper=""):
     """
     mean = references.set_index(["kind", "decoding"])["mean"]
     same = f"Mean similarity of two responses of one model: {number(mean['same model', decoding])} ({decoding})"
-    floor = mean.get(("different prompts", "all"))
+    floor = mean.get(("different prompts", decoding))
     return same if floor is None else f"{same}; to different prompts: {number(floor)} {paper}".rstrip()
 
 

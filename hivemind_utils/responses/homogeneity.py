@@ -116,13 +116,31 @@ def blocks(responses):
     pandas.DataFrame
         Indexed by block, such as "different models"; mean, lower, upper, n_arm_pairs; NaN without a pair.
     """
+    groups = _blocks(responses)
+    found = group_means(responses, groups).set_index("block").reindex(list(groups))
+    return found.fillna({"n_arm_pairs": 0}).astype({"n_arm_pairs": int})
+
+
+def block_means(responses):
+    """Mean similarity of every block of `blocks` for every prompt.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (n_prompts,)
+        By block; prompts as in `Responses.prompt_order`, NaN where a prompt has no such pair.
+    """
+    return {name: values for name, (values, _) in _group_values(responses, _blocks(responses)).items()}
+
+
+def _blocks(responses):
+    """Which pairs of arms belong to a block, by its name."""
     model, family = responses.model_of, responses.family_of
     human = {arm: model[arm] in responses.people for arm in responses.arms}
 
     def machines(a, b):
         return not (human[a] or human[b])
 
-    groups = {
+    return {
         "same model": lambda a, b: a == b and machines(a, b),
         "different models": lambda a, b: model[a] != model[b] and machines(a, b),
         "different models, same family": lambda a, b: (
@@ -133,8 +151,6 @@ def blocks(responses):
         "people": lambda a, b: human[a] and human[b],
         "people and models": lambda a, b: human[a] != human[b],
     }
-    found = group_means(responses, groups).set_index("block").reindex(list(groups))
-    return found.fillna({"n_arm_pairs": 0}).astype({"n_arm_pairs": int})
 
 
 def group_means(responses, groups):
@@ -152,10 +168,19 @@ def group_means(responses, groups):
     pandas.DataFrame
         Columns block, mean, lower, upper, n_arm_pairs.
     """
-    arms, found = responses.arms, responses.kept("pair_totals", _pair_totals)
-    totals, pairs = found["totals"], found["pairs"]
+    rows = []
+    for name, (values, n_arm_pairs) in _group_values(responses, groups).items():
+        found = intervals.mean_interval(values).within(-1, 1)
+        rows.append((name, float(found.estimate), float(found.lower), float(found.upper), n_arm_pairs))
+    return pd.DataFrame(rows, columns=["block", "mean", "lower", "upper", "n_arm_pairs"])
+
+
+def _group_values(responses, groups):
+    """Mean of a group's pairs of arms for every prompt, and the number of pairs; no group without a pair."""
+    arms, found = responses.arms, {}
+    totals, pairs = (responses.kept("pair_totals", _pair_totals)[name] for name in ("totals", "pairs"))
     means = np.divide(totals, pairs, out=np.full(totals.shape, np.nan), where=pairs > 0)
-    place, rows = _square(np.arange(totals.shape[1]), len(arms)), []
+    place = _square(np.arange(totals.shape[1]), len(arms))
     for name, belongs in groups.items():
         chosen = [(a, b) for a in range(len(arms)) for b in range(a, len(arms)) if belongs(arms[a], arms[b])]
         if not chosen:
@@ -163,9 +188,8 @@ def group_means(responses, groups):
         values = means[:, [place[pair] for pair in chosen]]
         known = ~np.isnan(values)
         per_prompt = np.where(known.any(1), np.nansum(values, 1) / np.maximum(known.sum(1), 1), np.nan)
-        found = intervals.mean_interval(per_prompt).within(-1, 1)
-        rows.append((name, float(found.estimate), float(found.lower), float(found.upper), int(known.any(0).sum())))
-    return pd.DataFrame(rows, columns=["block", "mean", "lower", "upper", "n_arm_pairs"])
+        found[name] = per_prompt, int(known.any(0).sum())
+    return found
 
 
 def family_blocks(responses):

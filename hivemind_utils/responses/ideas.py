@@ -356,6 +356,7 @@ def pair_counts(responses, labels, n_random, rng, progress=None):
 
 def _random_counts(responses, n_pairs, rng):
     """Histogram of random pairs of responses to different prompts, shape (1, 2000); a paraphrase is no other prompt."""
+    responses = responses.models_only()
     prompt_ids = responses.table["prompt_id"]
     parents = prompt_ids.map(responses.prompts["parent_id"])
     codes = pd.factorize(prompt_ids.where(parents.isna(), parents), sort=True)[0]

@@ -310,6 +310,30 @@ def mean_stable(prompts):
     return intervals.mean_interval(prompts["n_supported"].to_numpy(float))
 
 
+def dominant_interval(found, responses, prompt_id):
+    """Share of the largest mode among the responses to one prompt, with an interval over those who responded.
+
+    Parameters
+    ----------
+    found : Analysis
+    responses : Responses
+        Those analysed.
+    prompt_id : str
+
+    Returns
+    -------
+    Interval
+        ``n_prompts`` counts the models (groups of people are one each); no bounds with fewer than two.
+    """
+    points = found.points[found.points["prompt_id"] == prompt_id]
+    modes = points["mode"][points["mode"] >= 0]
+    inside = points["mode"] == (modes.mode().iat[0] if len(modes) else np.nan)
+    model = points["response_id"].map(responses.table.set_index("response_id")["model"])
+    counts = inside.groupby(model.to_numpy()).agg(["sum", "size"])
+    over = intervals.ratio_interval(counts["sum"].to_numpy(float), counts["size"].to_numpy(float))
+    return intervals.share_bounds(float(over.estimate), float(over.se), len(counts))
+
+
 def largest_first(prompts, texts):
     """Rows of ``07_prompts`` with their text, those with most responses first."""
     with_text = prompts.assign(text=prompts["prompt_id"].map(texts))

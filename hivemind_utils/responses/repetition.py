@@ -153,8 +153,7 @@ def bin_shares(cells, people):
 def _bin_shares(cells, decoding, people):
     is_person = cells["model"].isin(people)
     chosen = cells[(cells["decoding"] == decoding) | is_person]
-    edges = np.concatenate([[-1.0], _EDGES]) if (chosen["mean_cosine"] < 0).any() else _EDGES
-    names = [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
+    edges, names = bins(chosen["mean_cosine"].to_numpy())
     rows = []
     for (arm, model), cell in chosen.groupby(["arm", "model"], sort=True):
         counts, _ = np.histogram(np.clip(cell["mean_cosine"], -1, 1), edges)
@@ -192,16 +191,26 @@ def share_at_least(cells, people, threshold):
     rows = {}
     for decoding, at in cells[~cells["model"].isin(people)].groupby("decoding"):
         wide = at.pivot(index="prompt_id", columns=["model", "condition"], values="mean_cosine")
-        weights, known = intervals.left_out_weights(wide.index), wide.notna().to_numpy(float)
-        alike, n = weights @ (wide >= threshold).to_numpy(float), weights @ known
-        shares = np.divide(alike, n, out=np.full(n.shape, np.nan), where=n > 0)
-        by_arm = pd.DataFrame(shares, columns=wide.columns)
-        replicates = by_arm.T.groupby(level="model").mean().mean().to_numpy()
-        error = intervals.jackknife_interval(replicates).se
-        rows[decoding] = intervals.share_bounds(replicates[0], error, len(wide))
+        rows[decoding] = share_of_prompts(wide, wide >= threshold)
     columns = {"share": "estimate", "lower": "lower", "upper": "upper", "n_prompts": "n_prompts"}
     table = {name: [getattr(found, field) for found in rows.values()] for name, field in columns.items()}
     return pd.DataFrame(table, index=pd.Index(rows, name="decoding"))
+
+
+def share_of_prompts(wide, chosen):
+    """Interval of the share of prompts that are `chosen`, arms of a model and then models weighing equally."""
+    weights, known = intervals.left_out_weights(wide.index), wide.notna().to_numpy(float)
+    hits, n = weights @ chosen.to_numpy(float), weights @ known
+    shares = np.divide(hits, n, out=np.full(n.shape, np.nan), where=n > 0)
+    by_arm = pd.DataFrame(shares, columns=wide.columns)
+    replicates = by_arm.T.groupby(level="model").mean().mean().to_numpy()
+    return intervals.share_bounds(replicates[0], intervals.jackknife_interval(replicates).se, len(wide))
+
+
+def bins(values):
+    """Edges and names of the bins of width 0.1; one for negative values only where there are any."""
+    edges = np.concatenate([[-1.0], _EDGES]) if (values < 0).any() else _EDGES
+    return edges, [f"{low:.1f}–{high:.1f}" if low >= 0 else "< 0" for low, high in pairwise(edges)]
 
 
 def arm_means(cells):
@@ -260,7 +269,7 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
     Parameters
     ----------
     responses : Responses
-        To prompts of all kinds: the floor of random pairs takes all of them.
+        To prompts of all kinds. The floor of random pairs is of models' responses to open-ended original prompts.
     threshold : float
         For the share of pairs.
     n_random_pairs : int
@@ -282,11 +291,14 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
             for side, name in enumerate(names):
                 if counts[:, side].sum() > 0:
                     rows.append(_distribution(name, decoding, counts[:, side], threshold))
-    cosines = random_cosines(responses, n_random_pairs, rng)
-    if len(cosines):
-        floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
-        row = _distribution("different prompts", "all", floor[None], threshold)
-        rows.append(row | {"mean": float(cosines.mean(dtype=float))})
+    machines = responses.models_only()
+    machines = machines.of_prompts(machines.prompts.index[machines.prompts["kind"] == "original"])
+    for decoding in decodings["original"]:
+        cosines = random_cosines(machines.of_decoding(decoding), n_random_pairs, rng)
+        if len(cosines):
+            floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
+            row = _distribution("different prompts", decoding, floor[None], threshold)
+            rows.append(row | {"mean": float(cosines.mean(dtype=float))})
     return pd.DataFrame(rows)
 
 
@@ -298,7 +310,7 @@ _KINDS = {  # of groups of responses to a prompt, with the kinds of pairs in the
 
 
 def random_cosines(responses, n_pairs, rng):
-    """Cosines of random pairs of responses to different prompts; a paraphrase is no different prompt.
+    """Cosines of random pairs of responses to different prompts.
 
     Parameters
     ----------
@@ -311,10 +323,7 @@ def random_cosines(responses, n_pairs, rng):
     ndarray of float32, shape (n_pairs,)
         Empty where there is one prompt.
     """
-    order = pd.Series(responses.prompt_order)
-    parents = order.map(responses.prompts["parent_id"])
-    codes = pd.factorize(order.where(parents.isna(), parents), sort=True)[0]
-    prompt_of_row = responses.by_row(codes.astype(np.int32))
+    prompt_of_row = responses.by_row(np.arange(len(responses.prompt_order), dtype=np.int32))
     return responses.pair_cosines(*similarity.random_pairs(prompt_of_row, n_pairs, rng))
 
 

@@ -1,15 +1,14 @@
 """Numbers that the claims table and the report quote, one function per notebook; see `Study.takeaways`."""
 
 import numpy as np
+import pandas as pd
 
-from hivemind_utils.responses import arm_headlines, homogeneity, ideas, repetition
+from hivemind_utils.responses import arm_headlines, differences, homogeneity, ideas, modes, repetition
 from hivemind_utils.responses import interventions as arm_interventions
 from hivemind_utils.tables import paper
 
 
-def intra_model(
-    responses, cells, arms, at_least, shares, references, readings, agreement, curves, means, prompts, facts
-):
+def intra_model(responses, cells, arms, at_least, references, readings, agreement, curves, means, prompts, facts):
     """Numbers of notebook 05.
 
     Parameters
@@ -17,8 +16,8 @@ def intra_model(
     responses : Responses
     cells : pandas.DataFrame
         From `repetition.cell_means`.
-    arms, shares, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
-        As `arm_means`, `bin_shares`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
+    arms, references, readings, agreement, curves, means, prompts, facts : pandas.DataFrame or Series
+        As `arm_means`, `references`, `both_readings`, `rank_agreement`, `rarefaction`,
         `paraphrase_means`, `by_prompt` and `with_facts` of `repetition` return them.
     at_least : dict of float to pandas.DataFrame
         From `repetition.share_at_least`, by threshold.
@@ -36,10 +35,11 @@ def intra_model(
         "n_cells_single_response": int((cells["n"] < 2).sum()),
         **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
         "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
-        "average_bins": _average_bins(shares),
+        "average_bins": _average_bins(responses, cells),
         **_repetition_of_main25(responses, cells, list(at_least)),
         "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
         "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
+        "reference_differences": differences.of_references(responses, cells),
         "arms": headline.to_dict("records"),
         "rank_agreement": agreement.to_dict(),
         "shares_both_readings": readings.to_dict("index"),
@@ -54,9 +54,14 @@ def intra_model(
     }
 
 
-def _average_bins(shares):
-    average = shares[shares["arm"] == "Average"].groupby("decoding")
-    return {decoding: at.set_index("bin")["percent"].to_dict() for decoding, at in average}
+def _average_bins(responses, cells, models=None):
+    """Bins of the paper's heat map averaged over models, by decoding and bin, each with its interval."""
+    originals = repetition.originals(cells.reset_index().dropna(subset=["mean_cosine"]), responses)
+    own = originals if models is None else originals[originals["model"].isin(models)]
+    found = {}
+    for row in differences.average_bins(own, responses.people).to_dict("records"):
+        found.setdefault(row.pop("decoding"), {})[row.pop("bin")] = row
+    return found
 
 
 def _main25(responses):
@@ -73,8 +78,7 @@ def _repetition_of_main25(responses, cells, levels):
     originals = repetition.originals(cells.reset_index().dropna(subset=["mean_cosine"]), responses)
     own = originals[originals["model"].isin(wanted)]
     at_least = {f"{x:g}": repetition.share_at_least(own, responses.people, x).to_dict("index") for x in levels}
-    bins = _average_bins(repetition.bin_shares(own, responses.people))
-    return {"main25": {"share_of_prompts_at_least": at_least, "average_bins": bins}}
+    return {"main25": {"share_of_prompts_at_least": at_least, "average_bins": _average_bins(responses, cells, wanted)}}
 
 
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
@@ -90,21 +94,19 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
     -------
     dict
     """
-    by_model = curve[curve["by"] == "model"].set_index("n_nearest") if len(curve) else curve
-    columns = ["n_sources", "lower", "upper", "separated", "expected"]
     return {
         "models": sorted(set(responses.model_of.values()) - responses.people),
         "decoding": responses.decoding,
         "n_arms": len(responses.arms),
         "n_prompts": len(responses.prompt_order),
         "pairs": {
-            f"{row.arm_a} × {row.arm_b}": row.mean_cosine
+            f"{row.arm_a} × {row.arm_b}": {"mean": row.mean_cosine} | _bounds(row)
             for row in homogeneity.different_models(pairs, responses).itertuples()
         },
         **_pair_numbers(responses, pairs, blocks),
-        **_pairs_of_main25(responses),
+        **_pairs_of_main25(responses, int(curve["n_nearest"].max()) if len(curve) else 0),
         "rank_agreement_with_words": homogeneity.pair_agreement(pairs),
-        "nearest_sources": by_model[columns].to_dict("index") if len(by_model) else {},
+        "nearest_sources": _nearest_sources(curve),
         "family_blocks": families.to_dict("records"),
         "overlaps": overlaps["kind"].value_counts().to_dict(),
         "n_span_pairs": int(shares["n_span_pairs"].sum()),
@@ -114,28 +116,42 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
     }
 
 
+def _nearest_sources(curve):
+    """Distinct models among the N nearest responses, by N."""
+    if curve.empty:
+        return {}
+    columns = ["n_sources", "lower", "upper", "separated", "expected", "n_prompts"]
+    return curve[curve["by"] == "model"].set_index("n_nearest")[columns].to_dict("index")
+
+
+def _bounds(row):
+    return {name: getattr(row, name) for name in ("lower", "upper", "n_prompts")}
+
+
 def _pair_numbers(responses, pairs, blocks):
     """Mean similarities by block, the extreme pairs, and the diagonal as published."""
     between = homogeneity.different_models(pairs, responses)
-    own = pairs[(pairs["arm_a"] == pairs["arm_b"]) & ~homogeneity.people_pairs(pairs, responses)]
     return {
         "blocks": blocks.dropna(subset=["mean"]).reset_index().to_dict("records"),
         "lowest_pair": next(iter(between.nsmallest(1, "mean_cosine").to_dict("records")), None),
         "highest_pair": next(iter(between.nlargest(1, "mean_cosine").to_dict("records")), None),
-        "published_diagonal": own["mean_cosine_published"].mean(),
+        "published_diagonal": differences.published_diagonal(responses),
+        "same_less_different": differences.same_less_different_models(responses),
     }
 
 
-def _pairs_of_main25(responses):
+def _pairs_of_main25(responses, n_nearest):
     """Numbers of the paper's 25 models alone in a run of more, as ``main25``; empty in other runs."""
     wanted = _main25(responses)
     if not wanted:
         return {}
     own = responses.of_models(wanted)
-    return {"main25": _pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))}
+    numbers = _pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))
+    curve = homogeneity.neighbour_curve(homogeneity.neighbours(own, n_nearest)) if n_nearest else pd.DataFrame()
+    return {"main25": numbers | {"nearest_sources": _nearest_sources(curve)}}
 
 
-def clusters(responses, left_out, prompts, shown, stable):
+def clusters(responses, left_out, found, shown, stable):
     """Numbers of notebook 07 about modes.
 
     Parameters
@@ -144,8 +160,8 @@ def clusters(responses, left_out, prompts, shown, stable):
         Those analysed.
     left_out : pandas.Series
         Prompts with too few responses.
-    prompts : pandas.DataFrame
-        Table ``07_prompts``.
+    found : modes.Analysis
+        From `modes.analyse`.
     shown : OnePrompt
         From `modes.one_prompt`.
     stable : Interval
@@ -155,16 +171,21 @@ def clusters(responses, left_out, prompts, shown, stable):
     -------
     dict
     """
+    prompts = found.prompts
     medians = ["n_modes", "n_supported", "dominant_share", "effective_modes", "noise_share", "null_modes_mean"]
     with_text = prompts.assign(text=prompts["prompt_id"].map(responses.prompts["text"]))
     of_time = with_text["text"].str.lower().str.contains(r"\bmetaphor\b.*\btime\b")  # the paper's prompt
+    time = next(iter(with_text[of_time].to_dict("records")), None)
+    if time is not None:
+        over_models = modes.dominant_interval(found, responses, time["prompt_id"])
+        time |= {"dominant_lower": over_models.lower, "dominant_upper": over_models.upper}
     return {
         "decoding": responses.decoding,
         "n_prompts": len(prompts),
         "n_responses": len(responses),
         "prompts_left_out": len(left_out),
         "shown": shown.row.to_dict() | {"text": shown.text},
-        "time": next(iter(with_text[of_time].to_dict("records")), None),
+        "time": time,
         "modes": prompts[medians].median().to_dict(),
         "stable_modes": {"mean": stable.estimate, "lower": stable.lower, "upper": stable.upper},
         "n_prompts_without_support": int((prompts["n_supported"] == 0).sum()),
@@ -288,7 +309,7 @@ def interventions(graded, found, arms, contrasts, frontier, costs, statements, p
     dict
         Arms are named by condition; where several models were asked, by model and condition.
     """
-    several = statements["model"].nunique() > 1 or arms["model"].nunique() > 1
+    several = max(len(set(statements["model"])), len(set(arms["model"]))) > 1
 
     def name(row):
         return f"{row.model} · {row.condition}" if several else row.condition

@@ -159,6 +159,10 @@ class Stored(Known):
         """Return the responses of some models."""
         return self._with(self.cells["model"].isin(names))
 
+    def of_decoding(self, decoding):
+        """Return the responses under one decoding."""
+        return self._with(self.cells["decoding"] == decoding)
+
     def of_prompts(self, prompt_ids):
         """Return the responses to some prompts."""
         return self._with(self.cells["prompt_id"].isin(prompt_ids))

@@ -76,7 +76,7 @@ def arms_of(names, measures=MEASURES, people=True, interval=True, decodings=("to
 
 def references_table(n_prompts=13):
     kinds = [("same model", "min_p"), ("same model", "top_p"), ("different models", "top_p"), ("people", "all"),
-             ("same model, closed-ended prompt", "top_p"), ("different prompts", "all")]  # fmt: skip
+             ("same model, closed-ended prompt", "top_p"), ("different prompts", "top_p")]  # fmt: skip
     table = pd.DataFrame(kinds, columns=["kind", "decoding"]).assign(n_pairs=1_234_567)
     table["mean"] = [0.8, 0.75, 0.6, 0.4, 0.95, 0.1]
     half = np.where((table["kind"] == "different prompts") | (n_prompts < 2), np.nan, 0.03)

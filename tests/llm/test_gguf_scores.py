@@ -8,7 +8,7 @@ import pytest
 from reference_llama import Llama
 
 from hivemind_utils.llm import gguf, gguf_models, gguf_scores, http_json
-from hivemind_utils.ratings import scorers, scores
+from hivemind_utils.ratings import scorers
 
 REAL = "gguf:smollm2?slots=4&context=512&servers=1"
 PROMPTS = ["Name a bird.", "Name a bird.", "How is tea made?"]
@@ -116,13 +116,15 @@ def test_a_file_that_is_missing_is_every_rows_reason(tmp_path):
 
 
 @pytest.mark.local_model
-def test_the_door_of_scores_takes_a_file_and_gives_reasons(tmp_path):
+def test_notebook_09_takes_a_file_and_gives_reasons(tmp_path):
     responses = pd.DataFrame(
         {"response_id": ["r", "s"], "prompt_id": "p", "prompt": "Name a bird.", "response": ["A robin.", "  "]}
     )
-    frame = scorers.language_models([REAL], responses, tmp_path)
+    request = scorers.Request(pd.DataFrame(), responses, tmp_path, 0, {})
+    (job,) = scorers.LocalModels([REAL]).jobs(request)
+    frame, problems = job.run()
     assert set(frame["scorer"]) == {"SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct.Q4_1 (whole conversation)"}
-    items = pd.DataFrame({"item_id": ["i", "j"], "items": "absolute", "response_1_id": scores._names(frame)[:2],
-                          "response_2_id": None})  # fmt: skip
-    found, excluded = scores.match(frame, items, "local")
-    assert len(found) == 2 and "no score: an empty response has no log-probability" in set(excluded["reason"])
+    assert frame.groupby("response")["score"].apply(lambda score: score.notna().all()).to_dict() == {
+        "A robin.": True, "  ": False,
+    }  # fmt: skip
+    assert "an empty response has no log-probability" in problems["reason"].iat[0]

@@ -47,7 +47,6 @@ def intra(responses):
         cells,
         arms,
         {level: repetition.share_at_least(originals, responses.people, level) for level in (0.8, 0.7)},
-        repetition.bin_shares(originals, responses.people),
         repetition.references(responses, 0.8, 100, rng),
         repetition.both_readings(responses, originals),
         repetition.rank_agreement(repetition.by_arm(arms)),

@@ -101,7 +101,7 @@ def test_intra_heatmap_has_a_sentence_per_decoding():
 
 
 def test_similarity_references():
-    rows = [("same model", "top_p", 0.756), ("same model", "min_p", 0.5), ("different prompts", "all", 0.1)]
+    rows = [("same model", "top_p", 0.756), ("same model", "min_p", 0.5), ("different prompts", "top_p", 0.1)]
     table = pd.DataFrame(rows, columns=["kind", "decoding", "mean"])
     same = "Mean similarity of two responses of one model: 0.76 (top_p)"
     assert headlines.similarity_references(table, "top_p") == f"{same}; to different prompts: 0.10"

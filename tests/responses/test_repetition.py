@@ -407,19 +407,20 @@ def test_people_are_compared_with_people_on_open_prompts():
     assert row["mean"] == pytest.approx(mean(within(responses.vectors[at])), abs=6e-4)
 
 
-def test_the_floor_is_the_mean_of_pairs_across_prompts_and_a_paraphrase_is_no_other_prompt():
+def test_the_floor_is_the_mean_of_pairs_of_models_across_open_prompts_under_one_decoding():
     responses = ragged()
-    asked = responses.table["prompt_id"].replace({"p4": "p1"}).tolist()
-    alike = responses.vectors.copy()
-    alike[rows_of(responses, prompt_id="p4")] = responses.vectors[rows_of(responses, prompt_id="p1")][0]
-    for rows in (responses.vectors, alike):
-        exact = [cosine(rows[i], rows[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] != asked[j]]
-        table = references_of(with_vectors(responses, rows), n_pairs=60_000)
-        floor = table.set_index("kind").loc["different prompts"]
-        assert floor["n_pairs"] == 60_000
-        assert floor["mean"] == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / np.sqrt(60_000))
-        assert floor["median"] == pytest.approx(np.median(exact), abs=0.05)
-        assert np.isnan(floor["lower"])
+    kept = responses.where(
+        (responses.table["decoding"] == "top_p")
+        & ~responses.is_human
+        & responses.table["prompt_id"].map(KINDS).eq("original")
+    )
+    rows, asked = kept.vectors, kept.table["prompt_id"].tolist()
+    exact = [cosine(rows[i], rows[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] != asked[j]]
+    floor = references_of(responses, n_pairs=60_000).set_index(["kind", "decoding"]).loc[("different prompts", "top_p")]
+    assert floor["n_pairs"] == 60_000
+    assert floor["mean"] == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / np.sqrt(60_000))
+    assert floor["median"] == pytest.approx(np.median(exact), abs=0.05)
+    assert np.isnan(floor["lower"])
 
 
 def test_references_do_not_depend_on_row_order_except_for_the_random_pairs():

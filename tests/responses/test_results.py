@@ -24,10 +24,12 @@ def three_models(monkeypatch):
 
 def test_pairs_of_the_papers_models_are_those_of_a_run_without_the_others(three_models):
     own = three_models.where(three_models.table["model"] != "other")
-    found = results._pairs_of_main25(three_models)["main25"]
+    found = results._pairs_of_main25(three_models, 4)["main25"]
+    nearest = found.pop("nearest_sources")
     assert found == results._pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))
+    assert set(nearest) == {1, 2, 3, 4} and nearest[4]["n_sources"] <= 2
     assert {found["lowest_pair"]["arm_a"], found["lowest_pair"]["arm_b"]} == {"gpt", "llama"}
-    assert results._pairs_of_main25(own) == {}  # they are all there is
+    assert results._pairs_of_main25(own, 4) == {}  # they are all there is
 
 
 def test_repetition_of_the_papers_models_is_theirs_alone(three_models):
@@ -37,10 +39,11 @@ def test_repetition_of_the_papers_models_is_theirs_alone(three_models):
     two = cells.reset_index()
     two = two[two["model"] != "other"]
     assert share["share"] == pytest.approx((two["mean_cosine"] >= 0.5).mean())
-    assert sum(found["average_bins"][decoding].values()) == pytest.approx(100)
+    bars = found["average_bins"][decoding].values()
+    assert sum(bar["percent"] for bar in bars) == pytest.approx(100)
 
 
 def test_a_run_without_some_of_them_has_no_such_numbers(three_models, monkeypatch):
     monkeypatch.setattr(paper, "main_models", lambda: {"gpt", "absent"})
     cells = repetition.cell_means(three_models, three_models.vectors)
-    assert results._pairs_of_main25(three_models) == results._repetition_of_main25(three_models, cells, [0.8]) == {}
+    assert results._pairs_of_main25(three_models, 4) == results._repetition_of_main25(three_models, cells, [0.8]) == {}
