@@ -25,7 +25,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare defaults reference bench bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama figures plan $(NUMBERS) report test test-all check format lab export compare defaults reference bench bench-scale bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -86,6 +86,10 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/interventions.py
 	$(PYTHON) benchmarks/sources.py
 	$(PYTHON) benchmarks/verdicts.py
+
+bench-scale: $(READY)  ## notebooks 05 and 06 at the paper's size, prompt by prompt: 10 GB of disk, an hour
+	$(PYTHON) benchmarks/scale.py --prompts 100 --naive
+	$(PYTHON) benchmarks/scale.py --prompts 127 506
 
 bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour
 	$(PYTHON) benchmarks/verdict_worlds.py

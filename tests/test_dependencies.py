@@ -57,7 +57,7 @@ def test_what_the_package_and_the_notebooks_import_is_declared():
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         trees += [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
-    optional = declared("local") | pinned("requirements-llama.lock")
+    optional = declared("local", "scale") | pinned("requirements-llama.lock")
     found = third_party(trees)
     assert {"numpy", "pyyaml", "scikit-learn"} < found
     assert found <= declared() | optional, f"not in pyproject.toml: {sorted(found - declared() - optional)}"

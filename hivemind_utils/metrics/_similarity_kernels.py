@@ -47,15 +47,14 @@ def count_pairs(gram, row, column, ends, counts):
 
 
 @njit(cache=True, nogil=True)
-def count_sources(gram, start, inverse, codes, members, starts, n_sources, result):
-    """Fill `result` for the responses whose distinct row lies in this block of Gram rows.
+def find_nearest(gram, start, inverse, members, starts, result):
+    """Fill `result` with the nearest others of the responses whose distinct row lies in this block of Gram rows.
 
     ``members[starts[u]:starts[u + 1]]`` are the responses that share distinct row u.
     """
     n, n_nearest = inverse.shape[0], result.shape[1]
     best = np.empty(n_nearest, np.float32)
     who = np.empty(n_nearest, np.int64)
-    seen = np.full(n_sources, -1, np.int64)
     for r in range(gram.shape[0]):
         for m in range(starts[start + r], starts[start + r + 1]):
             anchor = members[m]
@@ -75,10 +74,19 @@ def count_sources(gram, start, inverse, codes, members, starts, n_sources, resul
                 who[k] = j
                 if size < n_nearest:
                     size += 1
-            distinct = 0
             for k in range(size):
-                source = codes[who[k]]
-                if seen[source] != anchor:
-                    seen[source] = anchor
-                    distinct += 1
-                result[anchor, k] = distinct
+                result[anchor, k] = who[k]
+
+
+@njit(cache=True, nogil=True)
+def count_sources(nearest, codes, n_sources, result):
+    """Count the distinct sources among the first of the nearest of every response."""
+    seen = np.full(n_sources, -1, np.int64)
+    for anchor in range(nearest.shape[0]):
+        distinct = 0
+        for k in range(nearest.shape[1]):
+            source = codes[nearest[anchor, k]]
+            if seen[source] != anchor:
+                seen[source] = anchor
+                distinct += 1
+            result[anchor, k] = distinct

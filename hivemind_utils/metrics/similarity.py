@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from hivemind_utils.metrics import _similarity_kernels
+from hivemind_utils.metrics import _blas, _similarity_kernels
+from hivemind_utils.metrics.source_counts import expected_sources as expected_sources
+from hivemind_utils.metrics.source_counts import separated_sources as separated_sources
 
 N_BINS = 2_000  # of width 0.001 on [-1, 1]
 
@@ -159,7 +161,7 @@ def repetition(sums, counts):
     return np.clip((np.einsum("...d,...d->...", sums, sums) - counts) / pairs, -1, 1)
 
 
-def centred_repetition(embeddings, codes, n_cells):
+def centred_repetition(embeddings, codes, n_cells, centre=None):
     """Mean pairwise cosine of every cell after subtracting the mean of all unit rows.
 
     What all answers share, whatever the prompt, no longer counts as similarity.
@@ -168,6 +170,8 @@ def centred_repetition(embeddings, codes, n_cells):
     ----------
     embeddings, codes, n_cells
         As for `cell_sums`.
+    centre : ndarray of float, shape (n_dims,), optional
+        Mean of the unit rows of a whole of which these rows are a part. Default: of these rows.
 
     Returns
     -------
@@ -181,7 +185,8 @@ def centred_repetition(embeddings, codes, n_cells):
     array([1., 1.])
     """
     unit = unit_rows(embeddings)
-    centred = unit - unit.mean(0, dtype=np.float64).astype(np.float32)
+    centre = unit.mean(0, dtype=np.float64) if centre is None else np.asarray(centre)
+    centred = unit - centre.astype(np.float32)
     differs = np.einsum("ij,ij->i", centred, centred) > 1e-10
     return repetition(*cell_sums(centred[differs], np.asarray(codes)[differs], n_cells))
 
@@ -264,11 +269,9 @@ def pair_histograms(prompts, *, n_threads=2, progress=None):
     >>> pair_histograms([(np.eye(3), np.array([0, 0, 1]))]).sum(-1)  # one pair of a model, two of two models
     array([[1, 2]])
     """
-    from threadpoolctl import threadpool_limits
-
     prompts = list(prompts)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
-        done = pool.map(lambda prompt: _pair_histogram(*prompt), prompts)
+    with _blas.one_thread(), ThreadPoolExecutor(n_threads) as pool:
+        done = (pool.map if n_threads > 1 else map)(lambda prompt: _pair_histogram(*prompt), prompts)
         rows = list(progress(done, total=len(prompts)) if progress else done)
     return np.array(rows).reshape(len(prompts), 2, N_BINS)
 
@@ -336,8 +339,33 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
     unit, prompts = unit_rows(embeddings), np.asarray(prompts)
     if prompts.shape != (len(unit),):
         raise ValueError(f"`prompts` must have one entry per row, ({len(unit)},), but {prompts.shape} was passed.")
-    if n_pairs < 1 or len(np.unique(prompts)) < 2:
-        return np.empty(0, np.float32)
+    first, second = random_pairs(prompts, n_pairs, rng)
+    return np.einsum("ij,ij->i", unit[first], unit[second])
+
+
+def random_pairs(prompts, n_pairs, rng):
+    """Random pairs of answers to different prompts, drawn with replacement.
+
+    Parameters
+    ----------
+    prompts : ndarray of int, shape (n_responses,)
+        Prompt of every row.
+    n_pairs : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    first, second : ndarray of int, shape (n_pairs,)
+        Rows; empty if there is only one prompt.
+
+    Examples
+    --------
+    >>> first, second = random_pairs(np.array([0, 0, 1]), 4, np.random.default_rng(0))
+    >>> bool(((first == 2) != (second == 2)).all())
+    True
+    """
+    if n_pairs < 1 or len(prompts) == 0 or (prompts == prompts[0]).all():
+        return np.empty(0, int), np.empty(0, int)
     first, second = [], []
     missing = n_pairs
     while missing > 0:
@@ -346,7 +374,7 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
         first.append(a[differ])
         second.append(b[differ])
         missing -= len(differ)
-    return np.einsum("ij,ij->i", unit[np.concatenate(first)], unit[np.concatenate(second)])
+    return np.concatenate(first), np.concatenate(second)
 
 
 def between_group_replicates(sums, counts):
@@ -408,9 +436,29 @@ def nearest_sources(embeddings, codes, n_nearest=50):
            [1, 2],
            [1, 2]])
     """
+    codes = _codes(codes, None, len(_matrix(embeddings)))
+    return distinct_sources(nearest_rows(embeddings, n_nearest), codes)
+
+
+def nearest_rows(embeddings, n_nearest=50):
+    """Nearest other responses of every response, nearest first.
+
+    Parameters
+    ----------
+    embeddings, n_nearest
+        As for `nearest_sources`.
+
+    Returns
+    -------
+    ndarray of int, shape (n_responses, min(n_nearest, n_responses - 1))
+
+    Examples
+    --------
+    >>> nearest_rows(np.array([[1, 0], [1, 0.1], [0, 1]]), n_nearest=1).ravel()
+    array([1, 0, 1])
+    """
     embeddings = _matrix(embeddings)
     n = len(embeddings)
-    codes = _codes(codes, None, n)
     if n < 2:
         raise ValueError(
             f"`embeddings` needs at least 2 responses, but {n} were passed: a single one has no neighbours."
@@ -424,77 +472,37 @@ def nearest_sources(embeddings, codes, n_nearest=50):
     members = np.argsort(inverse, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(inverse))])
     result = np.empty((n, n_nearest), np.int64)
-    kernel = _kernel("count_sources")
+    kernel = _kernel("find_nearest")
     for start in range(0, len(distinct), _BLOCK):
-        gram = distinct[start : start + _BLOCK] @ distinct.T
-        kernel(gram, start, inverse, codes, members, starts, int(codes.max()) + 1, result)
+        kernel(distinct[start : start + _BLOCK] @ distinct.T, start, inverse, members, starts, result)
     return result
 
 
-def expected_sources(counts, n_nearest=50):
-    """Expected number of distinct sources among N random others, for N = 1 to `n_nearest`.
+def distinct_sources(nearest, codes):
+    """Number of distinct sources among the first N of the nearest responses, for every N.
 
     Parameters
     ----------
-    counts : sequence of int
-        Responses of every source; their sum n exceeds `n_nearest`, or the result is cut to n - 1.
-    n_nearest : int
+    nearest : ndarray of int, shape (n_responses, n_nearest)
+        From `nearest_rows`.
+    codes : ndarray of int, shape (n_responses,)
+        Source of every row, from 0.
 
     Returns
     -------
-    ndarray of float, shape (min(n_nearest, n - 1),)
-
-    Notes
-    -----
-    Hypergeometric: a source with S of the n - 1 others is missed with probability C(n-1-S, N) / C(n-1, N); the anchor's
-    own source has S - 1. Weighted by the anchors' shares.
+    ndarray of int, shape (n_responses, n_nearest)
 
     Examples
     --------
-    >>> expected_sources([2, 2], n_nearest=3).round(3)
-    array([1.   , 1.667, 2.   ])
+    >>> distinct_sources(np.array([[1, 2], [0, 2], [1, 0]]), np.array([0, 0, 1]))
+    array([[1, 2],
+           [1, 2],
+           [1, 1]])
     """
-    from scipy.special import gammaln
-
-    counts = np.asarray([c for c in counts if c > 0], float)
-    others = counts.sum() - 1
-    sizes = np.arange(1, int(min(n_nearest, others)) + 1, dtype=float)
-
-    def found(available):  # (n_sources, N): 1 - C(others - available, N) / C(others, N)
-        left = others - available[:, None] - sizes
-        log_missed = (
-            gammaln(others - available[:, None] + 1)
-            - gammaln(np.maximum(left, 0) + 1)
-            - gammaln(others + 1)
-            + gammaln(others - sizes + 1)
-        )
-        return np.where(left < 0, 1.0, 1 - np.exp(log_missed))
-
-    others_found, own_found = found(counts), found(counts - 1)
-    per_anchor = others_found.sum(0) - others_found + own_found
-    return (counts / counts.sum()) @ per_anchor
-
-
-def separated_sources(counts, n_nearest=50):
-    """Fewest distinct sources among N neighbours when every source keeps to itself, averaged over anchors.
-
-    1 as long as the anchor's source has N others; beyond, the largest other sources follow one by one.
-    Parameters and shape as in `expected_sources`.
-
-    Examples
-    --------
-    >>> separated_sources([3, 3], n_nearest=4).round(3)
-    array([1., 1., 2., 2.])
-    """
-    counts = np.sort(np.asarray([c for c in counts if c > 0], int))[::-1]
-    n = int(counts.sum())
-    sizes = np.arange(1, min(int(n_nearest), n - 1) + 1)
-    total = np.zeros(len(sizes))
-    for k, own in enumerate(counts):
-        capacity = np.cumsum(np.concatenate([[own - 1], np.delete(counts, k)]))
-        needed = 1 + np.searchsorted(capacity, sizes)
-        total += own * (needed - (1 if own == 1 else 0))
-    return total / n
+    codes = _codes(codes, None, len(nearest))
+    result = np.empty(nearest.shape, np.int64)
+    _kernel("count_sources")(np.ascontiguousarray(nearest), codes, int(codes.max()) + 1, result)
+    return result
 
 
 def _pair_histogram(embeddings, codes):

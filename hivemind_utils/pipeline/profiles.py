@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hivemind_utils.llm import checks, cost, request
 from hivemind_utils.pipeline import names, notebooks
+from hivemind_utils.tables import executor
 from hivemind_utils.tables import files as table_files
 
 JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base", "aliases")
@@ -23,6 +24,7 @@ class Profile:
     common: dict = field(default_factory=dict)
     blocks: dict = field(default_factory=dict)
     run: tuple[str, ...] = ()
+    scheduler: Any = None
 
 
 def load_profile(spec):
@@ -52,6 +54,10 @@ def load_profile(spec):
         raise notebooks.UserError(f"{path.name}: `profile` is the name of the file and cannot be set.")
     if not isinstance(common.get("run", []), list):
         raise notebooks.UserError(f"{path.name}: `run` must be a list of notebooks, but {common['run']!r} was given.")
+    try:
+        scheduler = executor.checked(common.pop("scheduler", None))
+    except ValueError as error:
+        raise notebooks.UserError(f"{path.name}, common: {error}") from None
     there = notebooks.notebooks()
     run = [notebooks.find_notebook(str(n).zfill(2))[:2] for n in common.pop("run", [])]
     blocks = {}
@@ -61,7 +67,8 @@ def load_profile(spec):
                 f"{path.name}: there is no notebook {key!r}; blocks are `common`, {', '.join(there)}."
             )
         blocks[key] = dict(block or {})
-    return Profile(name, path.resolve(), common, blocks, tuple(dict.fromkeys(run)) or tuple(n[:2] for n in there))
+    run = tuple(dict.fromkeys(run)) or tuple(n[:2] for n in there)
+    return Profile(name, path.resolve(), common, blocks, run, scheduler)
 
 
 def resolve(profile, notebook):

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profiles, rules, writers
+from hivemind_utils.tables import executor, parquet
 from hivemind_utils.tables import files as table_files
-from hivemind_utils.tables import parquet
 
 
 def execute(name, spec, strict=False, unless_current=False):
@@ -62,7 +62,7 @@ def _execute_alone(name, profile, spec, strict, unless_current):
     drawn.write_text("", encoding="utf-8")
     os.environ["HIVEMIND_DRAWN"] = str(drawn)
     started = time.monotonic()
-    with _progress(folder / f"{notebook.number}.progress.txt", notebook.name):
+    with _progress(folder / f"{notebook.number}.progress.txt", notebook.name), _scheduler(profile.scheduler):
         _execute(notebook, running, values)
     seconds = round(time.monotonic() - started, 2)
     figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
@@ -187,6 +187,22 @@ def _progress(path, name):
         thread.join()
         os.environ.pop(progress.LOG, None)
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _scheduler(scheduler):
+    """Tell the notebook where its work on prompts is done, and start the cluster that `local` stands for."""
+    with contextlib.ExitStack() as stack:
+        if scheduler == "local":
+            try:
+                scheduler = stack.enter_context(executor.local_cluster())
+            except ModuleNotFoundError as error:
+                raise notebooks.UserError(str(error)) from None
+        os.environ[executor.VARIABLE] = json.dumps(scheduler)
+        try:
+            yield
+        finally:
+            os.environ.pop(executor.VARIABLE, None)
 
 
 def _remove_stale_figures(profile, number, figures):

@@ -1,12 +1,15 @@
 """Embeddings on disk: each distinct text encoded once, vectors mapped into memory."""
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,10 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     """Encode the distinct texts that the cache lacks and add them to it.
 
     The cache is two files: ``<folder>/<encoder>.npy`` (float32, one row per text) and ``<folder>/<encoder>.parquet``
-    (``text_id``, ``n_chars``; row i describes row i), sorted by ``text_id`` and left alone when nothing is missing.
-    Finished chunks are kept in ``<encoder>.parts/`` until both files are in place, so a killed run resumes.
+    (``text_id``, ``n_chars``; row i describes row i), in the order in which the texts were asked for, so that those
+    of one prompt lie together; it is left alone when nothing is missing. A cache sorted by ``text_id``, as they were
+    once written, is put in that order. Finished chunks are kept in ``<encoder>.parts/`` until both files are in
+    place, so a killed run resumes.
     One process at a time may write a cache.
 
     Parameters
@@ -49,7 +54,7 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     wanted = {table_ids.text_id(text): text for text in dict.fromkeys(response_encoder._checked(texts))}
     final, parts = Path(folder) / _slug(encoder.name), Path(folder) / f"{_slug(encoder.name)}.parts"
     _move_merged(final, parts)
-    held = set(_open(final)[0].to_pylist()) if _exists(final) else set()
+    held = set(itertools.chain.from_iterable(_open_ids(final))) if _exists(final) else set()
     for path in parts.glob("*.npz"):
         held.update(np.load(path)["text_id"].tolist())
     missing = sorted(wanted.keys() - held)
@@ -81,7 +86,7 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
         except BaseException:
             pool.shutdown(cancel_futures=True)  # what is in flight may be paid for: it lands and is kept
             raise
-    _merge(final, parts, encoder)
+    _merge(final, parts, encoder, list(wanted))
     return len(missing)
 
 
@@ -102,20 +107,132 @@ def read(text_ids, encoder, folder):
     ndarray of float32, shape (n_texts, n_dims)
         Row i belongs to ``text_ids[i]``. Only the rows asked for are read from disk.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    return cache(encoder, folder).of(text_ids)
 
-    final = Path(folder) / _slug(getattr(encoder, "name", encoder))
-    if not _exists(final):
-        raise FileNotFoundError(f"{final}.parquet is missing. Notebook 04_generate writes it: run `make figures`.")
-    held, vectors = _open(final)
-    rows = pc.index_in(pa.array(list(text_ids), pa.string()), value_set=held.combine_chunks())
-    if rows.null_count:
-        raise ValueError(
-            f"{rows.null_count} of {len(rows)} text ids have no embedding in {final}.parquet. "
-            "Notebook 04_generate writes them: run it again on the present responses."
-        )
-    return np.asarray(vectors[rows.to_numpy()])
+
+def cache(encoder, folder):
+    """Cache of an encoder, or of its name, in a folder: a `Cache`, which may be empty yet."""
+    return Cache(Path(folder) / _slug(getattr(encoder, "name", encoder)))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache of an encoder, of which any rows can be read; it holds no vectors and travels to other processes.
+
+    Parameters
+    ----------
+    final : pathlib.Path
+        Its two files without their endings.
+    """
+
+    final: Path
+
+    @property
+    def n_dims(self):
+        """Dimensions of a vector."""
+        return _layout(*self._files())[2]
+
+    def of(self, text_ids):
+        """Vectors of texts, shape (n_texts, n_dims); see `read`."""
+        return self.take(self.rows(text_ids))
+
+    def rows(self, text_ids):
+        """Rows of the vector file that hold texts, an ndarray of int.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no cache.
+        ValueError
+            If a text is not in it, or its two files do not belong together.
+        """
+        held, order = self._index()
+        wanted = _numbers(list(text_ids))
+        at = np.minimum(np.searchsorted(held, wanted), max(len(held) - 1, 0))
+        n_lost = int((held[at] != wanted).sum()) if len(held) else len(wanted)
+        if n_lost:
+            raise ValueError(
+                f"{n_lost} of {len(wanted)} text ids have no embedding in {self.final}.parquet. "
+                "Notebook 04_generate writes them: run it again on the present responses."
+            )
+        return order[at]
+
+    def take(self, rows):
+        """Read rows of the vector file: shape (n_rows, n_dims).
+
+        They are read, not mapped: a process holds what it asked for, however large the file is.
+        """
+        rows = np.asarray(rows, np.int64)
+        path, offset, n_dims = _layout(*self._files())
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        found = np.empty((len(distinct), n_dims), np.float32)
+        breaks = np.flatnonzero(np.diff(distinct) != 1) + 1
+        with open(path, "rb", buffering=0) as file:
+            for start, stop in zip([0, *breaks], [*breaks, len(distinct)], strict=True):
+                if start < stop:
+                    file.seek(offset + int(distinct[start]) * n_dims * 4)
+                    _read_into(file, found[start:stop], path)
+        return found if np.array_equal(distinct, rows) else found[inverse]
+
+    def _index(self):
+        return _index(*self._files())
+
+    def _files(self):
+        """Path and what tells this state of the files from a later one: what is kept of them follows."""
+        if not _exists(self.final):
+            raise FileNotFoundError(
+                f"{self.final}.parquet is missing. Notebook 04_generate writes it: run `make figures`."
+            )
+        known = [path.stat() for path in (_beside(self.final, "npy"), _beside(self.final, "parquet")) if path.exists()]
+        return self.final, tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in known)
+
+
+@functools.lru_cache(maxsize=4)
+def _index(final, state):
+    """Ids as sorted numbers, and the row of each: 16 bytes a text."""
+    held = np.concatenate([np.empty(0, np.uint64), *(_numbers(batch) for batch in _open_ids(final))])
+    order = np.argsort(held, kind="stable")
+    return held[order], order
+
+
+@functools.lru_cache(maxsize=4)
+def _layout(final, state):
+    """Path of the vector file, where its first row begins, and the dimensions of a row."""
+    vectors = _open(final)[1]
+    return _beside(final, "npy"), vectors.offset, vectors.shape[1]
+
+
+def _open_ids(final):
+    """Ids of a cache whose files belong together, in blocks."""
+    import pyarrow.parquet as pq
+
+    _open(final)
+    with pq.ParquetFile(_beside(final, "parquet")) as file:
+        for batch in file.iter_batches(columns=["text_id"]):
+            yield batch.column(0).to_numpy(zero_copy_only=False)
+
+
+def _numbers(text_ids):
+    """Ids, 16 hexadecimal digits each, as numbers."""
+    if not len(text_ids):
+        return np.empty(0, np.uint64)
+    try:
+        digits = np.frombuffer(bytes.fromhex("".join(text_ids)), ">u8")
+    except (TypeError, ValueError):
+        digits = ()
+    if len(digits) != len(text_ids):
+        raise ValueError(f"Text ids must be 16 hexadecimal digits each, but {list(text_ids)[:3]} were passed.")
+    return digits.astype(np.uint64)
+
+
+def _read_into(file, rows, path):
+    """Fill rows from a file; one read may give less than was asked for."""
+    wanted = memoryview(rows).cast("B")
+    while len(wanted):
+        n_read = file.readinto(wanted)
+        if not n_read:
+            raise ValueError(f"{path} ends in the middle of a row. {_REPAIR}")
+        wanted = wanted[n_read:]
 
 
 def vectors(texts, encoder, folder, *, may_pay=False, progress=True):
@@ -161,19 +278,22 @@ def _fingerprint(vectors):
 
 
 def _open(final):
-    """Return the ids (a pyarrow column) and the memory-mapped vectors, checked to belong together."""
+    """Return the description in the Parquet file and the memory-mapped vectors, checked to belong together."""
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(_beside(final, "parquet"))
+        with pq.ParquetFile(_beside(final, "parquet")) as file:
+            n_rows, description = file.metadata.num_rows, file.schema_arrow.metadata
         vectors = np.load(_beside(final, "npy"), mmap_mode="r")
-        matched = table.schema.metadata[b"fingerprint"].decode() == _fingerprint(vectors)
+        matched = description[b"fingerprint"].decode() == _fingerprint(vectors)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{final}.npy and .parquet cannot be read together ({error}). {_REPAIR}") from error
-    if not matched or table.num_rows != len(vectors):
+    if not matched or n_rows != len(vectors):
         raise ValueError(f"{final}.npy and .parquet do not belong together. {_REPAIR}")
-    return table["text_id"], vectors
+    return description, vectors
 
+
+_ORDER = b"as asked"  # of the rows: a cache without it is sorted by text_id
 
 _REPAIR = "Run notebook 04_generate, which finishes an interrupted write; if it stops here too, delete both and run it."
 
@@ -184,31 +304,39 @@ def _write(path, write):
         write(file)
 
 
-def _merge(final, parts, encoder):
+def _merge(final, parts, encoder, wanted):
     """Join the cache and its parts. Renaming the folder ``merging`` to ``merged`` is the one moment of commitment."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sources = [_open_part(path) for path in sorted(parts.glob("*.npz"))]
+    sources, kept, ordered = [_open_part(path) for path in sorted(parts.glob("*.npz"))], [], True
+    if _exists(final):
+        description, vectors = _open(final)
+        ordered = description.get(b"order") == _ORDER
+        if not sources and (ordered or 2 * len(wanted) < len(vectors)):  # a few texts say nothing about the order
+            return
+        known = pq.read_table(_beside(final, "parquet"))
+        sources.insert(0, (known["text_id"].to_numpy(), known["n_chars"].to_numpy(), vectors))
+        kept = sources[0][0].tolist() if ordered else []
     if not sources:
         return
-    if _exists(final):
-        ids, vectors = _open(final)
-        sources.insert(0, (ids.to_numpy(), pq.read_table(_beside(final, "parquet"))["n_chars"].to_numpy(), vectors))
-    ids, first = np.unique(np.concatenate([ids for ids, _, _ in sources]).astype(str), return_index=True)
-    n_chars = np.concatenate([n_chars for _, n_chars, _ in sources])[first]
+    in_sources = np.concatenate([ids for ids, _, _ in sources]).astype(str)
+    held, first = np.unique(in_sources, return_index=True)
+    n_chars = dict(zip(held.tolist(), np.concatenate([n for _, n, _ in sources])[first].tolist(), strict=True))
+    ids = [text_id for text_id in dict.fromkeys([*kept, *wanted, *held.tolist()]) if text_id in n_chars]
+    place = dict(zip(ids, range(len(ids)), strict=True))
     widths = {vectors.shape[1] for _, _, vectors in sources}
     if len(widths) > 1:
         raise ValueError(
             f"{encoder.name} returned vectors of {sorted(widths)} dimensions. Delete {final}.* and run again."
         )
     merging = parts / "merging"
-    merging.mkdir(exist_ok=True)
+    merging.mkdir(parents=True, exist_ok=True)
     shape = (len(ids), widths.pop())
     merged = np.lib.format.open_memmap(merging / "vectors", "w+", np.float32, shape)
     for text_ids, _, vectors in sources:
         for i in range(0, len(text_ids), 65536):  # in blocks: the cache may be larger than memory
-            merged[np.searchsorted(ids, text_ids[i : i + 65536].astype(str))] = vectors[i : i + 65536]
+            merged[[place[str(text_id)] for text_id in text_ids[i : i + 65536]]] = vectors[i : i + 65536]
     merged.flush()
     with open(merging / "vectors", "rb") as file:
         os.fsync(file.fileno())
@@ -218,7 +346,10 @@ def _merge(final, parts, encoder):
         "library": f"{encoder.library} {importlib.metadata.version(encoder.library)}",
         "fingerprint": _fingerprint(merged),
     }
-    table = pa.table({"text_id": pa.array(ids, pa.string()), "n_chars": n_chars}).replace_schema_metadata(metadata)
+    if ordered or 2 * len(wanted) >= len(ids):
+        metadata["order"] = _ORDER.decode()
+    columns = {"text_id": pa.array(ids, pa.string()), "n_chars": pa.array([n_chars[i] for i in ids], pa.int64())}
+    table = pa.table(columns).replace_schema_metadata(metadata)
     _write(merging / "rows", lambda file: pq.write_table(table, file))
     os.rename(merging, parts / "merged")
     _move_merged(final, parts)

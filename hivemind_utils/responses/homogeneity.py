@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, intervals, overlap, resample, similarity
+from hivemind_utils.metrics import diversity, intervals, lexical, overlap, resample, similarity
 from hivemind_utils.metrics import words as words_metrics
 
 
@@ -46,30 +46,62 @@ def model_pairs(responses):
     pandas.DataFrame
         Table ``06_model_pairs``: the lower triangle with the diagonal; intervals over prompts.
     """
-    arms, family = responses.arms, responses.family_of
-    sums, counts = arm_sums(responses)
-    totals, pairs = similarity.homogeneity(sums, counts)
-    published = similarity.pooled_mean(*similarity.homogeneity(sums, counts, self_pairs=True))
+    arms, family, found = responses.arms, responses.family_of, responses.kept("pair_totals", _pair_totals)
+    totals, pairs = found["totals"], found["pairs"]
+    published, words = found["published"], _lexical_means(responses)
     pooled = intervals.ratio_interval(totals, np.where(pairs > 0, pairs, np.nan)).within(-1, 1)
-    words = similarity.pooled_mean(*_lexical_homogeneity(responses))
+    pooled = {name: _square(getattr(pooled, name), len(arms)) for name in ("estimate", "lower", "upper")}
+    n_prompts, n_pairs = _square((pairs > 0).sum(0), len(arms)), _square(pairs.sum(0), len(arms))
     rows = [
         {
             "arm_a": arms[a],
             "arm_b": arms[b],
             "family_a": family[arms[a]],
             "family_b": family[arms[b]],
-            "n_prompts": int((pairs[:, a, b] > 0).sum()),
-            "n_pairs": int(pairs[:, a, b].sum() / (2 if a == b else 1)),
-            "mean_cosine": pooled.estimate[a, b],
+            "n_prompts": int(n_prompts[a, b]),
+            "n_pairs": int(n_pairs[a, b] / (2 if a == b else 1)),
+            "mean_cosine": pooled["estimate"][a, b],
             "mean_cosine_published": published[a, b],
             "mean_tfidf": words[a, b],
-            "lower": pooled.lower[a, b],
-            "upper": pooled.upper[a, b],
+            "lower": pooled["lower"][a, b],
+            "upper": pooled["upper"][a, b],
         }
         for a in range(len(arms))
         for b in range(a, len(arms))
     ]
     return pd.DataFrame(rows)
+
+
+def _pair_totals(responses):
+    """Sums of cosines and numbers of pairs of every pair of arms, prompt by prompt; as published, over all prompts.
+
+    Returns
+    -------
+    dict
+        ``totals``, ``pairs``: ndarray of float, shape (n_prompts, n_arms (n_arms + 1) / 2), pairs of arms in the order
+        of `numpy.triu_indices`; ``published``: mean cosine, shape (n_arms, n_arms).
+    """
+    upper, n_prompts = np.triu_indices(len(responses.arms)), len(responses.prompt_order)
+    totals, pairs = np.empty((2, n_prompts, len(upper[0])))
+    published = np.zeros((2, len(responses.arms), len(responses.arms)))
+    for p, (own, with_itself) in enumerate(responses.map(_prompt_totals, arms=responses.arms)):
+        totals[p], pairs[p] = own[0][upper], own[1][upper]
+        published += with_itself
+    return {"totals": totals, "pairs": pairs, "published": similarity.pooled_mean(*published[:, None])}
+
+
+def _prompt_totals(responses, *, arms):
+    """Totals and pairs of one prompt, without and with responses paired with themselves."""
+    sums, counts = arm_sums(responses, arms)
+    return tuple(np.concatenate(similarity.homogeneity(sums, counts, self_pairs=own)) for own in (False, True))
+
+
+def _square(values, n):
+    """Symmetric matrix from its upper triangle."""
+    square = np.empty((n, n), values.dtype)
+    upper = np.triu_indices(n)
+    square[upper] = square.T[upper] = values
+    return square
 
 
 def blocks(responses):
@@ -146,13 +178,14 @@ def group_means(responses, groups):
 def _group_values(responses, groups):
     """Mean of a group's pairs of arms for every prompt, and the number of pairs; no group without a pair."""
     arms, found = responses.arms, {}
-    totals, pairs = similarity.homogeneity(*arm_sums(responses))
+    totals, pairs = (responses.kept("pair_totals", _pair_totals)[name] for name in ("totals", "pairs"))
     means = np.divide(totals, pairs, out=np.full(totals.shape, np.nan), where=pairs > 0)
+    place = _square(np.arange(totals.shape[1]), len(arms))
     for name, belongs in groups.items():
         chosen = [(a, b) for a in range(len(arms)) for b in range(a, len(arms)) if belongs(arms[a], arms[b])]
         if not chosen:
             continue
-        values = means[:, [a for a, _ in chosen], [b for _, b in chosen]]
+        values = means[:, [place[pair] for pair in chosen]]
         known = ~np.isnan(values)
         per_prompt = np.where(known.any(1), np.nansum(values, 1) / np.maximum(known.sum(1), 1), np.nan)
         found[name] = per_prompt, int(known.any(0).sum())
@@ -249,25 +282,32 @@ def neighbours(responses, n_nearest, progress=None):
     pandas.DataFrame
         Table ``06_neighbours``; prompts with answers of one source only are left out.
     """
-    rows, vectors = [], responses.vectors
-    groups = responses.table.sort_values("response_id").groupby("prompt_id")
-    for prompt_id, at in progress(groups, total=groups.ngroups, unit="prompt") if progress else groups:
-        for by, source in (("model", at["model"]), ("family", at["model"].map(responses.models["family"]))):
-            codes, names = pd.factorize(source, sort=True)
-            if len(names) < 2:
-                continue
-            counts = np.bincount(codes)
-            found = similarity.nearest_sources(vectors[at.index.to_numpy()], codes, n_nearest).mean(0)
-            floor, expected = (
-                f(counts, n_nearest) for f in (similarity.separated_sources, similarity.expected_sources)
-            )
-            rows += [
-                (prompt_id, by, n + 1, found[n], floor[n], expected[n], len(names), len(at)) for n in range(len(found))
-            ]  # fmt: skip
+    found = responses.map(_neighbours, progress=progress, n_nearest=n_nearest)
+    rows = [row for rows in found for row in rows]
     columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_available", "n_answers"]
     return pd.DataFrame(rows, columns=columns).astype(
         {"n_nearest": int, "n_answers": int} | dict.fromkeys(columns[3:6], float)
     )
+
+
+def _neighbours(responses, *, n_nearest):
+    """Rows of `neighbours` of one prompt."""
+    at = responses.table.sort_values("response_id")
+    prompt_id, vectors, rows = at["prompt_id"].iat[0], responses.vectors[at.index.to_numpy()], []
+    sources = {"model": at["model"], "family": at["model"].map(responses.models["family"])}
+    coded = {by: pd.factorize(source, sort=True) for by, source in sources.items()}
+    coded = {by: (codes, names) for by, (codes, names) in coded.items() if len(names) > 1}
+    if not coded:
+        return rows
+    nearest = similarity.nearest_rows(vectors, n_nearest)
+    for by, (codes, names) in coded.items():
+        counts = np.bincount(codes)
+        found = similarity.distinct_sources(nearest, codes).mean(0)
+        floor, expected = (f(counts, n_nearest) for f in (similarity.separated_sources, similarity.expected_sources))
+        rows += [
+            (prompt_id, by, n + 1, found[n], floor[n], expected[n], len(names), len(at)) for n in range(len(found))
+        ]
+    return rows
 
 
 def telling_row(curve, by="model"):
@@ -327,51 +367,60 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
         Columns prompt_id, exact and span (share of the prompt's answers whose text, or text or a long run of it,
         another model gives too), n_answers, n_span_pairs (pairs of distinct texts with a long run, kept or not).
     """
-    rows, shares, vectors = [], [], responses.vectors
-    groups = responses.table.sort_values("response_id").groupby("prompt_id")
-    for prompt_id, at in progress(groups, total=groups.ngroups, unit="prompt") if progress else groups:
-        if at["model"].nunique() < 2:
-            continue
-        texts, names, ids = at["text"].tolist(), at["model"].tolist(), at["response_id"].tolist()
-        rows_of = at.index.to_numpy()
-        lists = words_metrics.word_lists(texts)
-        normal = [" ".join(words) for words in lists]
-        exact = set()
-        for duplicate in overlap.exact_duplicates(texts, names).itertuples():
-            same = words_metrics.normalise(duplicate.text)
-            members = [k for k, text in enumerate(normal) if text == same]
-            exact.add(same)
-            first = members[0]
-            second = next(k for k in members if names[k] != names[first])
-            n_words = len(lists[first])
-            cosine = similarity.mean_cross_cosine(vectors[rows_of[[first]]], vectors[rows_of[[second]]])
-            rows.append(
-                _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers,
-                         cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
-            )  # fmt: skip
-        pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
-        spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
-        either = exact | spanned
-        share = np.mean([(text in exact, text in either) for text in normal], axis=0)
-        shares.append((prompt_id, share[0], share[1], len(at), len(pairs)))
-        longest = pairs.sort_values("longest_span_words", ascending=False, kind="stable").head(n_spans_kept)
-        for pair in longest.itertuples():
-            cosine = similarity.mean_cross_cosine(vectors[rows_of[[pair.i]]], vectors[rows_of[[pair.j]]])
-            rows.append(
-                _overlap("span", prompt_id, (pair.i, pair.j), names, ids, 2, 2, cosine, pair.longest_span_words,
-                         pair.shared_8gram_share, pair.span)
-            )  # fmt: skip
-        nearest = overlap.top_pairs(vectors[rows_of], names, n_nearest_pairs, texts=texts)
-        for i, j, cosine in zip(*nearest, strict=True):
-            length, start, _ = overlap.longest_common_span(lists[i], lists[j])
-            share = overlap.shared_ngram_share(lists[i], lists[j])
-            run = " ".join(lists[i][start : start + length])
-            rows.append(_overlap("nearest", prompt_id, (i, j), names, ids, 2, 2, cosine, length, share, run))
+    options = {"min_span_words": min_span_words, "n_spans_kept": n_spans_kept, "n_nearest_pairs": n_nearest_pairs}
+    rows, shares = [], []
+    for own, share in responses.map(_overlaps, progress=progress, **options):
+        rows += own
+        shares += [share] if share else []
     columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_answers", "cosine",
                "longest_span_words", "shared_8grams", "span"]  # fmt: skip
     whole = dict.fromkeys(["n_models", "n_answers", "longest_span_words"], int)
     table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
     return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_answers", "n_span_pairs"])
+
+
+def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
+    """Rows of `overlaps` of one prompt, and its row of shares (None where one model answered)."""
+    at, vectors, rows = responses.table.sort_values("response_id"), responses.vectors, []
+    prompt_id = at["prompt_id"].iat[0]
+    if at["model"].nunique() < 2:
+        return [], None
+    texts, names, ids = at["text"].tolist(), at["model"].tolist(), at["response_id"].tolist()
+    rows_of = at.index.to_numpy()
+    lists = words_metrics.word_lists(texts)
+    normal = [" ".join(words) for words in lists]
+    exact = set()
+    for duplicate in overlap.exact_duplicates(texts, names).itertuples():
+        same = words_metrics.normalise(duplicate.text)
+        members = [k for k, text in enumerate(normal) if text == same]
+        exact.add(same)
+        first = members[0]
+        second = next(k for k in members if names[k] != names[first])
+        n_words = len(lists[first])
+        cosine = similarity.mean_cross_cosine(vectors[rows_of[[first]]], vectors[rows_of[[second]]])
+        rows.append(
+            _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers,
+                     cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
+        )  # fmt: skip
+    pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
+    spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
+    either = exact | spanned
+    share = np.mean([(text in exact, text in either) for text in normal], axis=0)
+    shares = (prompt_id, share[0], share[1], len(at), len(pairs))
+    longest = pairs.sort_values("longest_span_words", ascending=False, kind="stable").head(n_spans_kept)
+    for pair in longest.itertuples():
+        cosine = similarity.mean_cross_cosine(vectors[rows_of[[pair.i]]], vectors[rows_of[[pair.j]]])
+        rows.append(
+            _overlap("span", prompt_id, (pair.i, pair.j), names, ids, 2, 2, cosine, pair.longest_span_words,
+                     pair.shared_8gram_share, pair.span)
+        )  # fmt: skip
+    nearest = overlap.top_pairs(vectors[rows_of], names, n_nearest_pairs, texts=texts)
+    for i, j, cosine in zip(*nearest, strict=True):
+        length, start, _ = overlap.longest_common_span(lists[i], lists[j])
+        share = overlap.shared_ngram_share(lists[i], lists[j])
+        run = " ".join(lists[i][start : start + length])
+        rows.append(_overlap("nearest", prompt_id, (i, j), names, ids, 2, 2, cosine, length, share, run))
+    return rows, shares
 
 
 def page_records(table, responses, n):
@@ -389,17 +438,16 @@ def page_records(table, responses, n):
     -------
     list of dict
     """
-    text = responses.table.set_index("response_id")["text"]
     ranked = table.sort_values(
         ["longest_span_words", "cosine", "response_a"], ascending=[False, False, True], kind="stable"
     ).drop_duplicates(["prompt_id", "span"])
     quota = {"exact": n // 4, "nearest": n // 4, "span": n - 2 * (n // 4)}
     chosen = pd.concat([ranked[ranked["kind"] == kind].head(k) for kind, k in quota.items()])
     spare = ranked.drop(chosen.index).head(n - len(chosen))
+    chosen = pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable")
+    text = responses.texts({*chosen["response_a"], *chosen["response_b"]}, set(chosen["prompt_id"]))
     records = []
-    for row in (
-        pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable").itertuples()
-    ):
+    for row in chosen.itertuples():
         text_a, text_b = text[row.response_a], text[row.response_b]
         shortest = min(4, row.longest_span_words) if row.kind == "exact" else 4  # "yes" is the whole text
         spans = overlap.shared_characters(text_a, text_b, shortest)
@@ -447,23 +495,9 @@ def pools(responses, sizes, n_draws, rng, progress=None):
     """
     names = ("one model, k responses", "k models, one response each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
-    unit, people = similarity.unit_rows(responses.vectors), responses.people
-    groups = responses.table.sort_values("response_id").groupby("prompt_id")
-    values = np.full((len(names), groups.ngroups, len(sizes)), np.nan)
-    wrapped = progress(groups, total=groups.ngroups, unit="prompt") if progress else groups
-    for p, ((_, at), generator) in enumerate(zip(wrapped, rng.spawn(groups.ngroups), strict=True)):
-        machine = at[~at["model"].isin(people)]
-        sizes_here = machine.groupby("arm").size()
-        whole = sizes_here.index[sizes_here >= sizes_here.median()] if len(sizes_here) else []  # thin arms stay out
-        by_arm = [i.index.to_numpy() for name, i in machine.groupby("arm") if name in whole]
-        by_model = [i.index.to_numpy() for _, i in machine.groupby("model")]
-        persons = at.index[at["model"].isin(people)].to_numpy()
-        most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
-        for s, k in enumerate(sizes):
-            for pool, draw in enumerate((_one_model(by_arm), _many_models(by_model), _one_model([persons]))):
-                if k <= most[pool]:
-                    scores = [diversity.vendi_score(unit[draw(k, generator)]) for _ in range(n_draws)]
-                    values[pool, p, s] = np.mean(scores)
+    generators = iter(rng.spawn(len(responses.prompt_order)))
+    found = responses.map(_pools, generators, progress=progress, sizes=sizes, n_draws=n_draws)
+    values = np.array(list(found)).swapaxes(0, 1)
     rows = []
     for pool, name in enumerate(names):
         reach = (~np.isnan(values[pool])).sum(1)  # how many of the sizes each prompt allows
@@ -475,6 +509,25 @@ def pools(responses, sizes, n_draws, rng, progress=None):
         summary = zip(sizes[:last], mean.estimate, mean.lower, mean.upper, strict=True)
         rows += [(name, *numbers, int(kept.sum())) for numbers in summary]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
+
+
+def _pools(responses, generator, *, sizes, n_draws):
+    """Mean effective numbers of one prompt, shape (3, n_sizes); NaN where a pool is too small."""
+    at, people = responses.table.sort_values("response_id"), responses.people
+    unit, values = similarity.unit_rows(responses.vectors), np.full((3, len(sizes)), np.nan)
+    machine = at[~at["model"].isin(people)]
+    sizes_here = machine.groupby("arm").size()
+    whole = sizes_here.index[sizes_here >= sizes_here.median()] if len(sizes_here) else []  # thin arms stay out
+    by_arm = [i.index.to_numpy() for name, i in machine.groupby("arm") if name in whole]
+    by_model = [i.index.to_numpy() for _, i in machine.groupby("model")]
+    persons = at.index[at["model"].isin(people)].to_numpy()
+    most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
+    for s, k in enumerate(sizes):
+        for pool, draw in enumerate((_one_model(by_arm), _many_models(by_model), _one_model([persons]))):
+            if k <= most[pool]:
+                scores = [diversity.vendi_score(unit[draw(k, generator)]) for _ in range(n_draws)]
+                values[pool, s] = np.mean(scores)
+    return values
 
 
 def _one_model(members):
@@ -506,24 +559,37 @@ def models_needed(table):
     return {"k": int(target["k"]), "models": models, "most": int(many["k"].max())}
 
 
-def _lexical_homogeneity(responses):
-    """Totals and pairs as `similarity.homogeneity`, from sparse rows of length 1 or 0."""
+def _lexical_means(responses):
+    """Mean TF-IDF cosine of every pair of arms over all prompts, shape (n_arms, n_arms)."""
+    n_texts = len(responses)
+    with lexical.TextsWithTerm() as found:
+        for terms, n_with_term in responses.map(_terms, vectors=False):
+            found.add(terms, n_with_term)
+        found.finish()
+        if found.n_terms == 0:
+            raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
+        n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
+        whole = sum(responses.map(_lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts))
+    return similarity.pooled_mean(*whole[:, None])
+
+
+def _terms(responses):
+    """Return the terms of the texts of one prompt, and how many texts have each."""
+    terms, counts = lexical.term_counts(responses.words)
+    return terms, lexical.texts_with(counts)
+
+
+def _lexical_totals(responses, n_with_term, *, arms, n_texts):
+    """Totals and pairs of one prompt as `similarity.homogeneity`, from sparse rows of length 1 or 0."""
     from scipy import sparse
 
-    arms, prompt_order, lexical = responses.arms, responses.prompt_order, responses.lexical
-    prompt = pd.Index(prompt_order).get_indexer(responses.table["prompt_id"])
+    rows = lexical.weighted(lexical.term_counts(responses.words)[1], n_with_term, n_texts)
     arm = pd.Index(arms).get_indexer(responses.table["arm"])
-    lengths = np.asarray(lexical.multiply(lexical).sum(1)).ravel()
-    totals = np.zeros((len(prompt_order), len(arms), len(arms)))
-    pairs = np.zeros_like(totals)
-    for p in range(len(prompt_order)):
-        rows = np.flatnonzero(prompt == p)
-        member = sparse.csr_array((np.ones(len(rows)), (arm[rows], np.arange(len(rows)))), shape=(len(arms), len(rows)))
-        sums = member @ lexical[rows]
-        counts = np.bincount(arm[rows], minlength=len(arms))
-        totals[p] = (sums @ sums.T).toarray() - np.diag(np.bincount(arm[rows], lengths[rows], minlength=len(arms)))
-        pairs[p] = np.outer(counts, counts) - np.diag(counts)
-    return totals, pairs
+    lengths = np.asarray(rows.multiply(rows).sum(1)).ravel()
+    member = sparse.csr_array((np.ones(len(arm)), (arm, np.arange(len(arm)))), shape=(len(arms), len(arm)))
+    sums, counts = member @ rows, np.bincount(arm, minlength=len(arms))
+    totals = (sums @ sums.T).toarray() - np.diag(np.bincount(arm, lengths, minlength=len(arms)))
+    return np.array([totals, np.outer(counts, counts) - np.diag(counts)])
 
 
 def _overlap(kind, prompt_id, pair, models, ids, n_models, n_answers, cosine, n_words, share, span):

@@ -1,111 +1,14 @@
 """Responses as notebooks 05 to 07 need them: usable, with their arms named, embeddings and facts beside."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, words
-from hivemind_utils.responses import arms, embeddings, encoders
+from hivemind_utils.responses import arms, embeddings, encoders, stored
+from hivemind_utils.responses.collection import Responses
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
-from hivemind_utils.tables import files, ids, wording
+from hivemind_utils.tables import files, wording
 
-
-@dataclass(frozen=True)
-class Responses:
-    """Usable responses with what is known of them.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row per response, ordered by cell and number; the columns of ``04_responses`` and ``arm``, the model, or
-        model and condition where the model has several.
-    vectors : ndarray of float, shape (n_responses, n_dims)
-        Embedding of every row of `table`.
-    prompts, models : pandas.DataFrame
-        ``04_prompts`` by prompt_id and ``04_models`` by model.
-    decoding : str or None
-        The one decoding compared; None where there are several.
-    """
-
-    table: pd.DataFrame
-    vectors: np.ndarray
-    prompts: pd.DataFrame
-    models: pd.DataFrame
-    decoding: str | None = None
-
-    def __len__(self):
-        """Return the number of responses."""
-        return len(self.table)
-
-    @cached_property
-    def people(self):
-        """Names in `model` that stand for people."""
-        return set(self.models.index[self.models["kind"] == "human"])
-
-    @cached_property
-    def is_human(self):
-        """Whether each row was written by people."""
-        return self.table["model"].isin(self.people).to_numpy()
-
-    @cached_property
-    def arms(self):
-        """Names of the arms, sorted."""
-        return sorted(self.table["arm"].unique())
-
-    @cached_property
-    def prompt_order(self):
-        """Ids of the prompts that have responses, sorted."""
-        return sorted(self.table["prompt_id"].unique())
-
-    @cached_property
-    def model_of(self):
-        """Model of every arm."""
-        return self.table.drop_duplicates("arm").set_index("arm")["model"].to_dict()
-
-    @cached_property
-    def family_of(self):
-        """Family of every arm."""
-        return {arm: self.models["family"][self.model_of[arm]] for arm in self.arms}
-
-    @cached_property
-    def words(self):
-        """Normalised words of every row."""
-        return words.word_lists(self.table["text"])
-
-    @property
-    def n_wordless(self):
-        """Number of responses without a word."""
-        return int(words.wordless(self.words).sum())
-
-    @cached_property
-    def lexical(self):
-        """TF-IDF vectors of the rows: a measure of form, not of meaning."""
-        return diversity.lexical_vectors(self.words)
-
-    @property
-    def n_models(self):
-        """Number of models, people not counted."""
-        return len(set(self.table["model"]) - self.people)
-
-    def where(self, keep):
-        """Return the rows that a boolean array keeps."""
-        keep = np.asarray(keep)
-        table = self.table[keep].reset_index(drop=True)
-        return Responses(table, self.vectors[keep], self.prompts, self.models, self.decoding)
-
-    def models_only(self):
-        """Return the rows that models wrote."""
-        return self.where(~self.is_human)
-
-    def describe(self):
-        """Say in a sentence what is here."""
-        decoding = f"; decoding {self.decoding}" if self.decoding else ""
-        return (
-            f"{len(self):,} responses of {len(self.arms)} arms ({self.n_models} models) "
-            f"to {len(self.prompt_order)} prompts{decoding}"
-        )
+IN_MEMORY_BYTES = 256_000_000  # vectors of a run that is held in memory; larger ones are read prompt by prompt
 
 
 def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None, conditions=None):
@@ -127,7 +30,8 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
 
     Returns
     -------
-    Responses
+    Responses, or stored.Stored
+        The latter, which reads prompt by prompt, where the vectors would take more than `IN_MEMORY_BYTES`.
 
     Raises
     ------
@@ -136,35 +40,39 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     """
     prompts = study.read("04_prompts").set_index("prompt_id")
     models = study.read("04_models").set_index("model")
-    table = study.read("04_responses")
+    path = study.look("04_responses")
     people = set(models.index[models["kind"] == "human"])
+    index = stored.index(path)
     if one_decoding:
-        decoding = choose_decoding(table, people, decoding)
-    table = table[table["usable"]]
+        counts = index[~index["model"].isin(people)].groupby("decoding")["n"].sum()
+        decoding = _chosen(counts, decoding)
+    kept = index[index["usable"]]
     if prompt_kinds is not None:
-        table = table[table["prompt_id"].map(prompts["kind"]).isin(prompt_kinds)]
-    human = table["model"].isin(people)
+        kept = kept[kept["prompt_id"].map(prompts["kind"]).isin(prompt_kinds)]
+    human = kept["model"].isin(people)
     if one_decoding:
-        here = (table["decoding"] == decoding) | human
-        left_out = sorted(set(table["model"]) - set(table.loc[here, "model"]))
-        table = table[here]
+        here = (kept["decoding"] == decoding) | human
+        left_out = sorted(set(kept["model"]) - set(kept.loc[here, "model"]))
+        kept = kept[here]
         if left_out:
             study.partial(f"no responses under {decoding} from {wording.listed(left_out)} (not compared)")
     if conditions is None:
-        table = table[~table["condition"].isin(arms.interventions(study.read("04_arms")))]
+        kept = kept[~kept["condition"].isin(arms.interventions(study.read("04_arms")))]
     else:
-        unknown = sorted(set(conditions) - set(table["condition"]))
+        unknown = sorted(set(conditions) - set(kept["condition"]))
         if unknown:
-            known = sorted(set(table["condition"]))
+            known = sorted(set(kept["condition"]))
             raise ValueError(f"`conditions` names {unknown}, but the conditions are {known}.")
-        table = table[table["condition"].isin(conditions) | table["model"].isin(people)]
-    if table.empty:
+        kept = kept[kept["condition"].isin(conditions) | kept["model"].isin(people)]
+    if kept.empty:
         wanted = f" to a prompt of kind {' or '.join(prompt_kinds)}" if prompt_kinds else ""
         raise ValueError(f"There is no usable response{wanted}: see `kind` in 04_prompts and `usable` in 04_responses.")
-    table = table.sort_values([*CELL, "sample_idx"], ignore_index=True)
-    table["arm"] = arm_names(table)
-    vectors = embeddings.read(table["text_id"], encoder, study.folder / "embeddings")
-    return Responses(table, vectors, prompts, models, decoding)
+    kept = kept.sort_values(CELL, ignore_index=True)
+    kept["arm"] = arm_names(kept)
+    cache = embeddings.cache(encoder, study.folder / "embeddings")
+    found = stored.Stored(stored.Layout.of(path), kept, cache, prompts, models, decoding, study.executor)
+    small = len(found) * cache.n_dims * 4 <= IN_MEMORY_BYTES
+    return found.in_memory() if small or not found.layout.by_prompt else found
 
 
 def from_files(study, paths, encoder, **reading):
@@ -191,13 +99,26 @@ def from_files(study, paths, encoder, **reading):
     embeddings.embed(table["text"].unique(), encoder, folder)
     vectors = embeddings.read(table["text_id"], encoder, folder)
     prompts, models = made["04_prompts"].set_index("prompt_id"), made["04_models"].set_index("model")
-    return Responses(table, vectors, prompts, models)
+    return Responses(table, vectors, prompts, models, executor=study.executor)
 
 
 def truncated_vectors(study, responses, encoder, n_chars):
-    """Embeddings of the responses cut to their first `n_chars` characters: shape (n_responses, n_dims)."""
-    text_ids = responses.table["text"].str.slice(0, n_chars).map(ids.text_id)
-    return embeddings.read(text_ids, encoder, study.folder / "embeddings")
+    """Embeddings of the responses cut to their first characters.
+
+    Parameters
+    ----------
+    study : Study
+    responses : Responses
+    encoder : str
+    n_chars : int
+
+    Returns
+    -------
+    ndarray of float, shape (n_responses, n_dims), or stored.Truncated
+        The latter for responses on disk: called with the responses to one prompt, it reads theirs.
+    """
+    found = stored.Truncated(embeddings.cache(encoder, study.folder / "embeddings"), n_chars)
+    return found(responses) if isinstance(responses, Responses) else found
 
 
 def choose_decoding(table, people, wanted=None):
@@ -208,7 +129,10 @@ def choose_decoding(table, people, wanted=None):
     ValueError
         If the one asked for does not occur.
     """
-    counts = table.loc[~table["model"].isin(people), "decoding"].value_counts()
+    return _chosen(table.loc[~table["model"].isin(people), "decoding"].value_counts(), wanted)
+
+
+def _chosen(counts, wanted=None):
     if wanted is not None:
         if wanted not in counts.index:
             raise ValueError(f"`decoding` must be one of {sorted(counts.index)}, but {wanted!r} was passed.")

@@ -7,7 +7,6 @@ import pandas as pd
 
 from hivemind_utils.metrics import clustering, diversity, intervals, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
-from hivemind_utils.responses.loading import Responses
 from hivemind_utils.tables.wording import counted, percent
 
 
@@ -72,16 +71,15 @@ def with_enough(responses, min_responses):
     ValueError
         If no prompt is left.
     """
-    counts = responses.table.groupby("prompt_id").size()
+    counts = pd.Series(responses.sizes, pd.Index(responses.prompt_order, name="prompt_id"))
     few = counts[counts < min_responses]
-    rows = responses.table[~responses.table["prompt_id"].isin(few.index)].sort_values(["prompt_id", "response_id"])
-    if rows.empty:
+    if len(few) == len(counts):
         raise ValueError(
             f"Modes need at least {min_responses} usable responses to one prompt, but the largest of "
             f"{len(counts)} prompts has {counts.max() if len(counts) else 0}. Ask for more, or lower `min_responses`."
         )
-    table, vectors = rows.reset_index(drop=True), responses.vectors[rows.index.to_numpy()]
-    return Responses(table, vectors, responses.prompts, responses.models, responses.decoding), few
+    kept = counts.index.difference(few.index)
+    return responses.of_prompts(kept).ordered("prompt_id", "response_id"), few
 
 
 def analyse(responses, rng, *, settings=None, reruns=None, progress=None):
@@ -101,22 +99,21 @@ def analyse(responses, rng, *, settings=None, reruns=None, progress=None):
     -------
     Analysis
     """
-    order, families = responses.prompt_order, responses.models["family"].to_dict()
-    if not responses.table["prompt_id"].is_monotonic_increasing:
+    if not responses.named["prompt_id"].is_monotonic_increasing:
         raise ValueError("Responses must be ordered by prompt_id, but are not: pass what `with_enough` returns.")
-    parts = []
-    wrapped = progress(order, unit="prompt") if progress else order
-    for prompt_id, generator in zip(wrapped, rng.spawn(len(order)), strict=True):
-        rows = np.flatnonzero(responses.table["prompt_id"] == prompt_id)
-        table, text = responses.table.iloc[rows].reset_index(drop=True), responses.prompts["text"][prompt_id]
-        parts.append(
-            analyse_prompt(table, responses.vectors[rows], families, text, generator, settings=settings, reruns=reruns)
-        )
+    generators = iter(rng.spawn(len(responses.prompt_order)))
+    parts = list(responses.map(_analyse_part, generators, progress=progress, settings=settings, reruns=reruns))
     return Analysis(
         pd.concat([part["map"] for part in parts], ignore_index=True),
         pd.concat([part["modes"] for part in parts], ignore_index=True),
         pd.DataFrame([part["prompt"] for part in parts]),
     )
+
+
+def _analyse_part(responses, rng, *, settings, reruns):
+    """Analyse the responses to one prompt."""
+    families, text = responses.models["family"].to_dict(), responses.prompts["text"][responses.prompt_order[0]]
+    return analyse_prompt(responses.table, responses.vectors, families, text, rng, settings=settings, reruns=reruns)
 
 
 def analyse_prompt(

@@ -5,11 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, intervals, resample, similarity
+from hivemind_utils.metrics import diversity, intervals, lexical, resample, similarity
+from hivemind_utils.responses import repetition_of_prompt as of_prompt
 from hivemind_utils.responses.loading import choose_decoding
+from hivemind_utils.responses.repetition_of_prompt import ARM
 from hivemind_utils.responses.table import CELL
 
-ARM = CELL[1:]
 PANELS = {  # printed names; "form": the measure knows words, not meaning
     "mean_cosine": "mean cosine",
     "vendi_1_equal_n": "Vendi score",
@@ -33,7 +34,6 @@ MEASURES = {  # columns of 05_repetition that are averaged over prompts, with th
     "self_overlap": _SHARE, "compression_ratio": _POSITIVE, "duplicate_share": _SHARE, "opener_share": _SHARE,
     "mean_chars": _POSITIVE,
 }  # fmt: skip
-_EQUAL_N = ("mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n")
 _EDGES = np.linspace(0, 1, 11)
 _QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
 
@@ -60,15 +60,22 @@ def cell_means(responses, truncated):
     ValueError
         If no cell has two responses.
     """
-    groups = responses.table.groupby(CELL, sort=True)
-    codes, n_cells = groups.ngroup().to_numpy(), groups.ngroups
-    cells = groups.agg(n=("response_id", "size"), mean_chars=("text", lambda texts: texts.str.len().mean()))
+    n_texts = len(responses)
+    with lexical.TextsWithTerm() as found:
+        total = 0
+        for summed, terms, n_with_term in responses.map(of_prompt.sum_and_terms):
+            total = total + summed
+            found.add(terms, n_with_term)
+        found.finish()
+        if found.n_terms == 0:
+            raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
+        n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
+        tables = responses.map(
+            of_prompt.cell_means, responses.split(truncated), n_with_term, centre=total / n_texts, n_texts=n_texts
+        )
+        cells = pd.concat(list(tables))
     if cells["n"].max() < 2:
         raise ValueError("Every cell has one response: repetition needs at least two per prompt and model.")
-    cells["mean_cosine"] = similarity.repetition(*similarity.cell_sums(responses.vectors, codes, n_cells))
-    cells["mean_cosine_centred"] = similarity.centred_repetition(responses.vectors, codes, n_cells)
-    cells["mean_cosine_truncated"] = similarity.repetition(*similarity.cell_sums(truncated, codes, n_cells))
-    cells["mean_tfidf"] = diversity.mean_pairwise_cosine_sparse(responses.lexical, codes, n_cells)
     return cells
 
 
@@ -94,60 +101,13 @@ def cell_measures(responses, cells, threshold, equal_n, n_draws, rng, progress=N
         Table ``05_repetition``.
     """
     kept = cells[cells["n"] >= 2]
-    rows_of = responses.table.groupby(CELL, sort=True).indices
-    pairs = list(zip(kept.index, rng.spawn(len(kept)), strict=True))
-    measures = []
-    for cell, generator in progress(pairs, unit="cell") if progress else pairs:
-        words, vectors = [responses.words[i] for i in rows_of[cell]], responses.vectors[rows_of[cell]]
-        measures.append(
-            diversity.summarise(words, vectors)
-            | {"share_above": share_of_pairs(vectors, threshold)}
-            | at_equal_size(words, vectors, equal_n, n_draws, generator)
-        )
+    n_kept = kept.groupby(level="prompt_id").size().reindex(responses.prompt_order, fill_value=0)
+    generators = (rng.spawn(n) for n in n_kept)
+    options = {"threshold": threshold, "equal_n": equal_n, "n_draws": n_draws}
+    found = responses.map(of_prompt.measures, generators, progress=progress, **options)
+    measures = [row for rows in found for row in rows]
     table = kept.join(pd.DataFrame(measures, index=kept.index)).reset_index()
     return table.drop(columns="n_distinct")
-
-
-def share_of_pairs(embeddings, threshold):
-    """Share of a cell's unordered pairs with cosine at or above `threshold` (rounded to 0.001)."""
-    counts = similarity.pair_histograms([(embeddings, np.zeros(len(embeddings), int))], n_threads=1)
-    return float(similarity.share_at_least(counts[0, 0], threshold))
-
-
-def at_equal_size(words, embeddings, size, n_draws, rng):
-    """Measures of random subsets of `size` responses, averaged over draws without replacement.
-
-    Parameters
-    ----------
-    words : list of list of str
-        Normalised words of every response.
-    embeddings : ndarray of float, shape (n_responses, n_dims)
-    size, n_draws : int
-        One draw of everything where the cell has exactly `size` responses.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict of float
-        mean_cosine_equal_n, vendi_1_equal_n, effective_distinct_equal_n; NaN where the cell has fewer responses.
-    """
-    n = len(embeddings)
-    if size < 2:
-        raise ValueError(f"`size` must be at least 2 responses, but {size} was passed.")
-    if n < size:
-        return dict.fromkeys(_EQUAL_N, float("nan"))
-    n_draws = 1 if n == size else n_draws
-    picks = rng.permuted(np.tile(np.arange(n), (n_draws, 1)), axis=1)[:, :size]
-    unit = similarity.unit_rows(embeddings)
-    gram = np.einsum("kid,kjd->kij", unit[picks], unit[picks], optimize=True).astype(float)
-    means = (gram.sum((1, 2)) - np.trace(gram, axis1=1, axis2=2)) / (size * (size - 1))
-    spectrum = np.clip(np.linalg.eigvalsh(gram / size), 1e-15, None)
-    vendi = np.exp(-(spectrum * np.log(spectrum)).sum(1))
-    texts = pd.factorize(pd.Series(map(tuple, words)))[0][picks]
-    shares = (texts[:, :, None] == texts[:, None, :]).mean(2)
-    distinct = np.exp(-np.log(shares).mean(1))  # exp entropy: -mean over responses of the log share of their text
-    values = (means.mean(), max(vendi.mean(), 1.0), distinct.mean())
-    return dict(zip(_EQUAL_N, map(float, np.clip(values, [-1, 1, 1], [1, size, size])), strict=True))
 
 
 def originals(table, responses):
@@ -161,8 +121,7 @@ def originals(table, responses):
     kept = table[table["prompt_id"].map(responses.prompts["kind"]) == "original"]
     if kept["model"].isin(responses.people).all():
         raise ValueError("No model gave two responses to an original prompt: see `kind` in 04_prompts and 04_models.")
-    names = responses.table.drop_duplicates(["model", "condition"]).set_index(["model", "condition"])["arm"]
-    return kept.join(names, on=["model", "condition"])
+    return kept.join(responses.arm_of, on=["model", "condition"])
 
 
 def main_decoding(cells, people):
@@ -323,41 +282,49 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
     pandas.DataFrame
         Table ``05_references``.
     """
-    table, vectors = responses.table, responses.vectors
-    kinds = table["prompt_id"].map(responses.prompts["kind"])
-    is_person = pd.Series(responses.is_human, index=table.index)
-    arms = pd.factorize(table["model"] + "\0" + table["condition"], sort=True)[0]
-    models = pd.factorize(table["model"], sort=True)[0]
-    groups = []
-    for decoding, at in table[~is_person & (kinds == "original")].groupby("decoding"):
-        groups.append((("same model", "different models"), decoding, at.index))
-    for decoding, at in table[~is_person & (kinds == "closed")].groupby("decoding"):
-        groups.append((("same model, closed-ended prompt", None), decoding, at.index))
-    groups.append((("people", None), "all", table.index[is_person & (kinds == "original")]))
+    found = list(responses.map(of_prompt.pair_counts, progress=progress))
+    decodings = {kind: sorted({d for counts in found for k, d in counts if k == kind}) for kind in _KINDS}
     rows = []
-    for names, decoding, index in groups:
-        if len(index) == 0:
-            continue
-        by_prompt = [at.index.to_numpy() for _, at in table.loc[index].groupby("prompt_id")]
-        # One model under two conditions is neither: pairs within come from arms, pairs between from models.
-        sides = (arms, models) if (arms != models).any() and names[1] else (arms,)
-        for side, name in enumerate(names):
-            if name is None:
-                continue
-            if side < len(sides):
-                codes = sides[side] * 0 if name == "people" else sides[side]
-                wrap = (lambda it, total, label=name: progress(it, total=total, desc=label)) if progress else None
-                counts = similarity.pair_histograms([(vectors[i], codes[i]) for i in by_prompt], progress=wrap)
-            if counts[:, side].sum() > 0:
-                rows.append(_distribution(name, decoding, counts[:, side], threshold))
-    for decoding, at in table[~is_person & (kinds == "original")].groupby("decoding"):
-        codes = pd.factorize(at["prompt_id"], sort=True)[0]
-        cosines = similarity.random_pair_cosines(vectors[at.index.to_numpy()], codes, n_random_pairs, rng)
+    for kind, names in _KINDS.items():
+        for decoding in decodings[kind]:
+            counts = np.array([counts[kind, decoding] for counts in found if (kind, decoding) in counts])
+            for side, name in enumerate(names):
+                if counts[:, side].sum() > 0:
+                    rows.append(_distribution(name, decoding, counts[:, side], threshold))
+    machines = responses.models_only()
+    machines = machines.of_prompts(machines.prompts.index[machines.prompts["kind"] == "original"])
+    for decoding in decodings["original"]:
+        cosines = random_cosines(machines.of_decoding(decoding), n_random_pairs, rng)
         if len(cosines):
             floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
             row = _distribution("different prompts", decoding, floor[None], threshold)
             rows.append(row | {"mean": float(cosines.mean(dtype=float))})
     return pd.DataFrame(rows)
+
+
+_KINDS = {  # of groups of responses to a prompt, with the kinds of pairs in them
+    "original": ("same model", "different models"),
+    "closed": ("same model, closed-ended prompt",),
+    "people": ("people",),
+}
+
+
+def random_cosines(responses, n_pairs, rng):
+    """Cosines of random pairs of responses to different prompts.
+
+    Parameters
+    ----------
+    responses : Responses
+    n_pairs : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (n_pairs,)
+        Empty where there is one prompt.
+    """
+    prompt_of_row = responses.by_row(np.arange(len(responses.prompt_order), dtype=np.int32))
+    return responses.pair_cosines(*similarity.random_pairs(prompt_of_row, n_pairs, rng))
 
 
 def both_readings(responses, cells):
@@ -374,16 +341,18 @@ def both_readings(responses, cells):
     pandas.DataFrame
         One row per decoding; all models pooled.
     """
-    table, people, levels = responses.table, responses.people, (0.7, 0.8, 0.9)
-    machines = cells[~cells["model"].isin(people)]
+    levels = (0.7, 0.8, 0.9)
+    machines = cells[~cells["model"].isin(responses.people)]
+    decodings_of = machines.groupby("prompt_id")["decoding"].unique()
+    decodings = (list(decodings_of.get(prompt_id, ())) for prompt_id in responses.prompt_order)
+    counts = dict.fromkeys(machines["decoding"].unique(), 0)
+    for found in responses.map(of_prompt.counts_within, decodings):
+        for decoding, histogram in found.items():
+            counts[decoding] = counts[decoding] + histogram
     rows = {}
     for decoding, at in machines.groupby("decoding"):
-        chosen = table[(table["decoding"] == decoding) & ~responses.is_human & table["prompt_id"].isin(at["prompt_id"])]
-        members = [cell.index.to_numpy() for _, cell in chosen.groupby(CELL)]
-        parts = [(responses.vectors[i], np.zeros(len(i), int)) for i in members]
-        pairs = similarity.pair_histograms(parts)[:, 0].sum(0)
         means = {f"prompt means ≥ {level}": float((at["mean_cosine"] >= level).mean()) for level in levels}
-        above = {f"pairs ≥ {level}": float(similarity.share_at_least(pairs, level)) for level in levels}
+        above = {f"pairs ≥ {level}": float(similarity.share_at_least(counts[decoding], level)) for level in levels}
         rows[decoding] = means | above
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("decoding")
 
@@ -404,16 +373,16 @@ def rarefaction(responses, ideas):
     pandas.DataFrame
         Columns group, unit ("idea" or "response"), n, found, estimated (Chao1, mean over cells of full size), n_cells.
     """
-    table = responses.table
-    labelled = table["response_id"].map(ideas.set_index("response_id")["idea"])
-    kept = table["prompt_id"].map(responses.prompts["kind"]) == "original"
-    unit = "idea" if len(ideas) and labelled[kept].notna().all() else "response"
-    label = labelled if unit == "idea" else pd.Series([" ".join(w) for w in responses.words], index=table.index)
-    kept &= label != ""
-    group = np.where(responses.is_human, "people", "models, " + table["decoding"])
+    idea_of = ideas.set_index("response_id")["idea"] if len(ideas) else None
+    found = list(responses.map(of_prompt.distinct_counts, vectors=False, idea_of=idea_of))
+    unit = "idea" if len(ideas) and all(whole for whole, _ in found) else "response"
+    cells_of = {}
+    for _, cells in found:
+        for name, counts in cells:
+            if len(counts[unit]):
+                cells_of.setdefault(name, []).append(counts[unit])
     rows = []
-    for name, members in table[kept].groupby(group[kept.to_numpy()]):
-        cells = [label[at.index].value_counts().to_numpy() for _, at in members.groupby(CELL)]
+    for name, cells in sorted(cells_of.items()):
         size = int(np.median([c.sum() for c in cells]))
         full = [c for c in cells if c.sum() >= size]
         sizes = np.arange(1, size + 1)
@@ -435,21 +404,14 @@ def paraphrases(responses):
     pandas.DataFrame
         Table ``05_paraphrases``; empty where no prompt has paraphrases.
     """
-    table, vectors = responses.table, responses.vectors
-    parents = table["prompt_id"].map(responses.prompts["parent_id"])
-    original = table["prompt_id"].where(parents.isna(), parents)
+    order = responses.prompt_order
+    parents = pd.Series(order).map(responses.prompts["parent_id"])
+    originals = pd.Series(order).where(parents.isna(), parents)
+    families = [at.index.tolist() for _, at in originals.groupby(originals) if len(at) > 1]
+    families = [at for at in families if originals[at[0]] in {order[k] for k in at}]
+    found = responses.map(of_prompt.paraphrases, (originals[at[0]] for at in families), groups=families)
     columns = [*CELL, "n_paraphrases", "within", "across", "between", "within_paraphrase"]
-    rows = []
-    for key, at in table.groupby([original, *ARM]):
-        sides = {p: vectors[i.index.to_numpy()] for p, i in at.groupby("prompt_id")}
-        first = sides.pop(key[0], None)
-        if not sides or first is None or len(first) < 2:
-            continue
-        others = [sides[name] for name in sorted(sides)]
-        within = [similarity.mean_pairwise_cosine(o) for o in others if len(o) > 1]
-        between = [similarity.mean_cross_cosine(a, b) for k, a in enumerate(others) for b in others[:k]]
-        across = np.mean([similarity.mean_cross_cosine(first, o) for o in others])
-        rows.append((*key, len(others), similarity.mean_pairwise_cosine(first), across, _mean(between), _mean(within)))
+    rows = [row for rows in found for row in rows]
     return pd.DataFrame(rows, columns=columns).astype({"n_paraphrases": int} | dict.fromkeys(columns[5:], float))
 
 
@@ -580,7 +542,3 @@ def _distribution(kind, decoding, counts, threshold):
         **quantiles,
         "share_above": float(similarity.share_at_least(pooled, threshold)),
     }
-
-
-def _mean(values):
-    return float(np.mean(values)) if values else float("nan")

@@ -30,7 +30,7 @@ def intra_model(responses, cells, arms, at_least, references, readings, agreemen
     openness = repetition.openness_correlation(prompts)
     drop = means.loc["drop"]
     return {
-        "models": sorted(set(responses.table["model"]) - responses.people),
+        "models": sorted(set(responses.model_of.values()) - responses.people),
         "n_cells": int((cells["n"] >= 2).sum()),
         "n_cells_single_response": int((cells["n"] < 2).sum()),
         **{f"percent_of_prompts_at_least_{level:g}": (100 * t["share"]).to_dict() for level, t in at_least.items()},
@@ -66,7 +66,7 @@ def _average_bins(responses, cells, models=None):
 
 def _main25(responses):
     """Names of the paper's 25 models where a run has all of them and others too; else none."""
-    models, wanted = set(responses.table["model"]) - responses.people, paper.main_models()
+    models, wanted = set(responses.model_of.values()) - responses.people, paper.main_models()
     return wanted if wanted < models else set()
 
 
@@ -95,7 +95,7 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
     dict
     """
     return {
-        "models": sorted(set(responses.table["model"]) - responses.people),
+        "models": sorted(set(responses.model_of.values()) - responses.people),
         "decoding": responses.decoding,
         "n_arms": len(responses.arms),
         "n_prompts": len(responses.prompt_order),
@@ -145,7 +145,7 @@ def _pairs_of_main25(responses, n_nearest):
     wanted = _main25(responses)
     if not wanted:
         return {}
-    own = responses.where(responses.table["model"].isin(wanted))
+    own = responses.of_models(wanted)
     numbers = _pair_numbers(own, homogeneity.model_pairs(own), homogeneity.blocks(own))
     curve = homogeneity.neighbour_curve(homogeneity.neighbours(own, n_nearest)) if n_nearest else pd.DataFrame()
     return {"main25": numbers | {"nearest_sources": _nearest_sources(curve)}}

@@ -306,9 +306,9 @@ def excluded_by_reason(tables):
 
 
 def write(study, tables):
-    """Write the tables of notebook 04, by name."""
+    """Write the tables of notebook 04, by name; the responses so that those to one prompt can be read on their own."""
     for name, table in tables.items():
-        study.write(name, table)
+        study.write(name, table, by="prompt_id" if name == "04_responses" else None)
 
 
 def missing_cells(coverage_table):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hivemind_utils.tables import files, schema
 
+MOST_PARTS = 50_000  # of a file; with more, finding one takes longer than reading it
 RESULTS_SCHEMA = "hivemind-results/1"  # of results/<profile>/NN.json; a change of meaning takes the next number
 
 
@@ -30,7 +31,7 @@ def writer(name):
     return found[0].stem if found else number
 
 
-def write(frame, name, profile, stamp):
+def write(frame, name, profile, stamp, by=None):
     """Validate a frame and write it as ``data/<profile>/<name>.parquet``, atomically.
 
     Parameters
@@ -41,6 +42,14 @@ def write(frame, name, profile, stamp):
         Which table, of which profile.
     stamp : dict
         Where the data come from; ``stamp["source"]`` is one of `SOURCES`. Kept in the file's metadata.
+    by : str, optional
+        A column by whose values the rows lie together: each value is a part of the file that can be read on its own,
+        see `parts`.
+
+    Raises
+    ------
+    ValueError
+        If the rows of a value of `by` do not follow each other.
     """
     import pyarrow.parquet as pq
 
@@ -50,8 +59,24 @@ def write(frame, name, profile, stamp):
         )
     table = schema.validate(frame.reset_index(drop=True), name)
     table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
+    starts = [0] if by is None else _starts(frame[by].to_numpy(object), by)
     with files.atomic(path(name, profile)) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        if by is None or len(starts) > MOST_PARTS:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            return
+        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
+                writer.write_table(table.slice(start, stop - start), row_group_size=max(stop - start, 1))
+
+
+def _starts(values, by):
+    """Where the rows of each value begin."""
+    import numpy as np
+
+    starts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()]
+    if len(set(values[starts])) < len(starts) if len(values) else False:
+        raise ValueError(f"The rows of every `{by}` must follow each other, but do not: sort the table by it.")
+    return starts
 
 
 def write_truth(frame, profile, name="ideas"):

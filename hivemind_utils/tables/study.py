@@ -1,10 +1,11 @@
 """What every notebook carries: its generator, its tables, its figures, and the sentences it ends with."""
 
 import copy
+from functools import cached_property
 
 import numpy as np
 
-from hivemind_utils.tables import figure_files, files, parquet
+from hivemind_utils.tables import executor, figure_files, files, parquet
 from hivemind_utils.tables.paper import Paper
 
 PENDING = "*The answer appears here as soon as the notebook has run.*"
@@ -42,6 +43,11 @@ class Study:
         self.paper = Paper()
         _display(PENDING, f"answer-{number}")
 
+    @cached_property
+    def executor(self):
+        """Where the work on one prompt after another is done; see `tables.executor`."""
+        return executor.from_environment()
+
     def progress(self, iterable, **options):
         """Show the progress of a long loop; see tqdm."""
         from tqdm.auto import tqdm
@@ -67,16 +73,21 @@ class Study:
             If the table is missing; the message names the notebook that writes it.
         """
         frame = parquet.read(name, self.profile)
+        self.look(name)
+        return frame
+
+    def look(self, name):
+        """Return the path of a table of this profile, whose source is that of the notebook as if it were read."""
         found = parquet.stamp(name, self.profile)
         if "source" not in self.stamp:
             self.stamp = found | self._partial_of(self.stamp)
         if found.get("partial"):
             self._add_partial(found["partial"])
-        return frame
+        return parquet.path(name, self.profile)
 
-    def write(self, name, frame):
-        """Validate a table, write it with its source, and return it."""
-        parquet.write(frame, name, self.profile, self.stamp)
+    def write(self, name, frame, by=None):
+        """Validate a table, write it with its source, and return it; with `by`, see `parquet.write`."""
+        parquet.write(frame, name, self.profile, self.stamp, by=by)
         return frame
 
     def partial(self, sentence):

@@ -9,7 +9,7 @@ from scipy import stats
 from some_responses import PEOPLE, prompts_of, responses_of, shuffled, with_vectors
 
 from hivemind_utils.metrics import diversity, intervals, resample, similarity
-from hivemind_utils.responses import repetition
+from hivemind_utils.responses import repetition, repetition_of_prompt
 from hivemind_utils.responses.table import CELL
 from hivemind_utils.tables import schema
 
@@ -65,10 +65,10 @@ def test_the_measures_are_columns_of_the_table_they_come_from():
 
 
 def test_share_of_pairs_in_dumb_cases():
-    assert repetition.share_of_pairs(np.ones((5, 3)), 0.8) == 1
-    assert repetition.share_of_pairs(np.eye(4), 0.8) == 0
-    assert repetition.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
-    assert np.isnan(repetition.share_of_pairs(np.eye(4)[:1], 0.8))
+    assert repetition_of_prompt.share_of_pairs(np.ones((5, 3)), 0.8) == 1
+    assert repetition_of_prompt.share_of_pairs(np.eye(4), 0.8) == 0
+    assert repetition_of_prompt.share_of_pairs(np.eye(3)[[0, 0, 1]], 0.8) == pytest.approx(1 / 3)
+    assert np.isnan(repetition_of_prompt.share_of_pairs(np.eye(4)[:1], 0.8))
 
 
 @pytest.mark.parametrize("threshold", [-0.2, 0.0, 0.3, 0.8])
@@ -76,15 +76,17 @@ def test_share_of_pairs_matches_counting_them_in_any_order(threshold):
     rows = np.random.default_rng(0).normal(size=(23, 4)) + 0.5
     expected = np.mean([c >= threshold for c in within(rows)])
     assert 0 < expected < 1
-    assert repetition.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
-    assert repetition.share_of_pairs(rows[::-1], threshold) == repetition.share_of_pairs(rows, threshold)
+    assert repetition_of_prompt.share_of_pairs(rows, threshold) == pytest.approx(expected, abs=1 / 253)
+    assert repetition_of_prompt.share_of_pairs(rows[::-1], threshold) == repetition_of_prompt.share_of_pairs(
+        rows, threshold
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- equal size
 
 
 def equal_size(words, rows, size, n_draws=7, seed=0):
-    values = repetition.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
+    values = repetition_of_prompt.at_equal_size(words, rows, size, n_draws, np.random.default_rng(seed))
     assert list(values) == ["mean_cosine_equal_n", "vendi_1_equal_n", "effective_distinct_equal_n"]
     return list(values.values())
 
@@ -436,16 +438,16 @@ def test_one_prompt_one_model_and_no_people_leave_one_kind():
     assert table[["lower", "upper"]].isna().all(axis=None)
 
 
-def test_references_show_progress_by_kind():
+def test_references_show_progress_by_prompt():
     seen = []
 
-    def progress(iterator, total, desc):
-        seen.append((desc, total))
+    def progress(iterator, total, unit):
+        seen.append((unit, total))
         return iterator
 
     shown = references_of(ragged(), progress=progress)
     pd.testing.assert_frame_equal(shown, references_of(ragged()))
-    assert {("same model", 2), ("different models", 2), ("people", 2)} < set(seen)
+    assert seen == [("prompt", len(ragged().prompt_order))]
 
 
 # -------------------------------------------------------------------------------------------------------- two readings
@@ -716,8 +718,8 @@ def measures_of(responses, seed=0, **options):
 
 def test_cells_are_measured_one_by_one_and_are_the_table_they_are_written_as():
     responses, seen = ragged(), []
-    table = measures_of(responses, progress=lambda it, unit: seen.append((len(it), unit)) or it)
-    assert seen == [(11, "cell")] and len(table) == 11 and table["n"].min() == 2
+    table = measures_of(responses, progress=lambda it, total, unit: seen.append((total, unit)) or it)
+    assert seen == [(len(responses.prompt_order), "prompt")] and len(table) == 11 and table["n"].min() == 2
     assert schema.validate(table, "05_repetition").num_rows == 11
     for row in table.to_dict("records"):
         at = rows_of(responses, **{name: row[name] for name in CELL})
@@ -725,7 +727,7 @@ def test_cells_are_measured_one_by_one_and_are_the_table_they_are_written_as():
         assert {name: row[name] for name in expected if name in row} == pytest.approx(
             {name: value for name, value in expected.items() if name in row}, nan_ok=True
         )
-        assert row["share_above"] == repetition.share_of_pairs(responses.vectors[at], 0.5)
+        assert row["share_above"] == repetition_of_prompt.share_of_pairs(responses.vectors[at], 0.5)
     pd.testing.assert_frame_equal(measures_of(responses), table)
 
 
