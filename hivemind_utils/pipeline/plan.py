@@ -16,7 +16,7 @@ from hivemind_utils.llm import batches, gguf_models, gguf_server, providers, sto
 from hivemind_utils.pipeline import notebooks, profiles
 from hivemind_utils.pipeline import pilot as pilots
 from hivemind_utils.responses import arms as response_arms
-from hivemind_utils.responses import design
+from hivemind_utils.responses import design, registry
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import files, reading
 
@@ -91,16 +91,16 @@ def _asked(values):
         added = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "paraphrase"})
         prompts = pd.concat([prompts, added], ignore_index=True)
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
-    models = design.choose_models(design.read_registry(values["models_path"]), values["models"])
+    models = registry.choose_models(model_registry.read_registry(values["models_path"]), values["models"])
     frame = design.cells(prompts, models, values["decodings"], values["n_samples"] or 50, **options)
-    gone = design.retired(frame, models)
+    gone = registry.retired(frame, models)
     missing += [f"models: {ending}" for ending in _ending(models, gone)]
-    return frame, design.prices(models, values["prices"]), missing, arms, gone
+    return frame, registry.prices(models, values["prices"]), missing, arms, gone
 
 
 def _ending(models, gone):
     """Say which models are gone, and which have a known end."""
-    days = design.last_days(models)
+    days = registry.last_days(models)
     names = dict(zip(models["litellm_id"], models["model"], strict=True))
     over = [f"{names[model]} ({day})" for model, day in gone.items()]
     if over:

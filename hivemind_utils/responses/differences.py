@@ -64,14 +64,20 @@ def floor_replicates(responses, decoding):
     prompts : list of str
         In the order in which they are left out.
     """
-    table = responses.table
-    keep = (table["decoding"] == decoding) & ~responses.is_human
-    keep &= table["prompt_id"].map(responses.prompts["kind"]) == "original"
-    prompts, codes = np.unique(table.loc[keep, "prompt_id"], return_inverse=True)
+    kinds = responses.prompts["kind"]
+    own = responses.models_only().of_decoding(decoding)
+    own = own.of_prompts([prompt_id for prompt_id in own.prompt_order if kinds.get(prompt_id) == "original"])
+    prompts = own.prompt_order
     if len(prompts) < 2:
-        return np.full(len(prompts) + 1, np.nan), list(prompts)
-    sums, counts = similarity.cell_sums(responses.vectors[keep.to_numpy()], codes, len(prompts))
-    return similarity.between_group_replicates(sums, counts), list(prompts)
+        return np.full(len(prompts) + 1, np.nan), prompts
+    sums, counts = (np.array(part) for part in zip(*own.map(_sum_and_count), strict=True))
+    return similarity.between_group_replicates(sums, counts), prompts
+
+
+def _sum_and_count(responses):
+    """Sum of the unit vectors of one prompt's responses, and their number."""
+    sums, counts = similarity.cell_sums(responses.vectors, np.zeros(len(responses), int), 1)
+    return sums[0], counts[0]
 
 
 def same_less_different_models(responses):
@@ -107,13 +113,18 @@ def published_diagonal(responses):
         estimate, lower, upper, se, n_prompts; prompts are pooled within a model, models weigh equally.
     """
     machines = responses.models_only()
-    totals, pairs = similarity.homogeneity(*homogeneity.arm_sums(machines), self_pairs=True)
-    own = np.arange(len(machines.arms))
-    totals, pairs = totals[:, own, own], pairs[:, own, own].astype(float)
+    totals, pairs = (np.array(part) for part in zip(*machines.map(_with_itself, arms=machines.arms), strict=True))
     weights = intervals.left_out_weights(np.arange(len(totals)))
     above, below = weights @ np.where(pairs > 0, totals, 0), weights @ pairs
     by_model = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
     return _numbers(intervals.jackknife_interval(by_model.mean(1)).within(-1, 1))
+
+
+def _with_itself(responses, *, arms):
+    """Sums of cosines and numbers of pairs of every arm with itself, of one prompt, every response with itself too."""
+    totals, pairs = similarity.homogeneity(*homogeneity.arm_sums(responses, arms), self_pairs=True)
+    own = np.arange(len(arms))
+    return totals[0, own, own], pairs[0, own, own].astype(float)
 
 
 def average_bins(cells, people):

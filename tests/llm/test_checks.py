@@ -11,6 +11,7 @@ from hivemind_utils.llm import checks, cost, sampler
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.ratings import scores
 from hivemind_utils.responses import design
+from hivemind_utils.responses import registry as reg
 
 BAD_NUMBERS = [math.nan, math.inf, -math.inf, -1, -0.01, "4", "100", True, [1], {}, 1j]
 
@@ -148,14 +149,17 @@ def test_decodings_of_a_design(decodings):
 
 
 def test_prices_know_both_names_and_refuse_a_misspelt_one():
-    assert design.prices(MODELS, {"Local": [1, 2]}) == {"openai/my-local": [1, 2]}
-    assert design.prices(MODELS, {"openai/my-local": [1, 2], "openai/gpt-4o": [3, 4]})["openai/gpt-4o"] == [3, 4]
+    assert reg.prices(MODELS, {"Local": [1, 2]}) == {"openai/my-local": [1, 2]}
+    assert reg.prices(MODELS, {"openai/my-local": [1, 2], "openai/gpt-4o": [3, 4]})["openai/gpt-4o"] == [
+        3,
+        4,
+    ]
     with pytest.raises(ValueError, match=r"`prices` names 'openai/my-locall'.* Did you mean 'openai/my-local'"):
-        design.prices(MODELS, {"openai/my-locall": [1, 2]})
+        reg.prices(MODELS, {"openai/my-locall": [1, 2]})
     both = {"openai/my-local": [1, 2], "openai/my-locall": [3, 4]}
-    assert len(design.prices(MODELS, both)) == 2, "the second is a writer's"
+    assert len(reg.prices(MODELS, both)) == 2, "the second is a writer's"
     writer = {"hosted_vllm/qqqqqqqqqq": [1, 2]}
-    assert design.prices(MODELS, writer, others=["hosted_vllm/qqqqqqqqqq"]) == {"hosted_vllm/qqqqqqqqqq": [1, 2]}
+    assert reg.prices(MODELS, writer, others=["hosted_vllm/qqqqqqqqqq"]) == {"hosted_vllm/qqqqqqqqqq": [1, 2]}
 
 
 def test_kinds_of_scores_name_scorers_that_occur():

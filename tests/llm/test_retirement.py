@@ -13,6 +13,7 @@ from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import retirement, sampler
 from hivemind_utils.pipeline import plan
 from hivemind_utils.responses import design, prompts
+from hivemind_utils.responses import registry as reg
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED = re.match(r"# resolved (\d{4}-\d{2}-\d{2})\n", (ROOT / "requirements.lock").read_text(encoding="utf-8"))
@@ -90,12 +91,12 @@ class TestDates:
     @pytest.mark.parametrize("day", ["soon", "2026-13-01", "01/02/2026"])
     def test_what_is_no_day_is_an_error(self, day):
         with pytest.raises(ValueError, match="must be a day such as 2026-06-01"):
-            design.last_days(pd.DataFrame({"litellm_id": ["openai/a"], "retired": [day]}))
+            reg.last_days(pd.DataFrame({"litellm_id": ["openai/a"], "retired": [day]}))
 
     def test_the_registry_comes_before_litellm(self):
         models = pd.DataFrame({"litellm_id": ["openai/gpt-4-turbo-2024-04-09"], "retired": ["2030-01-01"]})
-        assert design.last_days(models) == {"openai/gpt-4-turbo-2024-04-09": "2030-01-01"}
-        assert design.last_days(models.drop(columns="retired")) == {"openai/gpt-4-turbo-2024-04-09": "2026-10-23"}
+        assert reg.last_days(models) == {"openai/gpt-4-turbo-2024-04-09": "2030-01-01"}
+        assert reg.last_days(models.drop(columns="retired")) == {"openai/gpt-4-turbo-2024-04-09": "2026-10-23"}
 
 
 class TestAsking:
@@ -105,7 +106,7 @@ class TestAsking:
 
     def test_a_retired_model_is_not_asked_and_says_since_when(self, tmp_path):
         frame, models = self.cells("hosted_vllm/m")
-        gone = design.retired(frame, models)
+        gone = reg.retired(frame, models)
         outcome = sampler.run(
             frame["request"], tmp_path / "s.sqlite", budget_usd=1, prices={"hosted_vllm/m": (1, 1)}, retired=gone,
             progress=False,
@@ -115,7 +116,7 @@ class TestAsking:
     def test_a_server_of_ones_own_serves_what_it_likes(self, tmp_path):
         with serving() as server:
             frame, models = self.cells("hosted_vllm/m", api_bases={"m": server.url})
-            assert design.retired(frame, models) == {}
+            assert reg.retired(frame, models) == {}
             request = request_llm.requests("hosted_vllm/m", "hi", {}, 1, api_base=server.url)
             assert sampler.run(request, tmp_path / "s.sqlite", progress=False, budget_usd=1).partial is None
 

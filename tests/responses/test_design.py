@@ -13,6 +13,7 @@ from hivemind_utils.llm import providers, sampler, store
 from hivemind_utils.pipeline import plan
 from hivemind_utils.responses import design, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
+from hivemind_utils.responses import registry as reg
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files, ids, schema
 from hivemind_utils.tables.study import Study
@@ -87,7 +88,7 @@ class TestPrompts:
 
 class TestRegistry:
     def test_holds_the_79_models_of_the_published_table_and_the_25_of_the_figures(self):
-        registry = design.read_registry(REGISTRY)
+        registry = reg.read_registry(REGISTRY)
         published = pd.read_csv(ROOT / "data/reference/table6_intra_model_top_p.csv")["model"]
         assert set(registry["model"]) == set(published) - {"Average"} and registry["model"].is_unique
         main = set(registry.loc[registry["main25"], "model"])
@@ -102,20 +103,20 @@ class TestRegistry:
         )
 
     def test_models_are_chosen_by_name_id_or_condition(self):
-        registry = design.read_registry(REGISTRY)
-        chosen = design.choose_models(registry, ["openai/o1-2024-12-17", "microsoft/phi-4", "hosted_vllm/mine"])
+        registry = reg.read_registry(REGISTRY)
+        chosen = reg.choose_models(registry, ["openai/o1-2024-12-17", "microsoft/phi-4", "hosted_vllm/mine"])
         assert chosen["model"].tolist() == ["o1-2024-12-17", "microsoft/phi-4", "hosted_vllm/mine"]
-        assert len(design.choose_models(registry, "main25")) == 25 and len(design.choose_models(registry)) == 79
-        assert design.choose_models(registry, "open_weights and size_b < 1")["size_b"].max() < 1
+        assert len(reg.choose_models(registry, "main25")) == 25 and len(reg.choose_models(registry)) == 79
+        assert reg.choose_models(registry, "open_weights and size_b < 1")["size_b"].max() < 1
 
     @pytest.mark.parametrize("models", [["gpt-4o-2024-11-21"], "sise_b < 3", "size_b < 0", "size_b <"])
     def test_a_slip_is_explained(self, models):
         with pytest.raises(ValueError, match=r"Did you mean 'gpt-4o-2024-11-20'|no condition|satisfies"):
-            design.choose_models(design.read_registry(REGISTRY), models)
+            reg.choose_models(reg.read_registry(REGISTRY), models)
 
     def test_the_profiles_prices_override_the_registrys(self):
         models = pd.DataFrame({"litellm_id": ["a", "b"], "price_in": [1.0, np.nan], "price_out": [2.0, np.nan]})
-        assert design.prices(models) == {"a": (1.0, 2.0)} and design.prices(models, {"a": [0, 0]}) == {"a": [0, 0]}
+        assert reg.prices(models) == {"a": (1.0, 2.0)} and reg.prices(models, {"a": [0, 0]}) == {"a": [0, 0]}
 
 
 class TestCells:
@@ -144,8 +145,8 @@ class TestCells:
             design.cells(prompts, models.assign(decodings=["", "greedy"]), TOP_P, 1)
 
     def test_a_gguf_file_is_named_after_itself(self):
-        registry = design.read_registry()
-        (row,) = design.choose_models(registry, ["gguf:/models/tiny.Q4_0.gguf#twin"]).to_dict("records")
+        registry = reg.read_registry()
+        (row,) = reg.choose_models(registry, ["gguf:/models/tiny.Q4_0.gguf#twin"]).to_dict("records")
         assert (row["model"], row["litellm_id"]) == ("tiny.Q4_0 (twin)", "gguf:/models/tiny.Q4_0.gguf#twin")
 
 
