@@ -32,7 +32,7 @@ EXERCISED = {
     "make figures PROFILE=local": "by hand: ten minutes",
     "make setup-llama": "ci",
     "make figures PROFILE=quick": "tests/llm/test_sampler.py",
-    "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; the doors are tested on files",
+    "make NN PROFILE=paper": "by hand: the hub is not reachable from tests; its sources are tested on files",
     "make figures PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make report PROFILE=…": "test_the_readmes_examples_run_as_printed",
     "make figures": "ci",

@@ -31,7 +31,7 @@ class Job:
     Attributes
     ----------
     name : str
-    door : str
+    source : str
         How the scores come, as ``09_scores`` says it.
     run : callable
         Returns a frame for `scores.match`, and a frame of problems: scorer, item_id, reason.
@@ -40,7 +40,7 @@ class Job:
     """
 
     name: str
-    door: str
+    source: str
     run: Callable
     pairs_only: bool = False
 
@@ -319,7 +319,7 @@ class Collected:
     @property
     def counts(self):
         """Scores per scorer: a frame to look at."""
-        return self.table.groupby(["kind", "scorer", "door"]).size().rename("items").to_frame()
+        return self.table.groupby(["kind", "scorer", "source"]).size().rename("items").to_frame()
 
     @property
     def reasons(self):
@@ -359,7 +359,7 @@ def collect(study, annotations, sources, *, simulate=None):
         rows, problems = _attempt(job)
         excluded.append(problems)
         of_job = items[items["items"] == "pairs"] if job.pairs_only else items
-        found, left_out = scores.match(rows, of_job, job.door) if len(rows) else (rows, _no_problems())
+        found, left_out = scores.match(rows, of_job, job.source) if len(rows) else (rows, _no_problems())
         excluded.append(_explained(left_out, problems))
         if len(found):
             tables.append(found)

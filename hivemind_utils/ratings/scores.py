@@ -22,7 +22,7 @@ from hivemind_utils.tables import ids as table_ids
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
 
 
-COLUMNS = ["item_id", "scorer", "kind", "door", "score", "distribution"]
+COLUMNS = ["item_id", "scorer", "kind", "source", "score", "distribution"]
 
 
 def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
@@ -97,7 +97,7 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
     return frame[keep].assign(score=numbers, raw=raw.astype(str)).reset_index(drop=True)
 
 
-def match(long, items, door):
+def match(long, items, source):
     """Give every item the scores that belong to it.
 
     Parameters
@@ -106,7 +106,7 @@ def match(long, items, door):
         From `read`; may carry ``distribution``, and ``why`` a score is missing.
     items : pandas.DataFrame
         Table ``08_items``.
-    door : str
+    source : str
         How the scores came.
 
     Returns
@@ -138,7 +138,7 @@ def match(long, items, door):
     excluded = pd.concat(parts, ignore_index=True)
     excluded = pd.concat([excluded[~excluded["scorer"].isin(nothing["scorer"])], nothing], ignore_index=True)
     excluded = excluded.drop_duplicates(["scorer", "item_id", "reason"], ignore_index=True)
-    return found.assign(door=door)[COLUMNS].reset_index(drop=True), excluded
+    return found.assign(source=source)[COLUMNS].reset_index(drop=True), excluded
 
 
 def _without_score(long, good, found, items, name, reasons):
@@ -228,7 +228,7 @@ def text_lengths(items):
     first = items.dropna(subset=["response_1"])
     lengths = first["response_1"].str.len() - first["response_2"].str.len().fillna(0)
     return pd.DataFrame(
-        {"item_id": first["item_id"], "scorer": "text length", "kind": "text", "door": "text",
+        {"item_id": first["item_id"], "scorer": "text length", "kind": "text", "source": "text",
          "score": lengths.astype(float), "distribution": None}
     ).reset_index(drop=True)  # fmt: skip
 

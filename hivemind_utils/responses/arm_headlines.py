@@ -108,7 +108,7 @@ def stated(statements):
         made = said.loc[said["decision"] == HOLDS, "label"]
         others = said.loc[said["decision"] != HOLDS, "fails"].str.split("; ").explode().dropna()
         holds = f"holds for {listed(made, 6)}" if len(made) else "holds for no arm"
-        why = f"; undecided for {len(said) - len(made)}, mostly: {others.mode().iat[0]}" if len(others) else ""
+        why = f"; inconclusive for {len(said) - len(made)}, mostly: {others.mode().iat[0]}" if len(others) else ""
         sentences.append(f"*{words}*: {holds}{why}")
     return sentences
 

@@ -335,13 +335,13 @@ def lineage_effects(effects):
         notes = effects.loc[effects["unit"] == "vendor", "note"]
         return f"Shared vendor: not testable, {notes.iat[0].rstrip('.') if len(notes) else 'no pairs of models'}"
     if np.isnan(row["lower"]):
-        return f"Shared vendor: undecided, {row['note']}; difference {number(row['estimate'], 3)}"
+        return f"Shared vendor: inconclusive, {row['note']}; difference {number(row['estimate'], 3)}"
     shown = estimate(row["estimate"], row["lower"], row["upper"], 3)
     if row["lower"] > 0:
         return f"A shared vendor is associated with more similar responses: difference in mean cosine {shown}"
     if row["upper"] < 0:
         return f"A shared vendor is associated with less similar responses: difference in mean cosine {shown}"
-    return f"Shared vendor: undecided, difference in mean cosine {shown}"
+    return f"Shared vendor: inconclusive, difference in mean cosine {shown}"
 
 
 def residual_pairs(residuals):
@@ -367,12 +367,12 @@ def time_slope(slopes):
         return "Too few release dates to compare newer with older models"
     row = whole.iloc[0]
     if np.isnan(row["lower"]):
-        return "Newer models: undecided, too few vendors have models of different dates"
+        return "Newer models: inconclusive, too few vendors have models of different dates"
     shown = estimate(row["slope"], row["lower"], row["upper"], 3)
     if row["lower"] > 0 or row["upper"] < 0:
         word = "more" if row["lower"] > 0 else "less"
         return f"Newer models are {word} similar to all others: {shown} per year, within vendors"
-    return f"Newer models: undecided whether more similar to all others, {shown} per year, within vendors"
+    return f"Newer models: inconclusive whether they are more similar to all others, {shown} per year, within vendors"
 
 
 def stages(contrasts):

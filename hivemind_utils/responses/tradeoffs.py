@@ -211,12 +211,12 @@ def judge(graded, found, margin=statements.MARGIN):
 
 def _beats(asked, found, measure, tested):
     if "quality" not in found:
-        return [_undecided("beats hotter sampling", "no response has a quality") for _ in tested]
+        return [_inconclusive("beats hotter sampling", "no response has a quality") for _ in tested]
     gain, n_rungs = ladder_gain(asked, found, measure)
     made = statements.beats_hotter_sampling(gain[tested], statements.MIN_RUNGS)
     short = [f"the ladder has {n} rungs, {statements.MIN_RUNGS} are needed" for n in n_rungs[tested]]
     return [
-        one if n_rungs[a] >= statements.MIN_RUNGS else _undecided(one.words, why)
+        one if n_rungs[a] >= statements.MIN_RUNGS else _inconclusive(one.words, why)
         for a, one, why in zip(tested, made, short, strict=True)
     ]
 
@@ -225,9 +225,9 @@ def _cheaper(asked, found, tested):
     saving = saving_contrast(asked, found)
     if saving is None:
         why = "no tokens are known" if "distinct" in found else "no ideas are known"
-        return [_undecided("costs less per useful response", why) for _ in tested]
+        return [_inconclusive("costs less per useful response", why) for _ in tested]
     return statements.costs_less(saving[1][tested])
 
 
-def _undecided(words, why):
+def _inconclusive(words, why):
     return statements.Statement(words, intervals.INCONCLUSIVE, (why,), float("nan"))

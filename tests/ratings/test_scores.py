@@ -30,7 +30,7 @@ class TestMatch:
         long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="reward", score=[1.0, 3.5])
         found, excluded = scores.match(long, items, "import")
         assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [1, 3.5, -2.5]
-        assert excluded.empty and set(found["door"]) == {"import"}
+        assert excluded.empty and set(found["source"]) == {"import"}
 
     def test_items_may_be_named_by_id_and_pairs_by_texts(self, items):
         by_id = given(item_id=items["item_id"], scorer="s", score=[1, 2, 3])
@@ -165,7 +165,7 @@ class TestRemember:
 class TestUsable:
     def test_a_constant_score_is_left_out_for_that_type_of_item(self, items):
         ids = items["item_id"].tolist()
-        table = pd.DataFrame({"item_id": [*ids, *ids], "scorer": ["s"] * 3 + ["t"] * 3, "kind": "k", "door": "import",
+        table = pd.DataFrame({"item_id": [*ids, *ids], "scorer": ["s"] * 3 + ["t"] * 3, "kind": "k", "source": "import",
                               "score": [1, 1, 5, 1, 2, 5], "distribution": None})  # fmt: skip
         kept, excluded = scores.usable([table], items)
         assert kept[["item_id", "scorer"]].to_numpy().tolist() == [[ids[0], "t"], [ids[1], "t"]]
@@ -173,7 +173,7 @@ class TestUsable:
 
     def test_the_first_source_of_a_scorer_counts(self, items):
         ids = items["item_id"].tolist()[:2]
-        table = pd.DataFrame({"item_id": ids, "scorer": "s", "kind": "k", "door": "import", "score": [1.0, 2.0],
+        table = pd.DataFrame({"item_id": ids, "scorer": "s", "kind": "k", "source": "import", "score": [1.0, 2.0],
                               "distribution": None})  # fmt: skip
         kept, excluded = scores.usable([table, table.assign(score=[8.0, 9.0])], items)
         assert kept["score"].tolist() == [1, 2]

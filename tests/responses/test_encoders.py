@@ -139,7 +139,7 @@ def test_minilm_matches_sentence_transformers(minilm):
     np.testing.assert_allclose(minilm.encode(texts), expected, atol=1e-5)
 
 
-def test_st_door_encodes_with_a_local_model(minilm):
+def test_st_encodes_with_a_local_model(minilm):
     pytest.importorskip(
         "sentence_transformers", reason="needs sentence-transformers: `make setup-local`", exc_type=ImportError
     )

@@ -65,7 +65,7 @@ def test_the_figure_names_measures_of_form_and_says_its_finding(values):
     names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert len(drawn.axes) == 2 and "TF-IDF" in "".join(n for n in names if "(form)" in n)
     row = table["measure"] == "mean_cosine"
-    for lower, upper, words in ((0.1, 0.4, "follows form"), (0.6, 0.9, "follows ideas"), (0.3, 0.7, "undecided")):
+    for lower, upper, words in ((0.1, 0.4, "follows form"), (0.6, 0.9, "follows ideas"), (0.3, 0.7, "inconclusive")):
         table.loc[row, ["against_lower", "against_upper"]] = lower, upper
         assert words in headlines.measure_validity(table)
 
