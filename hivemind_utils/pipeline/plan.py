@@ -91,7 +91,7 @@ def _asked(values):
         added = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "paraphrase"})
         prompts = pd.concat([prompts, added], ignore_index=True)
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
-    models = registry.choose_models(model_registry.read_registry(values["models_path"]), values["models"])
+    models = registry.choose_models(registry.read_registry(values["models_path"]), values["models"])
     frame = design.cells(prompts, models, values["decodings"], values["n_samples"] or 50, **options)
     gone = registry.retired(frame, models)
     missing += [f"models: {ending}" for ending in _ending(models, gone)]
