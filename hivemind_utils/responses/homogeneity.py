@@ -5,6 +5,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import diversity, intervals, lexical, overlap, resample, similarity
 from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.tables import ids
 
 
 def arm_sums(responses, arms=None, prompt_order=None):
@@ -495,7 +496,8 @@ def pools(responses, sizes, n_draws, rng, progress=None):
     """
     names = ("one model, k responses", "k models, one response each", "people")
     sizes = sorted({int(k) for k in sizes if k >= 1})
-    generators = iter(rng.spawn(len(responses.prompt_order)))
+    start = int(rng.integers(2**62))
+    generators = (ids.generator(start, prompt_id) for prompt_id in responses.prompt_order)
     found = responses.map(_pools, generators, progress=progress, sizes=sizes, n_draws=n_draws)
     values = np.array(list(found)).swapaxes(0, 1)
     rows = []

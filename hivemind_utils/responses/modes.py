@@ -7,6 +7,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import clustering, diversity, intervals, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.tables import ids
 from hivemind_utils.tables.wording import counted, percent
 
 
@@ -90,7 +91,8 @@ def analyse(responses, rng, *, settings=None, reruns=None, progress=None):
     responses : Responses
         Ordered by prompt, as `with_enough` returns them.
     rng : numpy.random.Generator
-        Spawned per prompt.
+        Gives one number, from which every prompt has a generator of its own: the same responses have the same modes,
+        whatever else is in the run.
     settings, reruns : dict, optional
         Of `clustering.find_modes` and `mode_evidence.evidence`.
     progress : callable, optional
@@ -101,7 +103,8 @@ def analyse(responses, rng, *, settings=None, reruns=None, progress=None):
     """
     if not responses.named["prompt_id"].is_monotonic_increasing:
         raise ValueError("Responses must be ordered by prompt_id, but are not: pass what `with_enough` returns.")
-    generators = iter(rng.spawn(len(responses.prompt_order)))
+    start = int(rng.integers(2**62))
+    generators = (ids.generator(start, prompt_id) for prompt_id in responses.prompt_order)
     parts = list(responses.map(_analyse_part, generators, progress=progress, settings=settings, reruns=reruns))
     return Analysis(
         pd.concat([part["map"] for part in parts], ignore_index=True),
@@ -422,7 +425,7 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
     pandas.DataFrame
         Columns ideas, arm, kind (model or people), prompt_id, n (drawn), share (mean over draws).
     """
-    rows = []
+    rows, start = [], int(rng.integers(2**62))
     for name, idea_of in ideas.items():
         known = responses.table["response_id"].isin(idea_of.index).to_numpy()
         table = responses.table[known]
@@ -430,8 +433,8 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
         codes = np.where(codes < 0, -1 - np.arange(len(codes)), codes)  # an idea of its own
         groups = table.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])
         cells = {key: cell["code"].to_numpy() for key, cell in groups if len(cell) >= size}
-        for (arm, prompt_id), generator in zip(cells, rng.spawn(len(cells)), strict=True):
-            cell = cells[arm, prompt_id]
+        for (arm, prompt_id), cell in cells.items():
+            generator = ids.generator(start, name, arm, prompt_id)
             n = n_draws if len(cell) > size else 1
             picks = generator.permuted(np.tile(cell, (n, 1)), axis=1)[:, :size]
             share = (picks[:, :, None] == picks[:, None, :]).sum(2).max(1).mean() / size

@@ -10,6 +10,7 @@ from hivemind_utils.responses import repetition_of_prompt as of_prompt
 from hivemind_utils.responses.loading import choose_decoding
 from hivemind_utils.responses.repetition_of_prompt import ARM
 from hivemind_utils.responses.table import CELL
+from hivemind_utils.tables import ids
 
 PANELS = {  # printed names; "form": the measure knows words, not meaning
     "mean_cosine": "mean cosine",
@@ -92,7 +93,7 @@ def cell_measures(responses, cells, threshold, equal_n, n_draws, rng, progress=N
     equal_n, n_draws : int
         Size and number of the random subsets at which cells of different size are compared.
     rng : numpy.random.Generator
-        Spawned per cell.
+        Gives one number, from which every cell has a generator of its own: what else is in the run plays no part.
     progress : callable, optional
 
     Returns
@@ -101,8 +102,10 @@ def cell_measures(responses, cells, threshold, equal_n, n_draws, rng, progress=N
         Table ``05_repetition``.
     """
     kept = cells[cells["n"] >= 2]
-    n_kept = kept.groupby(level="prompt_id").size().reindex(responses.prompt_order, fill_value=0)
-    generators = (rng.spawn(n) for n in n_kept)
+    start, cells_of = int(rng.integers(2**62)), {}
+    for cell in sorted(kept.index):
+        cells_of.setdefault(cell[0], []).append(cell)
+    generators = ([ids.generator(start, *cell) for cell in cells_of.get(p, ())] for p in responses.prompt_order)
     options = {"threshold": threshold, "equal_n": equal_n, "n_draws": n_draws}
     found = responses.map(of_prompt.measures, generators, progress=progress, **options)
     measures = [row for rows in found for row in rows]
