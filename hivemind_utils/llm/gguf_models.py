@@ -141,22 +141,33 @@ def facts(model):
 
 
 def caption(models):
-    """Sentence about the models in GGUF files among some, for captions; empty where there is none.
+    """Name the models in GGUF files among some, with size and quantisation: no figure of theirs is about other models.
 
     Parameters
     ----------
     models : iterable of str
         Names as litellm, or this module, knows them.
+
+    Returns
+    -------
+    str
+        Empty where there is none.
     """
-    files = {}
+    named = {}
     for model in models:
         if is_gguf(model):
-            found = facts(model)
-            files[found["sha256"]] = (
-                f"{found['file'].removesuffix('.gguf')} ({found['n_parameters'] / 1e6:,.0f} million parameters, "
-                f"{found['quantisation']}, sha256 {found['sha256'][:12]})"
-            )
-    return f"Models on this machine: {'; '.join(files.values())}. Findings are about these files." if files else ""
+            try:
+                found = facts(model)
+            except (OSError, ValueError):  # the run itself will say what is wrong with the file
+                named[model] = display_name(model)
+                continue
+            size = f"{found['n_parameters'] / 1e6:,.0f} million parameters"
+            named[found["sha256"]] = f"{found['file'].removesuffix('.gguf')} ({size}, {found['quantisation']})"
+    return (
+        f"{', '.join(named.values())}; findings are about {'this file' if len(named) == 1 else 'these files'}"
+        if named
+        else ""
+    )
 
 
 def arguments(parameters):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import batches, checks, cost, outcomes, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells, registry
 from hivemind_utils.responses import arms as response_arms
@@ -197,7 +197,7 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
     laid_out = cells(asked, models, n_samples=chosen["n_samples"] or 50, **options)
     return Plan(
         source="sampled",
-        origin="models asked through litellm",
+        origin=": ".join(filter(None, ["models asked through litellm", gguf_models.caption(models["litellm_id"])])),
         cells=laid_out,
         given=pd.DataFrame(),
         models=models,

@@ -183,3 +183,13 @@ class TestRun:
         child.send_signal(how)
         child.communicate(timeout=30)
         assert ends(pids[0])
+
+
+@pytest.mark.local_model
+def test_captions_name_files_once_with_size_and_quantisation():
+    named = gguf_models.caption(["openai/gpt-4o", "gguf:smollm2", "gguf:smollm2?slots=2#twin"])
+    assert named == "SmolLM2-135M-Instruct.Q4_1 (135 million parameters, Q4_1); findings are about this file"
+    assert gguf_models.caption(["openai/gpt-4o"]) == ""
+    assert gguf_models.caption(["gguf:/none/tiny.Q4_0.gguf"]).startswith(
+        gguf_models.display_name("gguf:/none/tiny.Q4_0.gguf")
+    )
