@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
         *(ROOT / "benchmarks").glob("*.md"),
     ]
 )
-HOSTS = {"arxiv.org", "huggingface.co", "github.com", "docs.litellm.ai"}
+HOSTS = {"arxiv.org", "jobqueue.dask.org", "huggingface.co", "github.com", "docs.litellm.ai"}
 
 # Every command of the documents, and where it is exercised: "here" (run below), a stage of .ci/run, or a test.
 EXERCISED = {
@@ -51,6 +51,7 @@ EXERCISED = {
     "make setup-dev": "ci",
     "make setup-local": "ci",
     "make bench": "by hand: minutes, and only ratios matter",
+    "make bench-scale": "by hand: minutes of computing at the size of the paper",
     "python -m hivemind_utils.tables.dictionary": "here",
     "PIP_NO_DEPS=1 conda env create -f environment.yml": "by hand: no solver here; the file is parsed by a test",
 }

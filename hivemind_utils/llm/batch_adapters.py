@@ -19,6 +19,7 @@ ANTHROPIC = "anthropic"
 ANTHROPIC_BASE = "https://api.anthropic.com"
 LABEL = "hivemind"  # name of our token in a batch's metadata
 MAX_LINES, MAX_BYTES = 10_000, 90_000_000  # of a file
+MOST_BYTES = 2_000_000_000  # of a file of results
 TIMEOUT_S = 600
 
 
@@ -201,7 +202,7 @@ class Files:
 
     def _call(self, name, **arguments):
         try:
-            with providers.guarded(self.model, self.api_base):
+            with providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False):
                 return getattr(providers.litellm(), name)(**arguments, **self.options)
         except Exception as error:  # litellm raises many classes
             raise _told(error, getattr(error, "status_code", None), providers.provider_message(error)) from error
@@ -292,7 +293,7 @@ class Anthropic:
         headers = {"x-api-key": self.key, "anthropic-version": "2023-06-01"}
         try:
             with (
-                providers.guarded(self.model, self.api_base),
+                providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False),
                 httpx.Client(timeout=TIMEOUT_S, trust_env=not http_json.is_local(self.api_base)) as client,
             ):
                 reply = client.request(method, url, headers=headers, **options)

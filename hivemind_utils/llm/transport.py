@@ -36,6 +36,8 @@ class Exchange:
         Of the reply.
     timeout : float
         Seconds that a blocking client may read one.
+    parse : bool
+        Whether a reply must be JSON; files of batches are not.
     sent : bool
         Whether a request left, as far as is known.
     status : int or None
@@ -52,6 +54,7 @@ class Exchange:
     api_base: str | None
     most_bytes: int | None = bodies.MOST_BYTES
     timeout: float = 600.0
+    parse: bool = True
     sent: bool = False
     status: int | None = None
     body: dict | None = None
@@ -68,7 +71,7 @@ _guard = contextvars.ContextVar("guard", default=None)
 
 
 @contextlib.contextmanager
-def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0):
+def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, parse=True):
     """Inside it a request reaches the host it was made for, and its reply is read by our rules.
 
     Parameters
@@ -81,6 +84,8 @@ def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0):
         Of a reply.
     timeout : float
         Seconds that a blocking client may read one; an asynchronous call gets its deadline from who awaits it.
+    parse : bool
+        Whether a reply must be JSON.
 
     Yields
     ------
@@ -92,7 +97,7 @@ def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0):
         Instead of the error that the libraries make of it.
     """
     _install()
-    exchange = Exchange(provider, api_base, most_bytes, timeout)
+    exchange = Exchange(provider, api_base, most_bytes, timeout, parse)
     token = _guard.set(exchange)
     try:
         yield exchange
@@ -181,7 +186,7 @@ def never_left(error):
 
 def _kept(exchange, reply):
     """The reply, safe to parse; what it says is kept."""
-    if not reply.is_success:
+    if not reply.is_success or not exchange.parse:
         return reply
     import httpx
 

@@ -50,7 +50,13 @@ def term_counts(lists):
 
 
 def texts_with(counts):
-    """Return how many texts have each term, from `term_counts`; an ndarray of int, shape (n_terms,)."""
+    """Return how many texts have each term, from `term_counts`; an ndarray of int, shape (n_terms,).
+
+    Examples
+    --------
+    >>> texts_with(term_counts([["a", "tree"], ["a", "stone"]])[1]).tolist()
+    [2, 1, 1]
+    """
     return np.bincount(counts.indices, minlength=counts.shape[1])
 
 
@@ -74,6 +80,13 @@ def weighted(counts, n_with_term, n_texts):
     -----
     The weight of a term is its count times log((1 + n_texts) / (1 + n_with_term)) + 1, as in scikit-learn's
     TfidfVectorizer, with which the rows agree to 1e-12.
+
+    Examples
+    --------
+    >>> counts = term_counts([["a", "tree"], ["a", "stone"]])[1]
+    >>> rows = weighted(counts, texts_with(counts), 2)
+    >>> round(float((rows @ rows.T)[0, 1]), 3)
+    0.336
     """
     idf = np.log((1 + n_texts) / (1 + np.asarray(n_with_term, float))) + 1
     rows = counts.copy()

@@ -141,7 +141,7 @@ def _parse(cell, path, cells):
 def _tables(trees, name):
     """Tables that these trees read, and the functions of `embeddings` that they call.
 
-    ``study.read("...")`` names a table; a function of the package that is handed `study` is looked into.
+    ``study.read("...")`` and ``study.look("...")`` name a table; a function of the package that is handed `study` is looked into.
     """
     reads, uses, seen = set(), set(), set()
     notebook = ast.Module([node for tree in trees for node in tree.body], [])
@@ -152,7 +152,7 @@ def _tables(trees, name):
             called = dotted(call.func)
             if called in ("embeddings.read", "embeddings.embed"):
                 uses.add(called)
-            if called in ("study.read", "parquet.read", "parquet.stamp"):
+            if called in ("study.read", "study.look", "parquet.read", "parquet.stamp"):
                 if not (call.args and isinstance(call.args[0], ast.Constant)):
                     raise UserError(f"{name}: write the table's name out in {called}(...), so that make can see it.")
                 reads.add(call.args[0].value)

@@ -442,7 +442,7 @@ def test_the_heat_map_puts_the_average_first_and_people_last_and_prints_percents
 def test_references_stand_from_different_to_alike_with_their_number_of_pairs():
     ax = responses.references(references_table()[::-1])
     labels = texts_of(ax, "y")
-    assert labels[0] == "different prompts  (n = 1,234,567)"
+    assert labels[0] == "different prompts, top_p  (n = 1,234,567)"
     assert labels[-1] == "same model, closed-ended prompt, top_p  (n = 1,234,567)"
     assert [t.get_text() for t in ax.texts] == ["0.10", "0.40", "0.60", "0.75", "0.80", "0.95"]
     assert ax.get_xlabel() == "cosine similarity of two responses"

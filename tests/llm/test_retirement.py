@@ -156,6 +156,6 @@ class TestPlans:
 
     def test_the_living_cohort_can_be_planned_without_a_key(self):
         text = plan.report("cohort2026")
-        assert "of 25 models" in text and "unknown" not in text and "retired and are not asked" not in text
+        assert "of 25 models" in text and "unknown price" not in text and "retired and are not asked" not in text
         claude = next(line for line in text.splitlines() if "claude-haiku" in line)
         assert " top_p " in claude and " 7400 " in claude
