@@ -55,7 +55,7 @@ def texts_with(counts):
     Examples
     --------
     >>> texts_with(term_counts([["a", "tree"], ["a", "stone"]])[1]).tolist()
-    [2, 1, 1]
+    [1, 1, 1, 2, 1]
     """
     return np.bincount(counts.indices, minlength=counts.shape[1])
 
@@ -86,7 +86,7 @@ def weighted(counts, n_with_term, n_texts):
     >>> counts = term_counts([["a", "tree"], ["a", "stone"]])[1]
     >>> rows = weighted(counts, texts_with(counts), 2)
     >>> round(float((rows @ rows.T)[0, 1]), 3)
-    0.336
+    0.202
     """
     idf = np.log((1 + n_texts) / (1 + np.asarray(n_with_term, float))) + 1
     rows = counts.copy()

@@ -125,7 +125,7 @@ def inspect(name):
         parameters=parameters,
         reads=tuple(sorted(r for r in reads if not r.startswith(number))),
         modules=_modules([ast.Module([node for tree in trees for node in tree.body], [])]),
-        reads_embeddings="embeddings.read" in uses and number != "04",
+        reads_embeddings=bool(uses & {*_READERS}) and number != "04",
         writes_embeddings="embeddings.embed" in uses,
     )
 
@@ -138,10 +138,14 @@ def _parse(cell, path, cells):
         raise UserError(f"{where} is no Python: {error.msg}.") from None
 
 
+_READERS = ("embeddings.read", "embeddings.cache")  # of what notebook 04 embedded
+
+
 def _tables(trees, name):
     """Tables that these trees read, and the functions of `embeddings` that they call.
 
-    ``study.read("...")`` and ``study.look("...")`` name a table; a function of the package that is handed `study` is looked into.
+    ``study.read("...")`` and ``study.look("...")`` name a table; a function of the package that is handed `study` is
+    looked into.
     """
     reads, uses, seen = set(), set(), set()
     notebook = ast.Module([node for tree in trees for node in tree.body], [])
@@ -150,7 +154,7 @@ def _tables(trees, name):
         tree, bound = queue.pop()
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             called = dotted(call.func)
-            if called in ("embeddings.read", "embeddings.embed"):
+            if called in (*_READERS, "embeddings.embed"):
                 uses.add(called)
             if called in ("study.read", "study.look", "parquet.read", "parquet.stamp"):
                 if not (call.args and isinstance(call.args[0], ast.Constant)):

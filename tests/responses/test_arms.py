@@ -216,7 +216,7 @@ class TestChains:
             n = len(list(requests))
             counts = pd.DataFrame([[n, 0, 0, 0, n, 0.0]], index=["hosted_vllm/m"], columns=names)
             return SimpleNamespace(counts=counts, cost_usd=0.0, failures={"hosted_vllm/m": "away"}, unsupported={},
-                                   honoured={}, refused={}, noted={})  # fmt: skip
+                                   honoured={}, refused={}, remarks={})  # fmt: skip
 
         monkeypatch.setattr(arm_cells.sampler, "run", nobody)
         outcome = arm_cells.run(frame, read, store_path=tmp_path / "s.sqlite")
