@@ -31,7 +31,7 @@ def measure_validity(table):
         return said
     follows = "it follows ideas" if row["against_lower"] > 0.5 else "inconclusive"
     follows = "it follows form" if row["against_upper"] < 0.5 else follows
-    return f"{said}; varied ideas against varied form: {follows} ({number(row['against'])}; 1: ideas alone, 0: form)"
+    return f"{said}; varied ideas against varied form: {follows} ({number(row['against'])})"
 
 
 def idea_profile(profiles, covered):

@@ -373,10 +373,17 @@ def one_prompt(found, responses, wanted):
 def map_caption(shown, encoder):
     """Caption of the map of one prompt, an `OnePrompt`."""
     return (
-        f"“{shown.text}” {counted(len(shown.points), 'response')}, {shown.row['n_distinct']} distinct texts, "
-        f"{counted(shown.points['model'].nunique(), 'source')}; encoder {encoder}. "
+        f"“{shown.text}” {counted(len(shown.points), 'response')}, {shown.row['n_distinct']:,} distinct texts, "
+        f"{_who(shown.points)}; encoder {encoder}. "
         f"A star marks modes that are not stable. {verdict(shown.row)}"
     )
+
+
+def _who(points):
+    """Who responded: models, and people where there are any."""
+    human = points["is_human"].astype(bool)
+    models = counted(points.loc[~human, "model"].nunique(), "model")
+    return f"{models} and people" if human.any() else models
 
 
 def balanced_kmeans(responses, found, shown, k, rng):
