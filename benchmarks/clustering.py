@@ -1,9 +1,9 @@
 """Time and memory of notebook 07's work: one prompt of the paper's size, twelve of them, and one very large map.
 
 ``python benchmarks/clustering.py`` prints seconds after compilation, the largest memory, and whether the targets are
-met: 12 prompts of 1,250 answers analysed in 75 s (which leaves 15 s of the notebook's 90 to the rest), 175,000 answers
-mapped and clustered in 4 minutes and 4 GB. ``--null 60`` also prints how often the rule calls modes of a Gaussian
-supported.
+met: 12 prompts of 1,250 responses analysed in 75 s (which leaves 15 s of the notebook's 90 to the rest), 175,000
+responses mapped and clustered in 4 minutes and 4 GB. ``--null 60`` also prints how often the rule calls modes of a
+Gaussian supported.
 """
 
 import argparse
@@ -30,7 +30,8 @@ def main():
     total, _ = timed(lambda: [analyse(*case, rng) for case in cases])
     used = time.process_time() - started
     print(
-        f"{size.prompts} prompts of {size.answers:,} answers: {total:.1f} s ({used:.1f} s of processor time), ", end=""
+        f"{size.prompts} prompts of {size.answers:,} responses: {total:.1f} s ({used:.1f} s of processor time), ",
+        end="",
     )
     print(f"{verdict(total <= 75)} (75 s)", flush=True)
     if size.large:
@@ -58,7 +59,7 @@ def analyse(answers, rows, idea, rng):
 
 
 def large(n, n_dims, rng):
-    """One map of all answers: neighbours (approximate), two dimensions to look at, five to find modes in."""
+    """One map of all responses: neighbours (approximate), two dimensions to look at, five to find modes in."""
     _, rows, idea = prompt(n, n_dims, rng, n_ideas=200)
     order = clustering.distinct_rows(rows)[0]  # the order in which neighbours are shared
     rows, idea = rows[order], idea[order]
@@ -66,7 +67,7 @@ def large(n, n_dims, rng):
     start = time.perf_counter()
     neighbours = clustering.nearest_neighbours(rows, 15, rng)
     step = time.perf_counter() - start
-    print(f"{n:,} answers: neighbours {step:.0f} s", flush=True)
+    print(f"{n:,} responses: neighbours {step:.0f} s", flush=True)
     sample = rng.choice(n, 200, replace=False)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     exact = np.argpartition(-(unit[sample] @ unit.T), 14, axis=1)[:, :15]

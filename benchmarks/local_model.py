@@ -1,4 +1,4 @@
-"""A small real model through llama.cpp: answers and tokens a second, by servers and slots, and the memory they take.
+"""A small real model through llama.cpp: responses and tokens a second, by servers and slots, and the memory they take.
 
     python benchmarks/local_model.py [GGUF model] [answers]
 
@@ -54,8 +54,8 @@ def measure(source, servers, slots, n, folder):
 def main():
     source = sys.argv[1] if len(sys.argv) > 1 else "gguf:smollm2"
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 48
-    print(f"{gguf_models.caption([source])} {n} answers each, {gguf_server.usable_cores()} cores.")
-    print("servers  slots  start_s  answers/s  tokens/s  memory    load")
+    print(f"{gguf_models.caption([source])} {n} responses each, {gguf_server.usable_cores()} cores.")
+    print("servers  slots  start_s  responses/s  tokens/s  memory    load")
     with tempfile.TemporaryDirectory() as folder:
         for servers, slots in dict.fromkeys(SETTINGS):
             measure(source, servers, slots, n if slots > 1 else n // 4, folder)

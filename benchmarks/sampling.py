@@ -1,4 +1,4 @@
-"""The sampler against bare ``litellm.acompletion``, same server, same run; and a store of 100,000 answers."""
+"""The sampler against bare ``litellm.acompletion``, same server, same run; and a store of 100,000 responses."""
 
 import asyncio
 import resource
@@ -45,7 +45,7 @@ def bare(server, n):
 
 
 def ours(server, n, folder, prompt):
-    """Requests a second of the sampler, every answer stored."""
+    """Requests a second of the sampler, every response stored."""
     requests = request_llm.requests("hosted_vllm/ours", prompt, PARAMETERS, n, api_base=server.url)
     started = time.perf_counter()
     outcome = sampler.run(
@@ -71,7 +71,7 @@ def throughput(folder):
 
 
 def fill(path, frame):
-    """Write answers to a store as fast as it takes them."""
+    """Write responses to a store as fast as it takes them."""
     names = "seed served_model system_fingerprint reasoning_tokens".split()
     fixed = dict.fromkeys(names) | {
         "effective": store.dump(PARAMETERS), "attempts": 1, "latency_s": 1.0, "prompt_tokens": 10,
@@ -81,7 +81,7 @@ def fill(path, frame):
         for request in frame["request"]:
             opened.remember(request.key, request.model, None, request.messages, request.parameters)
             samples = [
-                {"sample_idx": i, "text": f"answer {i} " * 40, "finish_reason": "stop", "outcome": "answer",
+                {"sample_idx": i, "text": f"response {i} " * 40, "finish_reason": "stop", "outcome": "answer",
                  "logprobs": None}
                 for i in range(request.sample_idx, request.sample_idx + request.n)
             ]  # fmt: skip
@@ -89,7 +89,7 @@ def fill(path, frame):
 
 
 def large(folder):
-    """Open, plan and export 100,000 answers."""
+    """Open, plan and export 100,000 responses."""
     import pandas as pd
 
     prompts = pd.DataFrame(
@@ -114,7 +114,7 @@ def large(folder):
     assert len(answers) == 100_000 and plan["missing"].sum() == 0 and len(made["04_responses"]) == 100_000
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"100,000 answers: lay out and plan {planned - started:.1f} s, read {read - planned:.1f} s, "
+        f"100,000 responses: lay out and plan {planned - started:.1f} s, read {read - planned:.1f} s, "
         f"tables {done - read:.1f} s, together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB"
     )
 

@@ -20,7 +20,7 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
     rows, codes = synthetic_rows(size)
-    print(f"{size.prompts} prompts × {size.models} models × {size.samples} answers × {size.dims} dims, float32")
+    print(f"{size.prompts} prompts × {size.models} models × {size.samples} responses × {size.dims} dims, float32")
     warm_up(rows, codes, size)
 
     fast, means = timed(lambda: all_means(rows, codes, size.models), size.repeats)

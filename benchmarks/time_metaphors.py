@@ -1,7 +1,7 @@
-"""Sample ``data/reference/time_metaphors_smollm2.parquet``: a small real model's answers to one prompt.
+"""Sample ``data/reference/time_metaphors_smollm2.parquet``: a small real model's responses to one prompt.
 
-Run it again and it samples the same number of answers anew: a thousand in about ten minutes on two idle cores. Answers
-that a store given as the first argument holds already are kept.
+Run it again and it samples the same number of responses anew: a thousand in about ten minutes on two idle cores.
+Responses that a store given as the first argument holds already are kept.
 """
 
 import json

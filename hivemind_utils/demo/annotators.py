@@ -225,7 +225,7 @@ def draw_study(world, seed):
 
 
 def serve_judges(world, seed, truth):
-    """Let the world's judges be asked as ``simulated/<name>``: they read the responses in the request, answer in JSON.
+    """Let the world's judges be asked as ``simulated/<name>``: they read the request and reply in JSON.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def _texts(world, rng):
 
 
 def _typicality(texts, pools, groups):
-    """Share of a response's words that the other answers of its prompt use, weighed by how often they do."""
+    """Share of a response's words that the other responses of its prompt use, weighed by how often they do."""
     values = np.empty(len(texts))
     for i, text in enumerate(texts):
         others = [set(answer.split()) for answer in pools[groups[i]] if answer != text]

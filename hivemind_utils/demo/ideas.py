@@ -1,7 +1,7 @@
 """Simulated judges of ideas and of quality: they read a response by the demo's grammar, and the first sometimes errs.
 
 The judge is asked through litellm like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
-phrases belong to which idea. Its errors, and answers that do not fit the form, depend on the text alone.
+phrases belong to which idea. Its errors, and responses that do not fit the form, depend on the text alone.
 """
 
 import json
@@ -18,10 +18,10 @@ NAME = "ideas-by-marrowglass"  # an obviously invented labeller
 GRADER = "grades-by-marrowglass"  # the same, as a judge of quality
 
 
-ERROR_RATE = 0.1  # planted: share of the answers it gives another idea of the list
+ERROR_RATE = 0.1  # planted: share of the responses it gives another idea of the list
 
 
-CLUMSY_RATE = 0.03  # planted: share of the questions it first answers without the form asked for
+CLUMSY_RATE = 0.03  # planted: share of the questions first answered without the form asked for
 
 
 def judge_to_ask(judge, source, population_path):
@@ -144,7 +144,7 @@ def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RA
 
 
 def reader(prompt):
-    """Make a function that names the idea of an answer to one prompt by the phrases in it.
+    """Make a function that names the idea of a response to one prompt by the phrases in it.
 
     Parameters
     ----------

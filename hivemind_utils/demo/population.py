@@ -1,6 +1,6 @@
 """The demo population: simulated models and people whose behaviour is planted, and therefore known.
 
-A population is a readable YAML (``data/demo/population.yaml``). An answer is written by a small grammar: pick an idea,
+A population is a readable YAML (``data/demo/population.yaml``). A response is written by a small grammar: pick an idea,
 pick one of the prompt's sentence frames, fill its slots. Every pick is a softmax of planted logits, sharpened by the
 model, flattened by the temperature, and truncated by top-p and min-p exactly as a language model's tokens are.
 """
@@ -68,7 +68,7 @@ def population_cells(population, path, *, seed, prompts=None, models=None, n_sam
     """Lay out what is asked of the simulated models of the demo population; parameters as in `cells`.
 
     The population's text and the seed stand in the place of a server's address, so that answers of another population,
-    or another seed, are other answers.
+    or another seed, are other responses.
     """
     server = f"population:{ids.text_id(files.resolve(path).read_text(encoding='utf-8'))}/{seed}"
     rows = []
@@ -172,7 +172,7 @@ def expand_population(raw):
 
 
 def draw_responses(population, *, seed, prompts=None, models=None, n_samples=None, decodings=None):
-    """Draw the answers of the population and the ideas behind them.
+    """Draw the responses of the population and the ideas behind them.
 
     One cell is (prompt, model, decoding). Its generator is seeded by a hash of ``seed`` and the cell's names, so a cell
     does not depend on which others are drawn, and more samples extend fewer.
@@ -182,7 +182,7 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
     population : dict
         From :func:`load_population`.
     seed : int
-        Another seed draws other answers of the same population.
+        Another seed draws other responses of the same population.
     prompts, models, decodings : collection of str, optional
         Names to draw; all where None. People are the model ``"people"``, their decoding is ``"none"``.
     n_samples : int, optional
@@ -190,11 +190,11 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
 
     Returns
     -------
-    responses : DataFrame
-        One row per answer: prompt_id, prompt, kind (original/paraphrase/closed), parent_id, category, open_endedness
+    answers : DataFrame
+        One row per response: prompt_id, prompt, kind (original/paraphrase/closed), parent_id, category, open_endedness
         (planted share of annotators who call it open, 0-1), model, decoding, sample_idx, response, finish_reason.
     truth : DataFrame
-        One row per answer: prompt_id, model, decoding, sample_idx, idea (missing for empty answers and refusals).
+        One row per response: prompt_id, model, decoding, sample_idx, idea (missing for empty responses and refusals).
     """
     _check_names("decodings", decodings, [*population["decodings"], "none"])
     rows = []
@@ -221,7 +221,7 @@ def cells(population, *, prompts=None, models=None, n_samples=None):
     Returns
     -------
     list of Cell
-        prompt and speaker (dicts of the population), decoding (name), n (answers).
+        prompt and speaker (dicts of the population), decoding (name), n (responses).
     """
     speakers = [*population["models"], _people(population)]
     _check_names("prompts", prompts, [prompt["prompt_id"] for prompt in population["prompts"]])
@@ -265,7 +265,7 @@ def draw_arms(population, *, seed, **chosen):
 def serve_models(population, asked, *, seed, faults=0.0):
     """Let the population's models answer as ``simulated/<model>``, each cell as `draw_responses` draws it.
 
-    A call's seed tells which answers of its cell are asked for, so that more answers extend fewer in whatever calls
+    A call's seed tells which answers of its cell are asked for, so that more responses extend fewer in whatever calls
     they come.
 
     Parameters
@@ -518,7 +518,7 @@ def _phrase_logits(population, prompt, speaker, idea, slot, n_options):
 
 
 def _draw_cell(population, prompt, speaker, decoding, n, seed, condition=response_arms.DEFAULT):
-    """Draw the first ``n`` answers of a cell as rows of the full table."""
+    """Draw the first ``n`` responses of a cell as rows of the full table."""
     own = () if condition == response_arms.DEFAULT else (condition,)
     rng = ids.generator("answers", seed, prompt["prompt_id"], speaker["model"], decoding, *own)
     truncation = population["decodings"][decoding]["truncation"] if decoding != "none" else {}
@@ -590,7 +590,7 @@ def _off_topic(population, prompt, speaker, decoding, rng):
 
 
 def _fail(kind, text, idea):
-    """Return the text, idea and finish_reason of an answer that went wrong."""
+    """Return the text, idea and finish_reason of a response that went wrong."""
     if kind == "length":
         words = text.split(" ")
         return " ".join(words[: max(1, len(words) // 2)]), idea, "length"

@@ -12,7 +12,7 @@ from hivemind_utils.llm import providers
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a simulated model, as a provider would return it."""
+    """One response of a simulated model, as a provider would return it."""
 
     text: str
     finish_reason: str = "stop"
@@ -39,7 +39,7 @@ def serve(name, responder):
     responder : callable
         ``responder(messages, *, n, seed, parameters)`` returns a list of `n` `Answer`; `messages` is a list of dicts of
         role and content, `seed` an int or None, `parameters` a dict of what else the request held (temperature, top_p,
-        min_p, max_tokens, response_format ...). Its answer must depend on its arguments only.
+        min_p, max_tokens, response_format ...). Its response must depend on its arguments only.
     """
     _RESPONDERS[name] = responder
     _install()

@@ -30,7 +30,7 @@ def _render(name, **values):
 
 
 def overlap_html(pairs, title, *, source):
-    """Lay out pairs of answers side by side with their shared spans marked.
+    """Lay out pairs of responses side by side with their shared spans marked.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def overlap_html(pairs, title, *, source):
     title : str
         Heading of the page.
     source : str
-        Where the answers come from: shown under the heading.
+        Where the responses come from: shown under the heading.
 
     Returns
     -------
@@ -66,12 +66,12 @@ def overlap_html(pairs, title, *, source):
 
 
 def page(table, *, title, source, colours, mode_names):
-    """Write the page: a WebGL scatter of one prompt's answers with colour, filter and search.
+    """Write the page: a WebGL scatter of one prompt's responses with colour, filter and search.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row an answer: x, y, model, family, mode (int), idea (str or missing), text.
+        One row a response: x, y, model, family, mode (int), idea (str or missing), text.
     title, source : str
         Printed above and below.
     colours : dict of str to str
@@ -82,7 +82,7 @@ def page(table, *, title, source, colours, mode_names):
     Returns
     -------
     str
-        HTML with plotly.js in it; nothing is fetched. Whatever the answers hold is shown as text.
+        HTML with plotly.js in it; nothing is fetched. Whatever the responses hold is shown as text.
     """
     from plotly.offline import get_plotlyjs
 

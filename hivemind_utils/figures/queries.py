@@ -141,7 +141,7 @@ def open_endedness(degrees, alternatives, scores):
     degrees : pandas.DataFrame
         open_share, n.
     alternatives : pandas.DataFrame
-        answer, share, lower, upper, published; empty where nobody was asked.
+        response, share, lower, upper, published; empty where nobody was asked.
     scores : pandas.DataFrame
         measure, value, lower, upper: the labeller against annotators; may be empty.
     """

@@ -1,6 +1,6 @@
 """What is known of batches, kept in the store: a batch is written down before it is submitted, so none is paid twice.
 
-States: ``intent`` (about to be submitted, or submitted without an answer), ``submitted`` (its id is known),
+States: ``intent`` (about to be submitted, or submitted without a response), ``submitted`` (its id is known),
 ``collected``, ``refused`` (by the provider, at once), ``failed`` (by the provider, later), ``dropped`` (the provider
 has never heard of it). What is in the first two is in flight and not asked again.
 """
@@ -106,7 +106,7 @@ class Journal:
         }
 
     def in_flight(self):
-        """Answers in flight: set of (key, number)."""
+        """Responses in flight: set of (key, number)."""
         marks = ", ".join("?" * len(IN_FLIGHT))
         rows = self._db.execute(
             f"SELECT key, samples FROM batch_lines JOIN batches USING (token) WHERE state IN ({marks})", IN_FLIGHT
@@ -114,7 +114,7 @@ class Journal:
         return {(key, i) for key, samples in rows for i in json.loads(samples)}
 
     def errors(self):
-        """How often an answer came back as an error, and the last one: dict of (key, number) to (times, message)."""
+        """How often a response came back as an error, and the last one: dict of (key, number) to (times, message)."""
         rows = self._db.execute(
             "SELECT key, samples, outcome FROM batch_lines JOIN batches USING (token) "
             "WHERE outcome LIKE 'errored%' ORDER BY created_at"

@@ -68,7 +68,7 @@ def run(requests, store_path, *, batch=True, budget_usd=0.0, limits=None, seed=0
     Returns
     -------
     sampler.Outcome
-        Answers in batches are missing until they are collected; the reason says how many wait, and since when.
+        Responses in batches are missing until they are collected; the reason says how many wait, and since when.
     """
     asked, requests = chosen(batch), list(requests)
     budget, prices = checks.budget(budget_usd), checks.prices(prices)

@@ -13,10 +13,10 @@ from hivemind_utils.llm import store as store_llm
 
 @dataclass
 class Job:
-    """Answers of a request, to ask for in one call."""
+    """Responses of a request, to ask for in one call."""
 
     request: request_llm.Request
-    samples: list  # numbers of the answers to ask for
+    samples: list  # numbers of the responses to ask for
     reserved: float = 0.0  # US dollars
 
 
@@ -77,7 +77,7 @@ class Books:
         self.remarks.setdefault(model, Counter())[what] += n
 
     def keep(self, heard, job, arguments, attempt, seconds):
-        """Store the responses of a reply; returns the answers still missing."""
+        """Store the responses of a reply; returns the responses still missing."""
         model = job.request.model
         choices = [
             (text, why, refusal, None if logprobs is None else bodies.repaired(store_llm.dump(logprobs)))

@@ -17,7 +17,7 @@ _RANGES = {  # of a parameter of decoding: lowest, highest, whole numbers only
     "max_completion_tokens": (1, 10_000_000, True), "top_logprobs": (0, 100, True),
 }  # fmt: skip
 
-# What would make an answer longer, or give more of them, than the budget sets aside: written without _ and -.
+# What would make a response longer, or give more of them, than the budget sets aside: written without _ and -.
 _COSTLY = re.compile(
     r"(max|min)(new|output|completion|response|generated)?tokens?(togenerate|tosample)?|maxlength|maxgenlen|numpredict|"
     r"npredict|bestof|n|numreturnsequences|candidatecount|numbeams|numcompletions|numoutputs"

@@ -35,9 +35,9 @@ def plan(
     Returns
     -------
     DataFrame
-        One row per group: wanted, stored, unsupported, missing (answers), calls, tokens_in, tokens_out (expected), and
-        cost_low, cost_expected, cost_high in US dollars, missing where the price is unknown; hours, the least time at
-        the given rates. Tokens in: a token per 4 bytes. Tokens out: the mean of the model's stored answers, or
+        One row per group: wanted, stored, unsupported, missing (responses), calls, tokens_in, tokens_out (expected),
+        and cost_low, cost_expected, cost_high in US dollars, missing where the price is unknown; hours, the least time
+        at the given rates. Tokens in: a token per 4 bytes. Tokens out: the mean of the model's stored responses, or
         `ASSUMED_TOKENS`; low is half of it, high is max_tokens.
     """
     import pandas as pd

@@ -29,7 +29,7 @@ from hivemind_utils.llm import gguf, http_json
 
 SLOTS = 16  # requests at a time, per server
 CONTEXT = 2_048  # tokens of prompt and response together
-START_S = 120  # from the start of the processes to an answer of /health
+START_S = 120  # from the start of the processes to a response of /health
 _END_S = 3  # that a server gets to end by itself, and then after SIGTERM
 _LOG_LINES = 12  # shown when a server ends by itself
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the package lies, for a server started from elsewhere

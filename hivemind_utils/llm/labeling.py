@@ -1,6 +1,6 @@
-"""Labels by a language model: one question an item, a structured answer, validated, repaired, stored.
+"""Labels by a language model: one question an item, a structured response, validated, repaired, stored.
 
-The sampler asks and its store keeps every raw answer, so labelling is resumable and nothing is asked twice. The JSON
+The sampler asks and its store keeps every raw response, so labelling is resumable and nothing is asked twice. The JSON
 schema is sent along (``response_format``) where the provider takes one: without it a small model rarely gets the form
 right. What does not fit the schema goes back to the model with the error, a few times; what still does not fit is
 counted. A schema may say which of its fields repeat a part of the question (``ECHO``, field to placeholder): a label of
@@ -20,7 +20,7 @@ from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import files
 
 ALIKE = 0.8  # ratio of matching characters from which on a repeated text counts as the text
-MOST_OBJECTS = 300  # beginnings of an object that are tried in an answer: the time stays in proportion to its length
+MOST_OBJECTS = 300  # beginnings of an object that are tried in a response: the time stays in proportion to its length
 
 
 ALIKE_CHARS = 400  # compared; long texts are often cut where they are repeated
@@ -36,9 +36,9 @@ class Labels:
     ----------
     table : pandas.DataFrame
         Valid labels: item_id, vote, value (dict, as the schema dumps it), raw, n_repairs, model, cost_usd (of all its
-        calls; missing where the price is unknown), logprobs (JSON of the valid answer, or None).
+        calls; missing where the price is unknown), logprobs (JSON of the valid response, or None).
     failures : pandas.DataFrame
-        Answers that stayed invalid: item_id, vote, reason, raw.
+        Responses that stayed invalid: item_id, vote, reason, raw.
     missing : pandas.DataFrame
         Not asked, or not answered: item_id, vote, reason.
     """
@@ -106,7 +106,7 @@ def label(
 
 
 def response_format(schema):
-    """Form of an answer as OpenAI's interface, vLLM and llama.cpp take it: the JSON schema of a pydantic model."""
+    """Form of a response as OpenAI's interface, vLLM and llama.cpp take it: the JSON schema of a pydantic model."""
     return {"type": "json_schema", "json_schema": {"name": schema.__name__, "schema": schema.model_json_schema()}}
 
 
@@ -187,7 +187,7 @@ def _label(questions, echoes, schema, model, votes, parameters, max_repairs, sto
 
 
 def parse(text, schema):
-    """Find the JSON object in an answer and validate it.
+    """Find the JSON object in a response and validate it.
 
     Words and fences around it do not matter, nor what was thought before the last ``</think>``; of several objects the
     last that satisfies the schema counts.
@@ -195,7 +195,7 @@ def parse(text, schema):
     Parameters
     ----------
     text : str
-        The model's answer.
+        The model's response.
     schema : type of pydantic.BaseModel
 
     Returns
@@ -230,7 +230,7 @@ def said(text):
 
 @dataclass
 class _Case:
-    """One (item, vote) on its way to a valid answer."""
+    """One (item, vote) on its way to a valid response."""
 
     item_id: str
     vote: int

@@ -16,7 +16,7 @@ class Outcome:
     cost_usd : float
         US dollars of this run, as far as prices are known.
     failures : dict of str to str
-        Model to the reason why answers of it are missing, with what to do.
+        Model to the reason why responses of it are missing, with what to do.
     unsupported : dict of str to str
         Model to what its provider said about the decoding it refused.
     honoured : dict of (str, str) to dict
@@ -59,6 +59,6 @@ class Outcome:
             f"{model} lacks {n:,} ({self.failures.get(model, 'interrupted')})"
             for model, n in lacking["missing"].items()
         ]
-        return f"{lacking['missing'].sum():,} of {self.counts['wanted'].sum():,} answers are missing: " + "; ".join(
+        return f"{lacking['missing'].sum():,} of {self.counts['wanted'].sum():,} responses are missing: " + "; ".join(
             reasons
         )

@@ -54,7 +54,7 @@ class Display:
         return f"{'total':<40} {_bar(done, wanted)} {done:>7,}/{wanted:,}  ${runner.cost:,.4f}  {seconds:,.0f} s"
 
     def line(self, runner):
-        """Answers, rate, cost and time left, in one line."""
+        """Responses, rate, cost and time left, in one line."""
         done, wanted = _done(runner), sum(c["wanted"] - c["unsupported"] for c in runner.counts.values())
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = (done - (self.before or 0)) / seconds

@@ -121,7 +121,7 @@ def said_tokens(heard_):
 
 
 def is_about_n(error):
-    """Whether a server refused the number of answers in a call."""
+    """Whether a server refused the number of responses in a call."""
     said = str(error)
     return getattr(error, "param", None) == "n" or bool(re.search(r"[Ff]ield \W?n\b|['\"`]n['\"`]|\bn_choices\b", said))
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from hivemind_utils.llm import addresses, checks, gguf_models, providers, store
 
-ASSUMED_TOKENS = 300  # of an answer, until a model's own are known
+ASSUMED_TOKENS = 300  # of a response, until a model's own are known
 
 
-MAX_TOKENS = 4096  # of an answer whose request sets no `max_tokens`: sent, and reserved
+MAX_TOKENS = 4096  # of a response whose request sets no `max_tokens`: sent, and reserved
 
 
 OPENAI = ("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "stop",
@@ -35,12 +35,12 @@ _KNOW_MIN_P = {providers.SIMULATED, "hosted_vllm", "vllm", "together_ai", "openr
                "lm_studio", "llamafile", "custom_openai"}  # fmt: skip
 
 
-_MOST_A_CALL = {"gemini": 8, "vertex_ai": 8, "dashscope": 1}  # answers, where a provider takes fewer than asked for
+_MOST_A_CALL = {"gemini": 8, "vertex_ai": 8, "dashscope": 1}  # responses, where a provider takes fewer than asked for
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of whom, and how: answers `sample_idx` to ``sample_idx + n - 1``, in one call where possible.
+    """What is asked of whom, and how: responses `sample_idx` to ``sample_idx + n - 1``, in one call where possible.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Request:
         Decoding as requested, such as temperature, top_p, max_tokens, response_format, logprobs. What OpenAI's
         interface does not have (min_p, top_k) travels in the request's body, to servers that know it.
     sample_idx, n : int
-        First answer and number of answers.
+        First response and number of responses.
     api_base : str, optional
         Address of the server; by default the one that the environment gives for the provider, else the provider's own.
     aliases : tuple of str
@@ -90,7 +90,7 @@ class Request:
 
     @functools.cached_property
     def key(self):
-        """Stable hash of model, server, messages and parameters: with `sample_idx` it names an answer."""
+        """Stable hash of model, server, messages and parameters: with `sample_idx` it names a response."""
         name = gguf_models.identity(self.model) if gguf_models.is_gguf(self.model) else self.model
         asked = [name, self.api_base, self.messages, self.parameters]
         return hashlib.sha256(store.dump(asked).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -102,9 +102,9 @@ class Request:
 
 
 def requests(model, messages, parameters, n_samples, *, per_call=1, api_base=None, aliases=()):
-    """Requests for `n_samples` answers, `per_call` of them in a call where the provider can.
+    """Requests for `n_samples` responses, `per_call` of them in a call where the provider can.
 
-    Answers of one call may be dependent; `store.read` gives the call of each.
+    Responses of one call may be dependent; `store.read` gives the call of each.
     """
     first = Request(model, messages, parameters, api_base=api_base, aliases=tuple(aliases))
     shared = vars(first) | {"key": first.key, "decoding": first.decoding}  # the same for all, and hashed once
@@ -139,7 +139,7 @@ def decoding_of(request):
 
 
 def call_seed(seed, key, first_sample):
-    """Seed of a call, which depends on the run's seed, the request and its first answer."""
+    """Seed of a call, which depends on the run's seed, the request and its first response."""
     digest = hashlib.sha256(f"{seed}\x1f{key}\x1f{first_sample}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1  # a non-negative 32-bit number, as providers take it
 
@@ -155,7 +155,7 @@ def supports(model, parameter):
 
 
 def per_call(model):
-    """Most answers that a provider gives in one call."""
+    """Most responses that a provider gives in one call."""
     return _MOST_A_CALL.get(providers.provider_name(model), 1000) if supports(model, "n") else 1
 
 

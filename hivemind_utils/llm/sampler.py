@@ -1,6 +1,6 @@
 """Ask models through litellm: resumably, within a budget, each draw kept.
 
-`run` asks what the store lacks and nothing else. Whatever comes back is an outcome, never drawn again: an answer, a
+`run` asks what the store lacks and nothing else. Whatever comes back is an outcome, never drawn again: a response, a
 truncated or an empty one, a refusal, a filtered one. Errors are told apart by their HTTP status: what may pass is
 waited for and tried again, what will not stops the model concerned and leaves the others alone.
 """
@@ -62,7 +62,7 @@ Outcome = outcomes_of_runs.Outcome
 def run(
     requests, store_path, *, budget_usd=0.0, limits=None, seed=0, prices=None, progress=True, probe=False, retired=None
 ):
-    """Ask for the answers that the store lacks; every one is stored as it arrives.
+    """Ask for the responses that the store lacks; every one is stored as it arrives.
 
     Servers of models in GGUF files run as long as such models are asked, and end with the run, however it ends.
 
@@ -82,7 +82,7 @@ def run(
         Provider's name (or ``default``) to ``concurrency``, ``requests_per_minute``, ``tokens_per_minute``,
         ``timeout_s`` (of a whole call) and ``max_reply_mb`` (of a response; one that is larger is ``too_large``).
     seed : int
-        Every call's own seed derives from it, the request and the first answer.
+        Every call's own seed derives from it, the request and the first response.
     prices : dict of str to pair of float, optional
         Model to US dollars per million tokens, (input, output); they override litellm's.
     progress : bool
@@ -145,7 +145,7 @@ class _Run(bookkeeping.Books):
         self.stopping, self.lost, self.last_error = False, {}, {}
         self.jobs = self._missing(requests, store_llm.held(opened.path), store_llm.unsupported(opened.path))
         self.price = {m: cost_llm.price(m, prices, jobs[0].request.api_base) for m, jobs in self.jobs.items()}
-        self.per_call = {}  # servers by model; answers a call, where a server takes fewer
+        self.per_call = {}  # servers by model; responses a call, where a server takes fewer
         for model, jobs in self.jobs.items():
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
@@ -155,7 +155,7 @@ class _Run(bookkeeping.Books):
                     self.failures.setdefault(model, f"not asked: {' and '.join(lacking)} is not set")
 
     def _missing(self, requests, held, refused):
-        """Jobs by model for what the store lacks, each answer once."""
+        """Jobs by model for what the store lacks, each response once."""
         jobs, seen = {}, set()
         for request in requests:
             numbers = range(request.sample_idx, request.sample_idx + request.n)
@@ -239,7 +239,7 @@ class _Run(bookkeeping.Books):
         return limits | {"concurrency": min(limits["concurrency"], max(1, slots // n))} if slots else limits
 
     def _n(self, model):
-        """Most answers that a call may ask the model for."""
+        """Most responses that a call may ask the model for."""
         return min(request_llm.per_call(model), self.per_call.get(model, 1000))
 
     def stop(self):
@@ -295,14 +295,14 @@ class _Run(bookkeeping.Books):
         )
 
     def _split(self, job):
-        """Job for one call, and the rest of it where the provider gives fewer answers a call."""
+        """Job for one call, and the rest of it where the provider gives fewer responses a call."""
         n = self._n(job.request.model)
         if len(job.samples) <= n:
             return job, None
         return bookkeeping.Job(job.request, job.samples[:n]), bookkeeping.Job(job.request, job.samples[n:])
 
     async def _ask(self, job, gate):
-        """Make one call, again where that may help, and store what it brings; returns the answers still missing."""
+        """Make one call, again where that may help, and store what it brings; returns the responses still missing."""
         request, estimate = (
             job.request,
             request_llm.tokens_in(job.request) + request_llm.ASSUMED_TOKENS * len(job.samples),
@@ -432,7 +432,7 @@ class _Run(bookkeeping.Books):
         return False
 
     def _takes_fewer(self, error, job):
-        """Whether a server refused the number of answers; from then on a call asks the model for one."""
+        """Whether a server refused the number of responses; from then on a call asks the model for one."""
         model, status = job.request.model, getattr(error, "status_code", None)
         if len(job.samples) < 2 or status not in (400, 422) or not replies.is_about_n(error):
             return False
@@ -499,7 +499,7 @@ class _Run(bookkeeping.Books):
         self._not_supported(request, job.samples, message)
 
     def _not_supported(self, request, samples, message, *, decoding=True):
-        """Count answers that are not to be had, for their decoding or for themselves."""
+        """Count responses that are not to be had, for their decoding or for themselves."""
         if decoding:
             self.unsupported[request.decoding] = message
         else:

@@ -1,4 +1,4 @@
-"""The store of answers: one SQLite file, into which every answer goes the moment it arrives.
+"""The store of responses: one SQLite file, into which every response goes the moment it arrives.
 
 A commit survives a killed process at once. Once a second the write-ahead log is flushed, so that a power cut costs the
 last second at most. One process writes at a time; reading is always possible.
@@ -20,12 +20,12 @@ VERSION = 1  # of the schema below, kept in the file as `user_version`
 SCHEMA = """
 CREATE TABLE requests (  -- what was asked
   key TEXT PRIMARY KEY, model TEXT NOT NULL, api_base TEXT, messages TEXT NOT NULL, parameters TEXT NOT NULL);
-CREATE TABLE calls (  -- one call of a provider, which may bring several answers
+CREATE TABLE calls (  -- one call of a provider, which may bring several responses
   call_id INTEGER PRIMARY KEY, key TEXT NOT NULL, n INTEGER NOT NULL, seed INTEGER, effective TEXT NOT NULL,
   served_model TEXT, system_fingerprint TEXT, attempts INTEGER NOT NULL, latency_s REAL NOT NULL,
   prompt_tokens INTEGER, completion_tokens INTEGER, reasoning_tokens INTEGER, cost_usd REAL,
   answered_at TEXT NOT NULL, litellm_version TEXT NOT NULL);
-CREATE TABLE samples (  -- one answer
+CREATE TABLE samples (  -- one response
   key TEXT NOT NULL, sample_idx INTEGER NOT NULL, call_id INTEGER NOT NULL, text TEXT NOT NULL, finish_reason TEXT,
   outcome TEXT NOT NULL, logprobs TEXT, PRIMARY KEY (key, sample_idx)) WITHOUT ROWID;
 CREATE TABLE unsupported (  -- a decoding that a provider refused for a model
@@ -102,7 +102,7 @@ class Store:
         self._db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)", values)
 
     def add(self, call, samples):
-        """Store a call and its answers in one transaction, durable against a kill when this returns.
+        """Store a call and its responses in one transaction, durable against a kill when this returns.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ def flush(path):
 
 
 def held(path):
-    """Which answers there are.
+    """Which responses there are.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def held(path):
     Returns
     -------
     dict of str to set of int
-        Key to the numbers of its stored answers.
+        Key to the numbers of its stored responses.
     """
     found = {}
     for key, sample_idx in _query(path, "SELECT key, sample_idx FROM samples"):
@@ -207,7 +207,7 @@ def spent(path):
 
 
 def tokens_by_model(path):
-    """Mean number of tokens of an answer by model: dict of str to (mean, answers counted)."""
+    """Mean number of tokens of a response by model: dict of str to (mean, responses counted)."""
     rows = _query(
         path,
         """SELECT r.model, total(c.completion_tokens), total(c.n) FROM calls c JOIN requests r USING (key)
@@ -217,22 +217,22 @@ def tokens_by_model(path):
 
 
 def read(path, requests):
-    """Read the stored answers of some requests.
+    """Read the stored responses of some requests.
 
     Parameters
     ----------
     path : str or Path
         A store; it need not exist.
     requests : iterable of Request
-        With the attributes ``key``, ``sample_idx`` and ``n``: the answers ``sample_idx`` to ``sample_idx + n - 1``.
+        With the attributes ``key``, ``sample_idx`` and ``n``: the responses ``sample_idx`` to ``sample_idx + n - 1``.
 
     Returns
     -------
     pandas.DataFrame
-        One row per stored answer asked for, sorted by key and sample_idx: key, sample_idx, text, finish_reason,
+        One row per stored response asked for, sorted by key and sample_idx: key, sample_idx, text, finish_reason,
         outcome, logprobs (JSON or None), call_id, n, seed, model, api_base, parameters and effective (JSON),
         served_model, system_fingerprint, attempts, latency_s, prompt_tokens, completion_tokens, reasoning_tokens
-        (all three of the call), cost_usd (the call's, divided by its answers), answered_at, litellm_version,
+        (all three of the call), cost_usd (the call's, divided by its responses), answered_at, litellm_version,
         provider_id (of the reply, missing where it had none). The outcome is `served.ANOTHER` where the server answered
         for another model than was asked, unless the request's ``aliases`` name it.
     """
@@ -296,7 +296,7 @@ def _connect(path):
     except sqlite3.DatabaseError as error:
         db.close()
         raise ValueError(
-            f"{path} cannot be read as a store of answers ({error}). Move it aside and run again."
+            f"{path} cannot be read as a store of responses ({error}). Move it aside and run again."
         ) from None
     if version != VERSION:
         db.close()

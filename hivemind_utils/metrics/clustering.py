@@ -1,6 +1,6 @@
-"""Modes of the answers to one prompt: maps, dense regions, what they are made of, and whether they hold.
+"""Modes of the responses to one prompt: maps, dense regions, what they are made of, and whether they hold.
 
-Arrays in, arrays out; one prompt at a time. Answers with equal vectors count once wherever density matters, so that a
+Arrays in, arrays out; one prompt at a time. Responses with equal vectors count once wherever density matters, so that a
 text given a hundred times makes no dense region by itself; their number comes back in through sizes. Randomness arrives
 as a generator. UMAP is seeded from it and runs on one thread: the same generator gives the same map on one machine.
 The rule that says which modes hold is `supported`.
@@ -25,13 +25,13 @@ def distinct_rows(vectors):
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
+    vectors : ndarray of float, shape (n_responses, n_dims)
 
     Returns
     -------
     first : ndarray of int, shape (n_distinct,)
         A row of every kind, ordered by content, whatever the order of the rows.
-    inverse : ndarray of int, shape (n_answers,)
+    inverse : ndarray of int, shape (n_responses,)
         Kind of every row.
     counts : ndarray of int, shape (n_distinct,)
 
@@ -43,24 +43,24 @@ def distinct_rows(vectors):
     """
     vectors = np.ascontiguousarray(vectors)
     if vectors.ndim != 2:
-        raise ValueError(f"`vectors` must have shape (n_answers, n_dims), but {vectors.shape} was passed.")
+        raise ValueError(f"`vectors` must have shape (n_responses, n_dims), but {vectors.shape} was passed.")
     as_bytes = vectors.view(np.dtype((np.void, vectors.itemsize * vectors.shape[1]))).ravel()
     _, first, inverse, counts = np.unique(as_bytes, return_index=True, return_inverse=True, return_counts=True)
     return first, inverse, counts
 
 
 def principal_components(vectors, n_components=2):
-    """Principal components of the answers, as in the paper's Figure 1, with the variance they explain.
+    """Principal components of the responses, as in the paper's Figure 1, with the variance they explain.
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
+    vectors : ndarray of float, shape (n_responses, n_dims)
         Not normalised here: the paper's are not.
     n_components : int
 
     Returns
     -------
-    coordinates : ndarray of float, shape (n_answers, n_components)
+    coordinates : ndarray of float, shape (n_responses, n_components)
         Missing components (fewer rows or dimensions) are 0.
     explained : ndarray of float, shape (n_components,)
         Share of the variance; 0 where there is no variance.
@@ -196,7 +196,7 @@ def umap_of():
 
 
 def smallest_mode(n, size_factor=0.7):
-    """Fewest answers that make a mode among `n`: ``size_factor`` times the square root of n, at least 5.
+    """Fewest responses that make a mode among `n`: ``size_factor`` times the square root of n, at least 5.
 
     Examples
     --------
@@ -207,11 +207,11 @@ def smallest_mode(n, size_factor=0.7):
 
 
 def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=0.7):
-    """Modes of the answers to one prompt: HDBSCAN on a UMAP reduction of the distinct rows.
+    """Modes of the responses to one prompt: HDBSCAN on a UMAP reduction of the distinct rows.
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, vector_dims)
+    vectors : ndarray of float, shape (n_responses, vector_dims)
         Repeated rows allowed; the result does not depend on the order of the rows.
     rng : numpy.random.Generator
     neighbours : (ndarray, ndarray), optional
@@ -223,12 +223,12 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
 
     Returns
     -------
-    ndarray of int, shape (n_answers,)
-        Mode of every answer, the largest is 0; -1 for noise.
+    ndarray of int, shape (n_responses,)
+        Mode of every response, the largest is 0; -1 for noise.
 
     Notes
     -----
-    Equal rows count once when density is measured. A row outside of every dense region that alone has as many answers
+    Equal rows count once when density is measured. A row outside of every dense region that alone has as many responses
     as the smallest mode is a mode of its own: twenty thousand copies of one text are one mode, not noise.
 
     Examples
@@ -274,12 +274,12 @@ def _by_size(labels):
 
 
 def medoids(vectors, labels):
-    """Row of every mode with the largest mean cosine to the mode's answers; repeated answers weigh more.
+    """Row of every mode with the largest mean cosine to the mode's responses; repeated responses weigh more.
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    labels : ndarray of int, shape (n_answers,)
+    vectors : ndarray of float, shape (n_responses, n_dims)
+    labels : ndarray of int, shape (n_responses,)
 
     Returns
     -------
@@ -300,19 +300,19 @@ def medoids(vectors, labels):
 
 
 def adjusted_rand(a, b, *, noise="singletons"):
-    """Adjusted Rand index of two labellings of the same answers.
+    """Adjusted Rand index of two labellings of the same responses.
 
     Parameters
     ----------
-    a, b : ndarray of int, shape (n_answers,)
+    a, b : ndarray of int, shape (n_responses,)
         -1 is noise.
     noise : {"singletons", "dropped"}
-        Every noise answer is a mode of its own, or answers that are noise in either are left out.
+        Every noise response is a mode of its own, or responses that are noise in either are left out.
 
     Returns
     -------
     float
-        1 for equal partitions, about 0 for unrelated ones; NaN without answers.
+        1 for equal partitions, about 0 for unrelated ones; NaN without responses.
 
     Examples
     --------
@@ -325,7 +325,7 @@ def adjusted_rand(a, b, *, noise="singletons"):
         raise ValueError(f"The value for `noise` must be one of ['singletons', 'dropped'], but {noise!r} was passed.")
     a, b = (labels_of(x, len(x)) for x in (a, b))
     if len(a) != len(b):
-        raise ValueError(f"Both labellings must be of the same answers, but they have {len(a)} and {len(b)}.")
+        raise ValueError(f"Both labellings must be of the same responses, but they have {len(a)} and {len(b)}.")
     if noise == "dropped":
         kept = (a != NOISE) & (b != NOISE)
         a, b = a[kept], b[kept]
@@ -340,18 +340,18 @@ def _singletons(labels):
 
 
 def silhouettes(vectors, labels):
-    r"""Silhouette of every answer by cosine distance, in the space of the vectors, noise 0.
+    r"""Silhouette of every response by cosine distance, in the space of the vectors, noise 0.
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    labels : ndarray of int, shape (n_answers,)
+    vectors : ndarray of float, shape (n_responses, n_dims)
+    labels : ndarray of int, shape (n_responses,)
 
     Returns
     -------
-    ndarray of float, shape (n_answers,)
+    ndarray of float, shape (n_responses,)
         :math:`(b - a) / \max(a, b)` with a the mean distance to the others of its mode and b to the nearest other mode;
-        where there is one mode, to the noise; where there is nothing else, and in modes of one answer, 0.
+        where there is one mode, to the noise; where there is nothing else, and in modes of one response, 0.
 
     Notes
     -----
@@ -390,15 +390,15 @@ def recovery(labels, reruns):
 
     Parameters
     ----------
-    labels : ndarray of int, shape (n_answers,)
+    labels : ndarray of int, shape (n_responses,)
     reruns : sequence of (rows, labels)
         Rows of a rerun, and their modes there; modes are compared among these rows.
 
     Returns
     -------
     ndarray of float, shape (n_modes,)
-        1: found again exactly. NaN without reruns that hold any of its answers. Source: Hennig 2007, who calls 0.75 or
-        more stable.
+        1: found again exactly. NaN without reruns that hold any of its responses. Source: Hennig 2007, who calls 0.75
+        or more stable.
 
     Examples
     --------
@@ -429,15 +429,15 @@ def lexical_coordinates(words, rng, n_dims=50):
     Parameters
     ----------
     words : list of list of str
-        Normalised words of every answer.
+        Normalised words of every response.
     rng : numpy.random.Generator
     n_dims : int
-        Cut to what the answers allow.
+        Cut to what the responses allow.
 
     Returns
     -------
-    ndarray of float32, shape (n_answers, n_dims)
-        An answer without a word is a zero row; so is every answer where none has any.
+    ndarray of float32, shape (n_responses, n_dims)
+        A response without a word is a zero row; so is every response where none has any.
 
     Examples
     --------
@@ -464,17 +464,17 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
+    vectors : ndarray of float, shape (n_responses, n_dims)
     n_clusters : int
     rng : numpy.random.Generator
     capacities : sequence of int, optional
-        Most answers of every cluster; equal, remainders to the first, where None.
+        Most responses of every cluster; equal, remainders to the first, where None.
 
     Returns
     -------
-    ndarray of int, shape (n_answers,)
-        Pairs of answer and centre are taken from the nearest to the farthest; a pair counts if the answer is free and
-        the cluster has room.
+    ndarray of int, shape (n_responses,)
+        Pairs of response and centre are taken from the nearest to the farthest; a pair counts if the response is free
+        and the cluster has room.
 
     Examples
     --------
@@ -488,15 +488,15 @@ def balanced_kmeans(vectors, n_clusters, rng, capacities=None):
     unit = similarity.unit_rows(vectors)
     n = len(unit)
     if not 1 <= n_clusters <= n:
-        raise ValueError(f"`n_clusters` must lie in 1 to {n}, the number of answers, but {n_clusters} was passed.")
+        raise ValueError(f"`n_clusters` must lie in 1 to {n}, the number of responses, but {n_clusters} was passed.")
     if capacities is None:
         capacities = np.full(n_clusters, n // n_clusters) + (np.arange(n_clusters) < n % n_clusters)
     room = np.array(capacities, int)
     if len(room) != n_clusters or room.sum() < n:
-        raise ValueError(f"{n_clusters} capacities must hold {n} answers, but {list(capacities)} were passed.")
+        raise ValueError(f"{n_clusters} capacities must hold {n} responses, but {list(capacities)} were passed.")
     n_distinct = len(distinct_rows(unit)[0])
     model = KMeans(min(n_clusters, n_distinct), n_init=10, random_state=seed_of(rng)).fit(unit)
-    centres = model.cluster_centers_[np.arange(n_clusters) % len(model.cluster_centers_)]  # equal answers share one
+    centres = model.cluster_centers_[np.arange(n_clusters) % len(model.cluster_centers_)]  # equal responses share one
     distance = cdist(unit, centres)
     labels = np.full(n, NOISE)
     for pair in np.argsort(distance, axis=None, kind="stable"):

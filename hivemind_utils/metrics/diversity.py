@@ -1,7 +1,7 @@
-"""How diverse are the answers of one model to one prompt? Measures on embeddings, words, characters and idea counts.
+"""How diverse are the responses of one model to one prompt? Measures on embeddings, words, characters and idea counts.
 
 The text measures take texts, or the word lists of `overlap.word_lists` so that each text is normalised once. All
-compare normalised words, and all leave out answers without a word.
+compare normalised words, and all leave out responses without a word.
 """
 
 import zlib
@@ -33,16 +33,16 @@ def _check_order(order, zero_allowed):
 
 
 def vendi_scores(embeddings, orders=(1, 2, np.inf)):
-    r"""Vendi scores of several orders from one spectrum: how many distinct answers there are, judged by cosine.
+    r"""Vendi scores of several orders from one spectrum: how many distinct responses there are, judged by cosine.
 
-    1 means that all answers point the same way; n_responses, that they are orthogonal.
+    1 means that all responses point the same way; n_responses, that they are orthogonal.
 
     Parameters
     ----------
     embeddings : ndarray of float, shape (n_responses, n_dims)
         One row per response, of any length; rows are normalised here and may not be zero. n_responses >= 1.
     orders : sequence of float
-        Each > 0; inf allowed. The larger the order, the less a rare answer counts.
+        Each > 0; inf allowed. The larger the order, the less a rare response counts.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def _counts(counts):
     if counts.ndim != 1 or not (counts >= 0).all() or (counts != np.floor(counts)).any() or not counts.sum() > 0:
         raise ValueError(
             f"`counts` must be one whole number >= 0 per idea and not all 0, but {counts.tolist()[:10]} was passed. "
-            "Count the answers of each idea first."
+            "Count the responses of each idea first."
         )
     return counts[counts > 0].astype(np.int64)
 
@@ -116,7 +116,7 @@ def effective_number(counts, order=1):
     Parameters
     ----------
     counts : sequence of int
-        Answers per idea.
+        Responses per idea.
     order : float
         >= 0. 0: the number of ideas; 1: exp of the Shannon entropy; 2: inverse Simpson, :math:`1/\sum p^2`; inf: one
         over the share of the commonest.
@@ -141,7 +141,7 @@ def _worded(texts):
 
 
 def duplicate_share(texts):
-    """Share of the answers whose normalised text equals that of another answer.
+    """Share of the responses whose normalised text equals that of another response.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def duplicate_share(texts):
     Returns
     -------
     float
-        In [0, 1]; NaN if no answer has a word.
+        In [0, 1]; NaN if no response has a word.
 
     Examples
     --------
@@ -162,9 +162,9 @@ def duplicate_share(texts):
 
 
 def distinct_n(texts, n):
-    """Distinct word n-grams over all word n-grams of the answers.
+    """Distinct word n-grams over all word n-grams of the responses.
 
-    It falls with the number and length of the answers, whatever their diversity: compare equal sizes.
+    It falls with the number and length of the responses, whatever their diversity: compare equal sizes.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def distinct_n(texts, n):
     Returns
     -------
     float
-        In (0, 1]; NaN if no answer has `n` words.
+        In (0, 1]; NaN if no response has `n` words.
 
     Examples
     --------
@@ -192,9 +192,9 @@ def _distinct(grams):
 
 
 def self_overlap(texts, n=4):
-    r"""Word overlap of each answer with the other answers, averaged over the answers (in the manner of self-BLEU).
+    r"""Word overlap of each response with the other responses, averaged (in the manner of self-BLEU).
 
-    0 means that no answer has a word of another; 1, that each answer's n-grams all occur in single others.
+    0 means that no response has a word of another; 1, that each response's n-grams all occur in single others.
 
     Parameters
     ----------
@@ -205,14 +205,14 @@ def self_overlap(texts, n=4):
     Returns
     -------
     float
-        In [0, 1]; NaN with fewer than two answers.
+        In [0, 1]; NaN with fewer than two responses.
 
     Notes
     -----
-    For an answer of w words and k = 1 … min(n, w), let m be the number of its w − k + 1 k-grams that occur in the
-    other answers, each counted at most as often as in the one other answer that has it most often. Its overlap is the
-    geometric mean over k of m / w for k = 1 and (m + 1) / (w − k + 2) for k > 1 (the smoothing of Lin & Och 2004);
-    there is no brevity penalty. The largest count among the *other* answers follows from the two largest of all, so
+    For a response of w words and k = 1 … min(n, w), let m be the number of its w − k + 1 k-grams that occur in the
+    other responses, each counted at most as often as in the one other response that has it most often. Its overlap is
+    the geometric mean over k of m / w for k = 1 and (m + 1) / (w − k + 2) for k > 1 (the smoothing of Lin & Och 2004);
+    there is no brevity penalty. The largest count among the *other* responses follows from the two largest of all, so
     every n-gram is visited once.
 
     Examples
@@ -251,7 +251,7 @@ def _self_overlap(grams_by_order, owners, n_texts):
 
 
 def compression_ratio(texts):
-    """How many times smaller the answers are when compressed together: repetitive answers compress well.
+    """How many times smaller the responses are when compressed together: repetitive responses compress well.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def compression_ratio(texts):
     -------
     float
         UTF-8 bytes of the normalised texts, sorted and joined by line ends, over their bytes after zlib (level 9); NaN
-        if no answer has a word. Short texts stay near 1, and a match more than 32 kB back is not seen: compare equal
+        if no response has a word. Short texts stay near 1, and a match more than 32 kB back is not seen: compare equal
         sizes.
 
     Examples
@@ -274,18 +274,18 @@ def compression_ratio(texts):
 
 
 def opener_share(texts, n_words=4):
-    """Share of the answers that begin with the commonest opener.
+    """Share of the responses that begin with the commonest opener.
 
     Parameters
     ----------
     texts : sequence of str, or of word lists
     n_words : int
-        Words of an opener, >= 1; an answer with fewer is its own opener.
+        Words of an opener, >= 1; a response with fewer is its own opener.
 
     Returns
     -------
     float
-        In (0, 1]; NaN if no answer has a word.
+        In (0, 1]; NaN if no response has a word.
 
     Examples
     --------
@@ -299,14 +299,14 @@ def opener_share(texts, n_words=4):
 
 
 def rarefaction(counts, sizes):
-    r"""Return the expected number of distinct ideas among some of the answers, drawn without replacement.
+    r"""Return the expected number of distinct ideas among some of the responses, drawn without replacement.
 
     Parameters
     ----------
     counts : sequence of int
-        Answers per idea, N in all.
+        Responses per idea, N in all.
     sizes : sequence of int
-        Answers drawn, each in 0 … N.
+        Responses drawn, each in 0 … N.
 
     Returns
     -------
@@ -321,7 +321,7 @@ def rarefaction(counts, sizes):
     values, times = np.unique(_counts(counts), return_counts=True)
     total, sizes = int(values @ times), np.asarray(sizes)
     if sizes.ndim != 1 or (sizes != np.floor(sizes)).any() or (sizes < 0).any() or (sizes > total).any():
-        raise ValueError(f"`sizes` must be whole numbers of answers in 0 … {total}, but {sizes.tolist()} was passed.")
+        raise ValueError(f"`sizes` must be whole numbers of responses in 0 … {total}, but {sizes.tolist()} was passed.")
     rest, drawn = total - values[None, :], sizes[:, None]
     missed = (
         gammaln(rest + 1) - gammaln(np.maximum(rest - drawn, 0) + 1) - gammaln(total + 1) + gammaln(total - drawn + 1)
@@ -344,7 +344,7 @@ def chao1(counts):
     Parameters
     ----------
     counts : sequence of int
-        Answers per idea.
+        Responses per idea.
 
     Returns
     -------
@@ -355,7 +355,7 @@ def chao1(counts):
 
     Notes
     -----
-    The estimate is itself a lower bound of the richness, and supposes answers drawn independently. Variance and
+    The estimate is itself a lower bound of the richness, and supposes responses drawn independently. Variance and
     interval as in EstimateS (equations 6, 7 and 13): Chao 1984, Scand. J. Statist. 11; Chao 1987, Biometrics 43.
 
     Examples
@@ -469,7 +469,7 @@ def summarise(texts, embeddings):
     dict of float
         ``vendi_1``, ``vendi_2``, ``vendi_inf`` (of all rows); ``effective_distinct`` (effective number of distinct
         normalised texts), ``n_distinct`` (their number), ``distinct_1`` … ``distinct_3``, ``self_overlap`` (order 4),
-        ``compression_ratio``, ``duplicate_share``, ``opener_share`` (4 words), of the answers that have a word.
+        ``compression_ratio``, ``duplicate_share``, ``opener_share`` (4 words), of the responses that have a word.
 
     Examples
     --------

@@ -136,7 +136,7 @@ class TextsWithTerm:
         self._starts.append(self._starts[-1] + len(terms))
 
     def finish(self):
-        """Add up the blocks; afterwards `of` answers and ``n_terms`` is the number of different terms."""
+        """Add up the blocks; afterwards `of` responses and ``n_terms`` is the number of different terms."""
         for file in self._files:
             file.flush()
         self.n_terms = 0

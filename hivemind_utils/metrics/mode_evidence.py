@@ -44,16 +44,16 @@ def gaussian_like(vectors, rng):
 
 
 def shared_words(lexical, labels, rng, n_permutations=199):
-    """Probability that random groups of answers share as many words as each mode does: the lexical encoder's vote.
+    """Probability that random groups of responses share as many words as each mode does: the lexical encoder's vote.
 
     Parameters
     ----------
-    lexical : ndarray of float, shape (n_answers, n_dims)
+    lexical : ndarray of float, shape (n_responses, n_dims)
         Vectors that know words only; zero rows allowed.
-    labels : ndarray of int, shape (n_answers,)
+    labels : ndarray of int, shape (n_responses,)
     rng : numpy.random.Generator
     n_permutations : int
-        Permutations of the labels over answers.
+        Permutations of the labels over responses.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def shared_words(lexical, labels, rng, n_permutations=199):
 class Evidence:
     """What speaks for the modes of one prompt; arrays of shape (n_modes,) unless said otherwise.
 
-    A single text that alone has as many answers as the smallest mode counts as supported: there is no density to doubt.
+    A single text that has as many responses as the smallest mode counts as supported: there is no density to doubt.
 
     ``null_*`` have one entry per Gaussian draw, ``agreement`` maps the kind of rerun to its adjusted Rand indices.
     """
@@ -108,21 +108,21 @@ def evidence(
     vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=7,
     **settings,
 ):  # fmt: skip
-    """Run the pipeline of `find_modes` again, on the answers and on structureless data, and say which modes hold.
+    """Run the pipeline of `find_modes` again, on the responses and on structureless data, and say which modes hold.
 
     Parameters
     ----------
-    vectors : ndarray of float, shape (n_answers, n_dims)
-    labels : ndarray of int, shape (n_answers,)
+    vectors : ndarray of float, shape (n_responses, n_dims)
+    labels : ndarray of int, shape (n_responses,)
         From `find_modes` with the same settings.
     rng : numpy.random.Generator
         Spawned per rerun.
-    lexical : ndarray of float, shape (n_answers, n_lexical_dims), optional
-        Vectors that know words only, as from `lexical_coordinates`; equal answers have equal rows.
+    lexical : ndarray of float, shape (n_responses, n_lexical_dims), optional
+        Vectors that know words only, as from `lexical_coordinates`; equal responses have equal rows.
     neighbours : (ndarray, ndarray), optional
         As for `find_modes`.
     n_seeds, n_subsamples, n_gaussians : int
-        Reruns with another seed, on a random part of the distinct answers, and on Gaussians (at least 2).
+        Reruns with another seed, on a random part of the distinct responses, and on Gaussians (at least 2).
     subsample : float
         That part, 0 to 1.
     **settings
@@ -241,16 +241,16 @@ def supported(
     The modes as a whole must lie further apart than the same pipeline's modes of Gaussians with the same mean and
     covariance (`prediction_bound`); else none holds. A single mode holds if (1) it is no less apart than modes of
     Gaussians are on average, (2) it is found again with other seeds and (3) in subsamples, mean Jaccard index of at
-    least `stable`, and (4) its answers share more words than random groups do.
+    least `stable`, and (4) its responses share more words than random groups do.
 
     Parameters
     ----------
     separation, seeds, subsamples, word_p : ndarray of float, shape (n_modes,)
         Mean silhouette, mean Jaccard of reruns (`recovery`), p-value of `shared_words` (NaN: no words known, no say).
     null_level : float
-        Mean silhouette of a Gaussian's answers in modes.
+        Mean silhouette of a Gaussian's responses in modes.
     overall_separation, null_bound : float
-        Mean silhouette of all answers, noise 0; `prediction_bound` of the same of Gaussians.
+        Mean silhouette of all responses, noise 0; `prediction_bound` of the same of Gaussians.
     stable, alpha : float
 
     Returns

@@ -1,4 +1,4 @@
-"""Verbatim overlap between the answers to one prompt: duplicates, shared spans, closest pairs, and a page to read them.
+"""Verbatim overlap between the responses to one prompt: duplicates, shared spans, closest pairs, a page to read them.
 
 Every comparison is made on normalised words (`words`); offsets into the original text are kept, so that what is shared
 can be marked where it was written.
@@ -18,17 +18,17 @@ from hivemind_utils.metrics.similarity import unit_rows
 
 
 def _paired(answers, models):
-    """Return the models as a list, one per answer."""
+    """Return the models as a list, one per response."""
     models = list(models)
     if len(answers) != len(models):
         raise ValueError(
-            f"`models` must name the model of each of the {len(answers)} answers, but {len(models)} names were passed."
+            f"`models` must name the model of each of the {len(answers)} responses, but {len(models)} names were passed."
         )
     return models
 
 
 def _by_text(texts, models):
-    """Group the indices of the answers by normalised text, both in an order that the order of rows does not change."""
+    """Group the indices of the responses by normalised text, both in an order that rows do not change."""
     groups = defaultdict(list)
     for k, ws in enumerate(words.word_lists(texts)):
         groups[" ".join(ws)].append(k)
@@ -42,15 +42,15 @@ def exact_duplicates(texts, models):
     Parameters
     ----------
     texts : sequence of str
-        The answers to one prompt. Answers without a word are left out; `wordless` counts them.
+        The responses to one prompt. Responses without a word are left out; `wordless` counts them.
     models : sequence of str
-        The model of each answer.
+        The model of each response.
 
     Returns
     -------
     DataFrame
-        One row per normalised text found in at least two models: ``text`` (the smallest original), ``n_answers``,
-        ``n_models``, ``models`` (sorted, joined by "; "); by number of models, then of answers, descending, then text.
+        One row per normalised text found in at least two models: ``text`` (the smallest original), ``n_responses``,
+        ``n_models``, ``models`` (sorted, joined by "; "); by models, then responses, descending, then text.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def exact_duplicates(texts, models):
         if len(names) > 1:
             rows.append((texts[members[0]], len(members), len(names), "; ".join(names)))
     rows.sort(key=lambda row: (-row[2], -row[1], row[0]))
-    return pd.DataFrame(rows, columns=["text", "n_answers", "n_models", "models"])
+    return pd.DataFrame(rows, columns=["text", "n_responses", "n_models", "models"])
 
 
 def _common_runs(a_words, b_words):
@@ -85,7 +85,7 @@ def _common_runs(a_words, b_words):
 
 
 def longest_common_span(a_words, b_words):
-    """Return the longest run of words that two answers share.
+    """Return the longest run of words that two responses share.
 
     Parameters
     ----------
@@ -111,10 +111,10 @@ def longest_common_span(a_words, b_words):
 
 
 def shared_spans(a_words, b_words, min_words=4):
-    """Match two answers by their longest common runs of words, greedily and without overlap.
+    """Match two responses by their longest common runs of words, greedily and without overlap.
 
     The longest run is taken first, then the longest among the words still free in both, and so on. Swapping the two
-    answers swaps the two starts and changes nothing else.
+    responses swaps the two starts and changes nothing else.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def shared_spans(a_words, b_words, min_words=4):
     """
     if min_words < 1:
         raise ValueError(f"`min_words` must be at least 1, but {min_words} was passed.")
-    if b_words < a_words:  # ties are broken in one order of the two answers, whichever comes first
+    if b_words < a_words:  # ties are broken in one order of the two responses, whichever comes first
         return sorted((a, b, length) for b, a, length in shared_spans(b_words, a_words, min_words))
     runs = _common_runs(a_words, b_words)
     heap = [(-length, a, b) for length, a, b in runs[runs[:, 0] >= min_words].tolist()]
@@ -181,9 +181,9 @@ def shared_characters(text_a, text_b, min_words=4):
 
 
 def shared_ngram_share(a_words, b_words, n=8):
-    """Return the share of the shorter answer's distinct word n-grams that the other answer has too.
+    """Return the share of the shorter response's distinct word n-grams that the other response has too.
 
-    The shorter answer is the one with fewer distinct n-grams, so the share is symmetric.
+    The shorter response is the one with fewer distinct n-grams, so the share is symmetric.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def shared_ngram_share(a_words, b_words, n=8):
     Returns
     -------
     float
-        In [0, 1]; NaN if an answer has fewer than `n` words.
+        In [0, 1]; NaN if a response has fewer than `n` words.
 
     Examples
     --------
@@ -267,7 +267,7 @@ def _two_models(members, models):
 
 
 def verbatim_pairs(texts, models, *, min_words=8):
-    """Find the pairs of answers by different models that share a run of words.
+    """Find the pairs of responses by different models that share a run of words.
 
     Works on distinct normalised texts through an inverted index of their word n-grams, so neither duplicates nor pairs
     without a common n-gram cost anything.
@@ -275,20 +275,20 @@ def verbatim_pairs(texts, models, *, min_words=8):
     Parameters
     ----------
     texts : sequence of str
-        The answers to one prompt. Answers without a word are left out.
+        The responses to one prompt. Responses without a word are left out.
     models : sequence of str
-        The model of each answer.
+        The model of each response.
     min_words : int
         Shortest run that counts, >= 1.
 
     Returns
     -------
     DataFrame
-        One row per pair of *different* normalised texts (equal ones are in `exact_duplicates`) with answers of
-        different models. ``i``, ``j``: indices of two such answers, the smallest by text and model; ``n_pairs``: pairs
-        of answers of different models that the row stands for; ``longest_span_words``; ``span``: its normalised words
-        (the earliest in the smaller text, if several are as long); ``shared_8gram_share`` (see `shared_ngram_share`).
-        By length of the span and share, descending, then text.
+        One row per pair of *different* normalised texts (equal ones are in `exact_duplicates`) with responses of
+        different models. ``i``, ``j``: indices of two such responses, the smallest by text and model; ``n_pairs``:
+        pairs of responses of different models that the row stands for; ``longest_span_words``; ``span``: its normalised
+        words (the earliest in the smaller text, if several are as long); ``shared_8gram_share`` (see
+        `shared_ngram_share`). By length of the span and share, descending, then text.
 
     Examples
     --------
@@ -319,7 +319,7 @@ def verbatim_pairs(texts, models, *, min_words=8):
     order = np.lexsort((b, a, -np.nan_to_num(share, nan=-1), -longest))
     a, b, longest, at, n_pairs, share = (values[order] for values in (a, b, longest, at, n_pairs, share))
     model = np.array([names[m] for m in models], dtype=int)
-    clash = model[first[a]] == model[first[b]]  # then one of the two texts has an answer of another model
+    clash = model[first[a]] == model[first[b]]  # then one of the two texts has a response of another model
     i = np.where(clash & (second[b] < 0), second[a], first[a])
     j = np.where(clash & (second[b] >= 0), second[b], first[b])
 
@@ -331,28 +331,28 @@ def verbatim_pairs(texts, models, *, min_words=8):
 
 
 def top_pairs(embeddings, models, n, *, texts=None, exclude_exact=True, block=128):
-    """Find the most similar pairs of answers by different models.
+    """Find the most similar pairs of responses by different models.
 
     Parameters
     ----------
-    embeddings : ndarray of float, shape (n_answers, n_dims)
-        The answers to one prompt; rows are normalised here and may not be zero.
+    embeddings : ndarray of float, shape (n_responses, n_dims)
+        The responses to one prompt; rows are normalised here and may not be zero.
     models : sequence of str
-        The model of each answer.
+        The model of each response.
     n : int
         Number of pairs wanted, >= 1.
     texts : sequence of str, optional
-        The answers. If given, each unordered pair of normalised texts appears once, by its most similar answers, and
-        ties are broken by text.
+        The responses. If given, each unordered pair of normalised texts appears once, by its most similar responses,
+        and ties are broken by text.
     exclude_exact : bool
         Leave out pairs of the same normalised text, which `exact_duplicates` lists. Needs `texts` to do anything.
     block : int
-        Answers per block: one matrix of shape (block, n_answers) is held at a time.
+        Responses per block: one matrix of shape (block, n_responses) is held at a time.
 
     Returns
     -------
     i, j : ndarray of int, shape (n_found,)
-        Indices of the answers, most similar pair first; fewer than `n` if there are not as many pairs.
+        Indices of the responses, most similar pair first; fewer than `n` if there are not as many pairs.
     cosine : ndarray of float, shape (n_found,)
         In [−1, 1], rounded to six digits, so that float32 rounding does not order ties.
 

@@ -1,4 +1,4 @@
-"""Cosine similarity between answers: within a model, between models, of all pairs, and of the nearest ones.
+"""Cosine similarity between responses: within a model, between models, of all pairs, and of the nearest ones.
 
 Arrays in, arrays out. Sums of unit vectors give means of pairs without an n-by-n matrix; distributions and neighbours
 go through blocks of the Gram matrix. Definitions: arXiv 2510.22954, section 3 and App. C.
@@ -164,7 +164,7 @@ def repetition(sums, counts):
 def centred_repetition(embeddings, codes, n_cells, centre=None):
     """Mean pairwise cosine of every cell after subtracting the mean of all unit rows.
 
-    What all answers share, whatever the prompt, no longer counts as similarity.
+    What all responses share, whatever the prompt, no longer counts as similarity.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def homogeneity(sums, counts, *, self_pairs=False):
     Parameters
     ----------
     sums : ndarray of float, shape (n_prompts, n_models, n_dims)
-        Sums of unit vectors; zero where a model has no answer.
+        Sums of unit vectors; zero where a model has no response.
     counts : ndarray of int, shape (n_prompts, n_models)
     self_pairs : bool
         Count a response with itself on the diagonal, as the published analysis does.
@@ -279,7 +279,7 @@ def pair_histograms(prompts, *, n_threads=2, progress=None):
 def share_at_least(histogram, threshold):
     """Share of pairs at or above a threshold, from a histogram over the last axis; NaN without pairs.
 
-    `threshold`, -1 to 1, is rounded to the bins' width, 0.001; at 1 the last bin counts, where equal answers are.
+    `threshold`, -1 to 1, is rounded to the bins' width, 0.001; at 1 the last bin counts, where equal responses are.
 
     Examples
     --------
@@ -315,7 +315,7 @@ def histogram_quantile(histogram, q):
 
 
 def random_pair_cosines(embeddings, prompts, n_pairs, rng):
-    """Cosines of random pairs of answers to different prompts: the undemanding floor.
+    """Cosines of random pairs of responses to different prompts: the undemanding floor.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ def random_pair_cosines(embeddings, prompts, n_pairs, rng):
 
 
 def random_pairs(prompts, n_pairs, rng):
-    """Random pairs of answers to different prompts, drawn with replacement.
+    """Random pairs of responses to different prompts, drawn with replacement.
 
     Parameters
     ----------
@@ -551,7 +551,7 @@ def _codes(codes, n_cells, n_rows):
 def _check_norms(norms):
     if not np.all(np.isfinite(norms)) or np.any(norms <= 0):
         raise ValueError(
-            "Every row of `embeddings` must be finite and longer than 0: leave empty answers out before embedding."
+            "Every row of `embeddings` must be finite and longer than 0: leave empty responses out before embedding."
         )
 
 

@@ -58,7 +58,7 @@ def fold(text):
     """
     if not isinstance(text, str):
         raise TypeError(
-            f"`text` must be a string, but {type(text).__name__} was passed. Drop missing answers, or count them apart."
+            f"`text` must be a string, but {type(text).__name__} came. Leave out missing responses, or count them."
         )
     folded, begins, ends = text.casefold(), None, None
     if len(folded) != len(text) or not all(unicodedata.is_normalized("NFKC", t) for t in (text, folded)):
@@ -245,9 +245,9 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     Parameters
     ----------
     words : list of list of str
-        Normalised words of every answer.
-    labels : ndarray of int, shape (n_answers,)
-        Mode of every answer; noise is a class to differ from.
+        Normalised words of every response.
+    labels : ndarray of int, shape (n_responses,)
+        Mode of every response; noise is a class to differ from.
     n_phrases : int
         At most so many a mode; a phrase shares no word with a better one.
     exclude : collection of str
@@ -256,13 +256,13 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     Returns
     -------
     list of list of str
-        Per mode, best first; empty where its answers hold no telling word.
+        Per mode, best first; empty where its responses hold no telling word.
 
     Notes
     -----
     The weight of phrase t in class c is :math:`tf_{tc} \log(1 + A / f_t)` with :math:`tf` the share of the class's
-    phrases, :math:`f_t` the answers with t, :math:`A` the mean number of phrases a class (Grootendorst 2022). A phrase
-    counts once per answer. English function words and contractions make no phrase, nor do they begin or end one.
+    phrases, :math:`f_t` the responses with t, :math:`A` the mean number of phrases a class (Grootendorst 2022). A
+    phrase counts once per response. English function words and contractions make no phrase, nor begin or end one.
 
     Examples
     --------

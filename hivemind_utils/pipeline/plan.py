@@ -44,7 +44,7 @@ def report(spec, pilot=None):
     answers = values["answers_path"]
     first = answers[0] if isinstance(answers, list) else answers
     if first is not None and not first.endswith((".yaml", ".yml")):
-        return f"Profile {profile.name} imports answers from files: no model is asked."
+        return f"Profile {profile.name} imports responses from files: no model is asked."
     store_path = files.store_path("04", profile.name)
     frame, prices, missing, arms, gone = _simulated(first, values) if first else _asked(values)
     rates = {"limits": values["limits"], "prices": prices, "batch": values["batch"]}
@@ -86,7 +86,7 @@ def _asked(values):
         n = min(paraphrasing.get("n_prompts", len(prompts)), len(prompts)) * paraphrasing.get("n", 4)
         names = [f"paraphrase {i:0{ASSUMED_CHARS - 12}d}" for i in range(n)]
         missing.append(
-            f"paraphrases: {n} are written and checked first, which is not priced; their answers are counted below"
+            f"paraphrases: {n} are written and checked first, which is not priced; their responses are counted below"
         )
         added = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "paraphrase"})
         prompts = pd.concat([prompts, added], ignore_index=True)
@@ -159,7 +159,7 @@ def _totals(plan, store_path, values, names_on_this_machine=()):
     unknown = plan.loc[plan["cost_expected"].isna(), "model"].nunique()  # under any decoding
     low, expected, high = known[["cost_low", "cost_expected", "cost_high"]].sum()
     lines = [
-        f"{plan['wanted'].sum():,} answers of {plan['model'].nunique()} models: {plan['stored'].sum():,} stored, "
+        f"{plan['wanted'].sum():,} responses of {plan['model'].nunique()} models: {plan['stored'].sum():,} stored, "
         f"{plan['unsupported'].sum():,} unsupported, {plan['missing'].sum():,} missing, in "
         f"{plan['calls'].sum():,} calls",
         f"cost: ${expected:,.2f} expected (${low:,.2f} to ${high:,.2f})"

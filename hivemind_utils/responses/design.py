@@ -368,9 +368,9 @@ def cells(
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
-        Answers to a prompt, and to a paraphrase.
+        Responses to a prompt, and to a paraphrase.
     per_call : int
-        Answers asked for in one call.
+        Responses asked for in one call.
     api_bases : dict of str to str, optional
         Model (as published, or as litellm writes it) to the address of its server.
     aliases : dict of str to list of str, optional
@@ -443,7 +443,7 @@ def cells(
     named = named.assign(key=[request.key for request in named["request"]]).drop_duplicates(["key", *cell])
     if (twice := named.duplicated("key", keep=False)).any():
         same = named.loc[twice, cell].head(2).to_dict("records")
-        raise ValueError(f"Two cells would ask the same and share their answers: {same}. Leave one out.")
+        raise ValueError(f"Two cells would ask the same and share their responses: {same}. Leave one out.")
     return frame
 
 
@@ -509,14 +509,14 @@ def _replies(frame, store_path, condition):
 
 
 def provenance(response_table, answers):
-    """Table ``04_provenance``: how every sampled answer came about.
+    """Table ``04_provenance``: how every sampled response came about.
 
     Parameters
     ----------
     response_table : DataFrame
         Table ``04_responses``.
     answers : DataFrame
-        From `collect`, other answers (without provenance) among them.
+        From `collect`, other responses (without provenance) among them.
     """
     columns = [column.name for column in schema.TABLES["04_provenance"].columns]
     if "call_id" not in answers:

@@ -179,15 +179,15 @@ def time_metaphor_map(row, modes):
     --------
     >>> import pandas as pd
     >>> modes = pd.DataFrame({"keyphrases": ["river · flow"], "share": [0.4]})
-    >>> time_metaphor_map({"n_answers": 50, "n_modes": 3, "n_supported": 2}, modes)
+    >>> time_metaphor_map({"n_responses": 50, "n_modes": 3, "n_supported": 2}, modes)
     '2 of 3 modes are stable; the largest, “river · flow”, has 40 % of 50 responses'
     """
     if modes.empty:
-        return f"{counted(row['n_answers'], 'response')}, no modes"
+        return f"{counted(row['n_responses'], 'response')}, no modes"
     return (
         f"{row['n_supported']:.0f} of {counted(int(row['n_modes']), 'mode')} {_are(row['n_modes'])} stable; the "
         f"largest, “{modes['keyphrases'].iloc[0]}”, has {percent(modes['share'].iloc[0])} of "
-        f"{counted(row['n_answers'], 'response')}"
+        f"{counted(row['n_responses'], 'response')}"
     )
 
 
@@ -391,7 +391,7 @@ def real_time_metaphor_map(real):
     if real is None:
         return "No file of real responses is named"
     row, found = real.shown.row, real.shown.modes
-    n = counted(int(row["n_answers"]), "response")
+    n = counted(int(row["n_responses"]), "response")
     if found.empty:
         return f"A real model: {n}, no modes"
     word = found["keyphrases"].iloc[0].split(" · ")[0]

@@ -281,13 +281,13 @@ def neighbours(responses, n_nearest, progress=None):
     Returns
     -------
     pandas.DataFrame
-        Table ``06_neighbours``; prompts with answers of one source only are left out.
+        Table ``06_neighbours``; prompts with responses of one source only are left out.
     """
     found = responses.map(_neighbours, progress=progress, n_nearest=n_nearest)
     rows = [row for rows in found for row in rows]
-    columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_available", "n_answers"]
+    columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_available", "n_responses"]
     return pd.DataFrame(rows, columns=columns).astype(
-        {"n_nearest": int, "n_answers": int} | dict.fromkeys(columns[3:6], float)
+        {"n_nearest": int, "n_responses": int} | dict.fromkeys(columns[3:6], float)
     )
 
 
@@ -314,7 +314,7 @@ def _neighbours(responses, *, n_nearest):
 def telling_row(curve, by="model"):
     """Row of the largest N at which random labels would find at most 95 % of the sources there are.
 
-    Beyond, finding many sources says nothing. The paper's N = 50 of 25 models with 50 answers each lies before.
+    Beyond, finding many sources says nothing. The paper's N = 50 of 25 models with 50 responses each lies before.
     """
     at = curve[curve["by"] == by]
     telling = at[at["expected"] <= 0.95 * at["n_available"]]
@@ -325,7 +325,7 @@ def telling_row(curve, by="model"):
 def neighbour_curve(table):
     """Mean over prompts of the source-model curve with its interval, per grouping and N, beside its references.
 
-    The curve ends at the largest N that half of the prompts reach; prompts with fewer answers are left out, so that
+    The curve ends at the largest N that half of the prompts reach; prompts with fewer responses are left out, so that
     every N averages the same `n_prompts` prompts.
     """
     rows = []
@@ -365,19 +365,19 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
     table : pandas.DataFrame
         Table ``06_overlaps``.
     shares : pandas.DataFrame
-        Columns prompt_id, exact and span (share of the prompt's answers whose text, or text or a long run of it,
-        another model gives too), n_answers, n_span_pairs (pairs of distinct texts with a long run, kept or not).
+        Columns prompt_id, exact and span (share of the prompt's responses whose text, or text or a long run of it,
+        another model gives too), n_responses, n_span_pairs (pairs of distinct texts with a long run, kept or not).
     """
     options = {"min_span_words": min_span_words, "n_spans_kept": n_spans_kept, "n_nearest_pairs": n_nearest_pairs}
     rows, shares = [], []
     for own, share in responses.map(_overlaps, progress=progress, **options):
         rows += own
         shares += [share] if share else []
-    columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_answers", "cosine",
-               "longest_span_words", "shared_8grams", "span"]  # fmt: skip
-    whole = dict.fromkeys(["n_models", "n_answers", "longest_span_words"], int)
+    columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_responses",
+               "cosine", "longest_span_words", "shared_8grams", "span"]  # fmt: skip
+    whole = dict.fromkeys(["n_models", "n_responses", "longest_span_words"], int)
     table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
-    return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_answers", "n_span_pairs"])
+    return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_responses", "n_span_pairs"])
 
 
 def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
@@ -400,7 +400,7 @@ def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
         n_words = len(lists[first])
         cosine = similarity.mean_cross_cosine(vectors[rows_of[[first]]], vectors[rows_of[[second]]])
         rows.append(
-            _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_answers,
+            _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_responses,
                      cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
         )  # fmt: skip
     pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
@@ -475,7 +475,7 @@ def pair_agreement(pairs):
 
 
 def pools(responses, sizes, n_draws, rng, progress=None):
-    """Effective number of answers among k, drawn from one model, from k models, or from people.
+    """Effective number of responses among k, drawn from one model, from k models, or from people.
 
     Parameters
     ----------
@@ -485,13 +485,13 @@ def pools(responses, sizes, n_draws, rng, progress=None):
     n_draws : int
         Draws per prompt, pool and k; for one model each draw picks the model anew.
     rng : numpy.random.Generator
-        Spawned per prompt, so that results do not depend on the order of prompts or answers.
+        Spawned per prompt, so that results do not depend on the order of prompts or responses.
     progress : callable, optional
 
     Returns
     -------
     pandas.DataFrame
-        Table ``06_pools``. For one model, arms with fewer answers than the prompt's median arm stay out; a curve ends
+        Table ``06_pools``. For one model, arms with fewer responses than the prompt's median arm stay out; a curve ends
         at the largest k that half of the prompts allow, and averages the same prompts throughout.
     """
     names = ("one model, k responses", "k models, one response each", "people")
@@ -546,8 +546,8 @@ def models_needed(table):
     Returns
     -------
     dict or None
-        ``k``, the answers of one model; ``models``, None where even ``most`` models do not reach it. None where there
-        are too few answers or models to compare.
+        ``k``, the responses of one model; ``models``, None where even ``most`` models do not reach it. None where there
+        are too few responses or models to compare.
     """
     one = table[table["pool"] == "one model, k responses"]
     many = table[table["pool"] == "k models, one response each"]
@@ -594,6 +594,6 @@ def _lexical_totals(responses, n_with_term, *, arms, n_texts):
     return np.array([totals, np.outer(counts, counts) - np.diag(counts)])
 
 
-def _overlap(kind, prompt_id, pair, models, ids, n_models, n_answers, cosine, n_words, share, span):
+def _overlap(kind, prompt_id, pair, models, ids, n_models, n_responses, cosine, n_words, share, span):
     a, b = sorted(pair, key=lambda k: (models[k], ids[k]))
-    return (kind, prompt_id, models[a], models[b], ids[a], ids[b], n_models, n_answers, cosine, n_words, share, span)
+    return (kind, prompt_id, models[a], models[b], ids[a], ids[b], n_models, n_responses, cosine, n_words, share, span)

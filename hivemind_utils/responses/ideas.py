@@ -241,7 +241,7 @@ def scope_agreement(labels, reference, table, vectors=None):
     Returns
     -------
     pandas.DataFrame
-        Per scope of at least two responses with both labels: prompt_id, scope, n_answers, n_labels, n_reference,
+        Per scope of at least two responses with both labels: prompt_id, scope, n_responses, n_labels, n_reference,
         adjusted_rand (noise as singletons; NaN where the reference has a single class),
         adjusted_rand_without_noise, same_pair_agreement (share of pairs about which both say same or both different),
         auc (NaN where all pairs are alike).
@@ -271,7 +271,7 @@ def scope_agreement(labels, reference, table, vectors=None):
             clustering.adjusted_rand(codes, truth, noise="dropped") if n_reference > 1 else np.nan,
             float((same == alike).mean()), auc,
         ))  # fmt: skip
-    columns = ["prompt_id", "scope", "n_answers", "n_labels", "n_reference", "adjusted_rand",
+    columns = ["prompt_id", "scope", "n_responses", "n_labels", "n_reference", "adjusted_rand",
                "adjusted_rand_without_noise", "same_pair_agreement", "auc"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 

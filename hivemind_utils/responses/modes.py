@@ -228,7 +228,7 @@ def _summary(points, ledger, explained, proof, counts):
     often = counts[counts >= clustering.smallest_mode(len(points))]
     row = {
         "prompt_id": points["prompt_id"].iat[0],
-        "n_answers": len(points),
+        "n_responses": len(points),
         "n_distinct": len(counts),
         "n_repeated_texts": len(often),
         "repeated_share": often.sum() / len(points),
@@ -279,12 +279,12 @@ def verdict(row):
     if row["null_modes_min"] == row["null_modes_max"]:
         null = f"{row['null_modes_max']:.0f}"
     found = f"the pipeline finds {row['n_modes']:.0f} in the responses and {null} in structureless data"
-    if row["n_answers"] == 1:
+    if row["n_responses"] == 1:
         return "There is one response only."
     if row["n_distinct"] == 1:
-        return f"All {row['n_answers']} responses are one text."
+        return f"All {row['n_responses']} responses are one text."
     if row["n_modes"] == 0:
-        sizes = f"{row['n_answers']} responses ({row['n_distinct']} distinct)"
+        sizes = f"{row['n_responses']} responses ({row['n_distinct']} distinct)"
         return f"No modes: the {sizes} do not fall into groups: one idea throughout, or none that recurs.{again}"
     if row["n_supported"] == 0:
         return f"The evidence supports no separate modes: {found}.{again}"
@@ -340,7 +340,7 @@ def dominant_interval(found, responses, prompt_id):
 def largest_first(prompts, texts):
     """Rows of ``07_prompts`` with their text, those with most responses first."""
     with_text = prompts.assign(text=prompts["prompt_id"].map(texts))
-    return with_text.sort_values(["n_answers", "prompt_id"], ascending=[False, True])
+    return with_text.sort_values(["n_responses", "prompt_id"], ascending=[False, True])
 
 
 def one_prompt(found, responses, wanted):
@@ -361,7 +361,7 @@ def one_prompt(found, responses, wanted):
     texts = responses.prompts["text"]
     rows = found.prompts[(found.prompts["prompt_id"] == wanted) | (found.prompts["prompt_id"].map(texts) == wanted)]
     rows = rows if len(rows) else found.prompts
-    row = rows.loc[rows.sort_values("n_answers", kind="stable").index[-1]]
+    row = rows.loc[rows.sort_values("n_responses", kind="stable").index[-1]]
     facts = responses.table[["response_id", "model", "text"]].assign(
         family=responses.table["model"].map(responses.models["family"]), is_human=responses.is_human
     )

@@ -1,4 +1,4 @@
-"""Answers that are hardly answers: cut off, empty, looping, or with markers of a chat template in them.
+"""Responses that are hardly responses: cut off, empty, looping, or with markers of a chat template in them.
 
 They are outcomes and stay in the data. Where they are frequent, as with small models, they drive a measure of
 diversity: so they are counted per arm, and the measure is given without them too.
@@ -11,7 +11,7 @@ import pandas as pd
 
 FLAGS = ("cut", "empty", "looping", "marked")
 MOST_PERIOD, LEAST_REPEATS, LEAST_WORDS = 24, 3, 12  # words of what repeats, repeats after the first, words in all
-OFTEN = 0.2  # share of an arm's answers from which on a flag is warned of
+OFTEN = 0.2  # share of an arm's responses from which on a flag is warned of
 _MARKERS = re.compile(
     r"<\|[\w ]{2,40}\|>|<｜[^｜]{2,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(start|end)_of_turn>|<0x[0-9A-F]{2}>"
     r"|^\s*(assistant|user|system)\s*:?\s*\n",
@@ -47,7 +47,7 @@ def loops(text):
 
 
 def flags(answers):
-    """What is wrong with every answer.
+    """What is wrong with every response.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def flags(answers):
 
 
 def rates(answers, by=("model", "decoding")):
-    """Shares of every arm's answers that are flagged.
+    """Shares of every arm's responses that are flagged.
 
     Parameters
     ----------
@@ -84,25 +84,25 @@ def rates(answers, by=("model", "decoding")):
     Returns
     -------
     pandas.DataFrame
-        Columns of `by`, n_answers, a share per flag, ``sound`` (share without any), ``distinct`` (share of different
+        Columns of `by`, n_responses, a share per flag, ``sound`` (share without any), ``distinct`` (share of different
         texts).
     """
     found = flags(answers)
     frame = pd.concat([answers[list(by)], found.assign(sound=~found.any(axis=1))], axis=1)
     grouped = frame.groupby(list(by), sort=True)
     table = grouped[[*FLAGS, "sound"]].mean()
-    table.insert(0, "n_answers", grouped.size())
-    table["distinct"] = answers.groupby(list(by), sort=True)["text"].nunique() / table["n_answers"]
+    table.insert(0, "n_responses", grouped.size())
+    table["distinct"] = answers.groupby(list(by), sort=True)["text"].nunique() / table["n_responses"]
     return table.reset_index()
 
 
 def sound(answers):
-    """Answers without any flag: for a measure of diversity beside that of all."""
+    """Responses without any flag: for a measure of diversity beside that of all."""
     return answers[~flags(answers).any(axis=1)]
 
 
 def warnings(answers, by=("model", "decoding")):
-    """What a reader must know of the answers before any figure, in sentences; empty where there is nothing.
+    """What a reader must know of the responses before any figure, in sentences; empty where there is nothing.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ def warnings(answers, by=("model", "decoding")):
     for row in rates(answers, by).to_dict("records"):
         arm = " · ".join(str(row[name]) for name in by)
         if row["cut"] == 1:
-            said.append(f"{arm}: every answer is cut off by max_tokens: raise it")
+            said.append(f"{arm}: every response is cut off by max_tokens: raise it")
         told = {"cut": "cut off by max_tokens", "empty": "empty", "looping": "repeating themselves"}
-        said += [f"{arm}: {row[f]:.0%} of answers are {words}" for f, words in told.items() if OFTEN <= row[f] < 1]
-        said += [f"{arm}: every answer is {words}" for f, words in told.items() if row[f] == 1 and f != "cut"]
+        said += [f"{arm}: {row[f]:.0%} of responses are {words}" for f, words in told.items() if OFTEN <= row[f] < 1]
+        said += [f"{arm}: every response is {words}" for f, words in told.items() if row[f] == 1 and f != "cut"]
         if row["marked"] > 0:
-            said.append(f"{arm}: {row['marked']:.1%} of answers hold markers of a chat template: check the template")
+            said.append(f"{arm}: {row['marked']:.1%} of responses hold markers of a chat template: check the template")
     cells = answers.groupby(["prompt_id", *by])["text"].agg(["size", "nunique"])
     cells = cells[cells["size"] > 1]
     if len(cells):
@@ -131,6 +131,6 @@ def warnings(answers, by=("model", "decoding")):
             if share == 1:
                 name = " · ".join(map(str, arm if isinstance(arm, tuple) else (arm,)))
                 said.append(
-                    f"{name}: all answers to a prompt are identical, for every prompt: is temperature or seed lost?"
+                    f"{name}: all responses to a prompt are identical, for every prompt: is temperature or seed lost?"
                 )
     return said

@@ -1,7 +1,7 @@
 """Read responses that somebody collected, from CSV, JSONL or Parquet, into the tables of notebook 04.
 
 Nothing is dropped silently: a row either becomes a response or stands in ``04_excluded`` with its reason. Empty,
-truncated and repeated answers are outcomes: they are kept and counted in ``04_coverage``.
+truncated and repeated responses are outcomes: they are kept and counted in ``04_coverage``.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ _FIELDS = {
     "prompt_id": "id of the prompt",
     "prompt": "text of the prompt",
     "model": "name of the model or group of people",
-    "response": "the answer, or a list of answers",
+    "response": "the response, or a list of answers",
     "condition": "prompting condition",
     "decoding": "decoding setting",
-    "sample_idx": "number of the answer within its cell",
+    "sample_idx": "number of the response within its cell",
     "family": "family of the model",
-    "idea": "given label of the answer's idea",
+    "idea": "given label of the response's idea",
     "finish_reason": "why the model stopped",
     "kind": "original, paraphrase or closed",
     "parent_id": "original of a paraphrase",
     "category": "category of the prompt",
     "open_endedness": "share of labels that call the prompt open-ended",
-    "position": "place of the answer in its list or chain",
+    "position": "place of the response in its list or chain",
     "probability": "probability the model states for the answer",
-    "reply": "number of the list or chain the answer is part of",
+    "reply": "number of the list or chain the response is part of",
     "quality": "score of the answer",
 }
 _NUMBERS = ["sample_idx", "open_endedness", "position", "probability", "reply", "quality"]
@@ -113,7 +113,7 @@ def read_facts(path, columns=None):
 
 
 def select(answers, *, prompts=None, models=None, n_samples=None):
-    """Keep some prompts (by id, or text where there is no id), some models, and at most `n_samples` answers a cell.
+    """Keep some prompts (by id, or text where there is no id), some models, and at most `n_samples` responses a cell.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def select(answers, *, prompts=None, models=None, n_samples=None):
 
 
 def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, prompts=None):
-    """Turn answers in long form into the tables of notebook 04.
+    """Turn responses in long form into the tables of notebook 04.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
 
 
 def coverage(responses, prompts):
-    """Count the answers of every cell, missing cells included.
+    """Count the responses of every cell, missing cells included.
 
     A cell is expected where its model, condition and decoding answered any prompt of the same kind.
 
@@ -220,7 +220,7 @@ def coverage(responses, prompts):
     frame["reasoned"] = frame["reasoning"].notna()
     frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
     counted = frame.groupby(CELL).agg(
-        n_answers=("response_id", "size"),
+        n_responses=("response_id", "size"),
         n_usable=("usable", "sum"),
         n_empty=("empty", "sum"),
         n_truncated=("truncated", "sum"),
@@ -280,8 +280,8 @@ def outcome_shares(coverage_table):
     """
     what = ["empty", "truncated", "refused", "filtered", "unparsed", "repeated"]
     groups = coverage_table.groupby(CELL[1:])
-    sums = groups[["n_answers", *(f"n_{name}" for name in what)]].sum()
-    shares = sums[[f"n_{name}" for name in what]].div(sums["n_answers"].clip(lower=1), axis=0)
+    sums = groups[["n_responses", *(f"n_{name}" for name in what)]].sum()
+    shares = sums[[f"n_{name}" for name in what]].div(sums["n_responses"].clip(lower=1), axis=0)
     usable = groups["n_usable"].agg(["min", "mean", "max"]).add_prefix("usable_")
     shares.columns = what
     return usable.join(shares).reset_index()
@@ -289,14 +289,14 @@ def outcome_shares(coverage_table):
 
 def usable_share(coverage_table):
     """Share of responses that are usable, pooled over prompts, an `Interval` over prompts, from ``04_coverage``."""
-    sums = coverage_table.groupby("prompt_id")[["n_usable", "n_answers"]].sum()
-    found = intervals.ratio_interval(sums["n_usable"], sums["n_answers"].where(sums["n_answers"] > 0))
+    sums = coverage_table.groupby("prompt_id")[["n_usable", "n_responses"]].sum()
+    found = intervals.ratio_interval(sums["n_usable"], sums["n_responses"].where(sums["n_responses"] > 0))
     return dataclasses.replace(found, lower=np.maximum(found.lower, 0), upper=np.minimum(found.upper, 1))
 
 
 def reasoning_apart(coverage_table):
     """Say in a sentence how many responses came with reasoning, which is kept apart; empty where none did."""
-    n, n_all = int(coverage_table["n_reasoned"].sum()), int(coverage_table["n_answers"].sum())
+    n, n_all = int(coverage_table["n_reasoned"].sum()), int(coverage_table["n_responses"].sum())
     return f"{n:,} of {n_all:,} responses came with reasoning in marks: it is kept apart and not compared" if n else ""
 
 
@@ -312,7 +312,7 @@ def write(study, tables):
 
 
 def missing_cells(coverage_table):
-    """Say in one sentence which cells have no usable answer, or None where all do."""
+    """Say in one sentence which cells have no usable response, or None where all do."""
     missing = coverage_table[coverage_table["n_usable"] == 0]
     if missing.empty:
         return None
@@ -359,7 +359,7 @@ def _unroll(frame, name="the file"):
 
 
 def _clean(answers):
-    """Standard columns of the rows that are answers; the others with their reason."""
+    """Standard columns of the rows that are responses; the others with their reason."""
     frame = answers.reset_index(drop=True).copy()
     for name in _FIELDS:
         if name not in frame.columns:
@@ -499,7 +499,7 @@ def _enrich(table, registry, key, fields):
     registry = registry.dropna(subset=[key])
     if len(registry) and not table[key].isin(registry[key]).any():
         raise ValueError(
-            f"The facts share no `{key}` with the answers: {registry[key].head(3).tolist()} against "
+            f"The facts share no `{key}` with the responses: {registry[key].head(3).tolist()} against "
             f"{table[key].head(3).tolist()}. Name the right column, or leave the file out."
         )
     if registry[key].duplicated().any():

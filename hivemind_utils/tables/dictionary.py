@@ -20,7 +20,7 @@ def dictionary():
         "",
         "In `data/reference/`, besides what the study published:",
         "",
-        "- `time_metaphors_smollm2.parquet`: 1,024 answers of a real model to one prompt, sampled by this project; its",
+        "- `time_metaphors_smollm2.parquet`: 1,024 responses of a real model to one prompt, sampled here; its",
         "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
         "  (`benchmarks/time_metaphors.py` samples it again)",
         "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom",

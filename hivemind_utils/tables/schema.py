@@ -9,7 +9,7 @@ SOURCES = {
     "simulated": "drawn from the demo population: invented models, planted behaviour",
     "released": "published by the authors of the study",
     "sampled": "sampled from models by notebook 04",
-    "imported": "answers, labels or scores that somebody else collected",
+    "imported": "responses, labels or scores that somebody else collected",
     "written": "texts of known content, written for this project to try its measures on",
 }
 

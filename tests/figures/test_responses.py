@@ -145,7 +145,7 @@ def curve_table(groups=("family", "model"), n=50, interval=True):
 
 def shares_table(n):
     table = pd.DataFrame({"prompt_id": [f"p{i:02}" for i in range(n)], "exact": np.linspace(0, 0.3, n)})
-    return table.assign(span=table["exact"] + 0.1, n_answers=100)
+    return table.assign(span=table["exact"] + 0.1, n_responses=100)
 
 
 def prompt_texts(n, texts=()):
@@ -174,7 +174,7 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
         "model",
         "condition",
         "decoding",
-        "n_answers",
+        "n_responses",
         "n_usable",
         "n_empty",
         "n_truncated",

@@ -31,7 +31,7 @@ class TestDistinctRows:
         assert (rows[order][again[0]] == rows[first]).all() and (again[1] == inverse[order]).all()
 
     def test_wants_a_matrix(self):
-        with pytest.raises(ValueError, match="n_answers, n_dims"):
+        with pytest.raises(ValueError, match="n_responses, n_dims"):
             clustering.distinct_rows(np.zeros(3))
 
 
@@ -170,7 +170,7 @@ class TestAdjustedRand:
     @pytest.mark.parametrize(
         ("a", "b", "noise", "match"),
         [
-            ([0, 1], [0], "dropped", "same answers"),
+            ([0, 1], [0], "dropped", "same responses"),
             ([0, 1], [0, 1], "kept", "singletons"),
             ([0, -2], [0, 1], "dropped", "-1 for noise"),
             ([0.5, 1], [0, 1], "dropped", "integers"),

@@ -117,7 +117,7 @@ def test_exact_duplicates_need_two_models():
     texts = ["Time flies!", "time **flies**", "A river", "a river.", "alone", "", "!!!", "time flies"]
     models = ["b", "a", "a", "a", "b", "a", "b", "b"]
     table = overlap.exact_duplicates(texts, models)
-    assert table.to_dict("records") == [{"text": "Time flies!", "n_answers": 3, "n_models": 2, "models": "a; b"}]
+    assert table.to_dict("records") == [{"text": "Time flies!", "n_responses": 3, "n_models": 2, "models": "a; b"}]
     assert words.wordless(texts).sum() == 2
 
 
@@ -138,7 +138,7 @@ def test_exact_duplicates_match_a_loop_in_any_row_order(rows, random):
 
 @pytest.mark.parametrize("function", [overlap.exact_duplicates, overlap.verbatim_pairs])
 def test_texts_and_models_must_match(function):
-    with pytest.raises(ValueError, match="each of the 2 answers, but 1 names"):
+    with pytest.raises(ValueError, match="each of the 2 responses, but 1 names"):
         function(["a", "b"], ["m"])
 
 
@@ -382,10 +382,10 @@ def test_top_pairs_in_dumb_cases():
     ("arguments", "message"),
     [
         (dict(embeddings=np.ones(3), models=["a"] * 3, n=1), "n_dims"),
-        (dict(embeddings=np.ones((2, 3)), models=["a"], n=1), "each of the 2 answers, but 1"),
+        (dict(embeddings=np.ones((2, 3)), models=["a"], n=1), "each of the 2 responses, but 1"),
         (dict(embeddings=np.ones((2, 3)), models=["a", "b"], n=0), "at least 1 pair, but 0"),
         (dict(embeddings=np.zeros((2, 3)), models=["a", "b"], n=1), "finite"),
-        (dict(embeddings=np.ones((2, 3)), models=["a", "b"], n=1, texts=["x"]), "each of the 1 answers, but 2"),
+        (dict(embeddings=np.ones((2, 3)), models=["a", "b"], n=1, texts=["x"]), "each of the 1 responses, but 2"),
     ],
 )
 def test_top_pairs_raise(arguments, message):

@@ -561,7 +561,7 @@ TAKES_ROWS = {
 def test_rows_without_a_direction_are_refused(function, bad, row):
     rows = two.copy()
     rows[row] = bad
-    with pytest.raises(ValueError, match="must be finite and longer than 0: leave empty answers out"):
+    with pytest.raises(ValueError, match="must be finite and longer than 0: leave empty responses out"):
         function(rows)
 
 

@@ -97,7 +97,7 @@ class TestFixtureProfile:
         coverage = parquet.read("04_coverage", "fixture")
         answers = parquet.read("04_responses", "fixture")
         assert coverage["n_empty"].sum() == (~answers["usable"]).sum()
-        assert coverage["n_answers"].sum() == len(answers)
+        assert coverage["n_responses"].sum() == len(answers)
 
     def test_planted_levels_come_out_in_order(self, inside):
         means = parquet.read("05_references", "fixture").groupby("kind")["mean"].max()

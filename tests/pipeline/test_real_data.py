@@ -76,12 +76,12 @@ def test_jokegpt_collapse_runs_through_without_other_models(make_project):
         f"common: {{run: ['04', '05', '06', '07'], n_draws: 5}}\n04_generate: {{answers_path: {path}}}\n",
     )
     coverage = pd.read_parquet(data / "04_coverage.parquet")
-    assert coverage["n_answers"].tolist() == [1011] and coverage["n_repeated"].tolist() == [1011 - 118]
+    assert coverage["n_responses"].tolist() == [1011] and coverage["n_repeated"].tolist() == [1011 - 118]
     repetition = pd.read_parquet(data / "05_repetition.parquet")
     assert repetition["n"].tolist() == [1011] and repetition["duplicate_share"].item() > 0.85
     assert json.loads((results / "06.json").read_text())["models_needed"] is None
     found = json.loads((results / "07.json").read_text())["shown"]
-    assert (found["n_answers"], found["n_distinct"]) == (1011, 118)
+    assert (found["n_responses"], found["n_distinct"]) == (1011, 118)
     assert found["n_supported"] <= found["n_modes"] and found["n_repeated_texts"] > 0
     modes = pd.read_parquet(data / "07_modes.parquet")
     alone = modes[modes["n_texts"] == 1]  # a joke told often is a mode; no dense region made of copies

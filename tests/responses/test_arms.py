@@ -117,7 +117,7 @@ class TestReplies:
         made = response_table.tabulate(rows)
         assert made["04_excluded"]["reason"].tolist() == ["beyond the responses asked for in one call"] * 2
         (row,) = made["04_coverage"].to_dict("records")
-        assert (row["n_answers"], row["n_usable"], row["n_unparsed"], row["n_empty"]) == (6, 4, 2, 0)
+        assert (row["n_responses"], row["n_usable"], row["n_unparsed"], row["n_empty"]) == (6, 4, 2, 0)
         for name in ("04_responses", "04_coverage", "04_excluded"):
             schema.validate(made[name], name)
         shares = response_table.outcome_shares(made["04_coverage"])

@@ -129,9 +129,9 @@ class TestCells:
 
     def test_two_cells_never_share_answers(self, prompts):
         models = pd.DataFrame({"model": ["m", "again"], "litellm_id": ["hosted_vllm/m"] * 2})
-        with pytest.raises(ValueError, match="share their answers"):
+        with pytest.raises(ValueError, match="share their responses"):
             design.cells(prompts, models, TOP_P, 2)
-        with pytest.raises(ValueError, match="share their answers"):
+        with pytest.raises(ValueError, match="share their responses"):
             design.cells(prompts, models.head(1), TOP_P | {"other": TOP_P["top_p"]}, 2)
 
     def test_a_model_is_asked_under_its_own_decodings_where_it_names_some(self, prompts):

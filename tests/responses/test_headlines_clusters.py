@@ -25,7 +25,7 @@ def modes(**columns):
     return schema.validate(pd.DataFrame(known | columns), "07_modes").to_pandas()
 
 
-PROMPT = {"n_answers": 10, "n_modes": 2, "n_supported": 1, "dominant_share": 0.6, "null_modes_max": 1}
+PROMPT = {"n_responses": 10, "n_modes": 2, "n_supported": 1, "dominant_share": 0.6, "null_modes_max": 1}
 
 
 class TestModes:
@@ -158,6 +158,6 @@ class TestGenerated:
 
     def test_arms_add_up_their_cells(self):
         arms = response_table.arms(self.tables()["04_coverage"]).reset_index().set_index("model")
-        assert arms.loc["b", ["prompts", "missing", "n_answers", "n_usable", "smallest", "largest"]].tolist() == [
+        assert arms.loc["b", ["prompts", "missing", "n_responses", "n_usable", "smallest", "largest"]].tolist() == [
             2, 0, 4, 2, 1, 1,
         ]  # fmt: skip

@@ -280,7 +280,7 @@ def test_golden_source_models_through_the_frame():
     table = homogeneity.neighbours(golden(), 8)
     at = table[table["by"] == "model"].set_index("n_nearest")["n_sources"]
     assert at.round(6)[[1, 2, 3, 4, 8]].tolist() == [1, 1.777778, 2.444444, 2.666667, 3]
-    assert set(table["by"]) == {"model", "family"} and table["n_answers"].eq(9).all()
+    assert set(table["by"]) == {"model", "family"} and table["n_responses"].eq(9).all()
     counts = {"model": [3, 3, 3], "family": [6, 3]}
     for by, rows in table.groupby("by"):
         assert rows["expected"].to_numpy() == pytest.approx(similarity.expected_sources(counts[by], 8))
@@ -405,7 +405,7 @@ def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup()
     exact = overlaps_of(responses).query("kind == 'exact'").set_index("prompt_id")
     assert exact.index.tolist() == ["p1", "p3"]
     river = exact.loc["p1"]
-    assert (river["span"], river["n_models"], river["n_answers"]) == ("time is a river", 2, 3)
+    assert (river["span"], river["n_models"], river["n_responses"]) == ("time is a river", 2, 3)
     assert (river["model_a"], river["model_b"], river["longest_span_words"]) == ("gpt", "llama", 4)
     assert np.isnan(river["shared_8grams"]), "four words have no 8-gram"
     row_of = {r: k for k, r in enumerate(answers["response_id"])}
@@ -481,7 +481,7 @@ def test_overlap_shares_match_asking_every_answer(min_words):
                 runs = [overlap.longest_common_span(words, other)[0] for other in others]
                 span.append(exact[-1] or max(runs, default=0) >= min_words)
         expected = [np.mean(exact), np.mean(span), len(exact)]
-        assert shares.loc[prompt, ["exact", "span", "n_answers"]].tolist() == pytest.approx(expected)
+        assert shares.loc[prompt, ["exact", "span", "n_responses"]].tolist() == pytest.approx(expected)
     pd.testing.assert_frame_equal(shares_of(shuffled(written()), min_words), shares.reset_index())
 
 

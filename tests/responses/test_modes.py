@@ -169,7 +169,7 @@ def test_prompts_are_analysed_each_with_a_generator_of_its_own(analysed):
     given = loaded(both, np.random.default_rng(0).standard_normal((len(both), 8)).astype(np.float32))
     found = response_modes.analyse(given, np.random.default_rng(1), reruns={"n_gaussians": 2, "n_subsamples": 1})
     assert found.points["response_id"].tolist() == both["response_id"].tolist()
-    assert found.prompts["n_answers"].tolist() == [len(responses), 8]
+    assert found.prompts["n_responses"].tolist() == [len(responses), 8]
     schema.validate(found.prompts, "07_prompts")
     shown = response_modes.one_prompt(found, given, "Say z.")
     assert (
@@ -178,7 +178,7 @@ def test_prompts_are_analysed_each_with_a_generator_of_its_own(analysed):
         and set(shown.points["family"]) <= {name.split("-")[0] for name in both["model"]}
     )
     most = response_modes.one_prompt(found, given, "no such prompt")
-    assert most.row["n_answers"] == len(responses)
+    assert most.row["n_responses"] == len(responses)
     with pytest.raises(ValueError, match="ordered by prompt_id"):
         response_modes.analyse(loaded(both[::-1].reset_index(drop=True)), np.random.default_rng(0))
 
@@ -186,7 +186,7 @@ def test_prompts_are_analysed_each_with_a_generator_of_its_own(analysed):
 class TestVerdict:
     row = MappingProxyType(
         {
-            "n_answers": 100,
+            "n_responses": 100,
             "n_distinct": 90,
             "n_modes": 4,
             "n_supported": 2,

@@ -63,7 +63,7 @@ def test_rates_are_shares_of_an_arm_and_do_not_depend_on_order():
         ("q", "b", "d", "y", "stop"),
     )  # fmt: skip
     first, second = soundness.rates(frame).to_dict("records")
-    assert (first["n_answers"], first["cut"], first["empty"], first["sound"]) == (3, 1 / 3, 1 / 3, 1 / 3)
+    assert (first["n_responses"], first["cut"], first["empty"], first["sound"]) == (3, 1 / 3, 1 / 3, 1 / 3)
     assert first["distinct"] == 2 / 3 and second["sound"] == 1
     pd.testing.assert_frame_equal(soundness.rates(frame), soundness.rates(frame.iloc[::-1]))
     assert soundness.sound(frame)["text"].tolist() == ["x", "y"]

@@ -66,7 +66,7 @@ def tabulate(frame, **options):
     for name, table in written.items():
         schema.validate(table, name)
     assert len(written["04_responses"]) + len(written["04_excluded"]) == len(frame)
-    assert len(written["04_responses"]) == written["04_coverage"]["n_answers"].sum()
+    assert len(written["04_responses"]) == written["04_coverage"]["n_responses"].sum()
     assert set(written["04_responses"]["prompt_id"]) == set(written["04_prompts"]["prompt_id"])
     assert set(written["04_responses"]["model"]) == set(written["04_models"]["model"])
     return written
@@ -96,7 +96,7 @@ def test_four_answers_make_the_tables_one_expects():
     assert written["04_responses"][["condition", "decoding", "usable"]].drop_duplicates().values.tolist() == [
         ["default", "as given", True]
     ]
-    assert written["04_coverage"][["model", "n_answers", "n_usable"]].values.tolist() == [["a", 2, 2], ["b", 2, 2]]
+    assert written["04_coverage"][["model", "n_responses", "n_usable"]].values.tolist() == [["a", 2, 2], ["b", 2, 2]]
     assert written["04_excluded"].empty
     assert written["04_ideas"].empty
 
@@ -496,7 +496,7 @@ def test_a_model_present_for_half_of_the_prompts_shows_as_missing_cells():
     frame = frame[~((frame["model"] == "b") & (frame["prompt"] == "Name a colour."))]
     coverage = tabulate(frame)["04_coverage"]
     assert len(coverage) == 4
-    assert coverage.loc[coverage["n_answers"] == 0, ["model", "n_usable", "n_empty"]].values.tolist() == [["b", 0, 0]]
+    assert coverage.loc[coverage["n_responses"] == 0, ["model", "n_usable", "n_empty"]].values.tolist() == [["b", 0, 0]]
     assert response_table.missing_cells(coverage) == "1 of 4 cells have no usable response (b lacks 1)"
 
 
@@ -513,7 +513,7 @@ def test_the_three_worst_models_are_named():
 
 def test_unequal_numbers_of_samples_are_kept_as_they_are():
     coverage = tabulate(some_answers()[:-1])["04_coverage"]
-    assert sorted(coverage["n_answers"]) == [1, 2, 2, 2]
+    assert sorted(coverage["n_responses"]) == [1, 2, 2, 2]
 
 
 def test_empty_truncated_and_filtered_answers_are_outcomes():
@@ -523,7 +523,7 @@ def test_empty_truncated_and_filtered_answers_are_outcomes():
     rows = written["04_responses"].set_index("text")
     assert rows.loc[["", " \n", "refused"], "why_not"].tolist() == ["empty", "empty", "content filter"]
     assert rows["usable"].sum() == 5
-    totals = written["04_coverage"][["n_answers", "n_usable", "n_empty", "n_truncated", "n_repeated"]].sum()
+    totals = written["04_coverage"][["n_responses", "n_usable", "n_empty", "n_truncated", "n_repeated"]].sum()
     assert totals.tolist() == [8, 5, 2, 1, 1]
 
 
@@ -638,7 +638,7 @@ def test_facts_join_on_ids_that_are_numbers_here_and_text_there():
 
 def test_facts_that_match_nothing_are_refused():
     answers = pd.DataFrame({"prompt_id": ["p"], "model": ["Solo"], "response": ["x"]})
-    with pytest.raises(ValueError, match="share no `model` with the answers"):
+    with pytest.raises(ValueError, match="share no `model` with the responses"):
         response_table.tabulate(answers, models=pd.DataFrame({"model": ["solo"], "size_b": [7]}))
 
 

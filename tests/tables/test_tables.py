@@ -50,7 +50,7 @@ def some_models(**changes):
 
 def some_coverage(**changes):
     frame = pd.DataFrame({"prompt_id": ["p", "q"], "model": "a", "condition": "default", "decoding": "top_p"})
-    counts = {"n_answers": [2, 0], "n_usable": [2, 0], "n_empty": 0, "n_truncated": 0}
+    counts = {"n_responses": [2, 0], "n_usable": [2, 0], "n_empty": 0, "n_truncated": 0}
     counts |= {"n_refused": 0, "n_filtered": 0, "n_unparsed": 0, "n_repeated": 1, "n_reasoned": 0}
     return frame.assign(**counts).assign(**changes)
 
@@ -140,8 +140,8 @@ def test_text_ids_are_stable_and_differ_by_a_single_space():
         (some_models(family=["f", 7, "g"]), "04_models", r"`family`, row 1: expected str, but 7 came"),
         (some_models(family=LONE_SURROGATE), "04_models", r"`family`, row 1: expected str, but '\\ud800' came"),
         (some_models(open_weights=["true", "perhaps", ""]), "04_models", r"`open_weights`, row 1: expected bool"),
-        (some_coverage(n_answers=[2, 0.5]), "04_coverage", r"`n_answers`, row 1: expected int, but .*0.5.* came"),
-        (some_coverage(n_answers=[2, None]), "04_coverage", r"`n_answers`, row 1: expected a value"),
+        (some_coverage(n_responses=[2, 0.5]), "04_coverage", r"`n_responses`, row 1: expected int, but .*0.5.* came"),
+        (some_coverage(n_responses=[2, None]), "04_coverage", r"`n_responses`, row 1: expected a value"),
         (some_coverage(n_usable=[-1, 0]), "04_coverage", r"`n_usable`, row 0: expected at least 0"),
         (some_coverage(n_usable=[0, 2**70]), "04_coverage", r"`n_usable`, row 1: expected int"),
     ],
