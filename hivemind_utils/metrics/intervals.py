@@ -506,6 +506,33 @@ def direction_claim(lower, upper):
     return Claim(DIFFERS if upper < -_ROUNDING else INCONCLUSIVE, bounds)
 
 
+def count_claim(value, paper, lower, upper):
+    """Decide whether a whole number, such as that of stable modes, is the published one.
+
+    Parameters
+    ----------
+    value, paper : float or None
+    lower, upper : float or None
+        Smallest and largest number that reruns give.
+
+    Returns
+    -------
+    Claim
+        "replicates" if no rerun gives another number, "differs" if none gives the published one.
+
+    Examples
+    --------
+    >>> count_claim(2, 2, 1, 3).decision
+    'inconclusive'
+    """
+    if any(_missing(number) for number in (value, paper, lower, upper)):
+        return Claim(NOT_TESTABLE, "no reruns to compare with")
+    bounds = f"reruns give {lower:g} to {upper:g}" if lower < upper else f"every rerun gives {lower:g}"
+    if not lower <= paper <= upper:
+        return Claim(DIFFERS, bounds)
+    return Claim(REPLICATES if lower == upper == value else INCONCLUSIVE, bounds)
+
+
 def contrast_claim(verdict, reason=""):
     """Decide whether scorers lose touch where people differ, as published, from their family's verdict.
 

@@ -7,6 +7,9 @@ import numpy as np
 from hivemind_utils.metrics import clustering, similarity
 from hivemind_utils.metrics._labels import NOISE, labels_of
 
+STABLE = 0.75  # mean Jaccard index from which on a mode is found again (Hennig 2007)
+ALPHA = 0.05  # of the test of shared words
+
 
 def gaussian_like(vectors, rng):
     """Draw as many rows from the Gaussian with the mean and covariance of the rows given: the same cloud, no modes.
@@ -102,6 +105,8 @@ class Evidence:
     null_noise: np.ndarray
     agreement: dict
     agreement_without_noise: dict
+    fewest: int  # modes that hold in every rerun
+    most: int  # modes that hold in some rerun; all modes where nothing but the distance of the whole is missing
 
 
 def evidence(
@@ -174,12 +179,14 @@ def evidence(
     in_modes = 1 - null_noise
     level = float(np.mean(null_separation[in_modes > 0] / in_modes[in_modes > 0])) if in_modes.any() else 0.0
     again = {name: np.where(single, 1.0, clustering.recovery(labels, reruns[name])) for name in ("seeds", "subsamples")}
+    holds = single | supported(separation, level, value.mean(), bound, *again.values(), word_p)
+    fewest, most = _bounds(labels, holds, single, (separation > level) & ~(word_p > ALPHA), seeds + parts)
     return Evidence(
         separation=np.where(single, 1.0, separation),
         found_again_seeds=again["seeds"],
         found_again_subsamples=again["subsamples"],
         word_p=word_p,
-        supported=single | supported(separation, level, value.mean(), bound, *again.values(), word_p),
+        supported=holds,
         overall_separation=float(value.mean()),
         null_level=level,
         null_bound=bound,
@@ -188,7 +195,19 @@ def evidence(
         null_noise=null_noise,
         agreement=_agreement(labels, reruns, "singletons"),
         agreement_without_noise=_agreement(labels, reruns, "dropped"),
+        fewest=fewest,
+        most=most,
     )
+
+
+def _bounds(labels, holds, single, apart, reruns):
+    """Number of modes that hold in every rerun, and of those that hold in at least one: how sure their number is.
+
+    A mode that is apart by itself counts among the latter where the responses as a whole are too few to lie apart.
+    """
+    again = np.array([np.nan_to_num(clustering.recovery(labels, [rerun])) for rerun in reruns]) >= STABLE
+    again = again.reshape(len(reruns), len(holds)) | single
+    return int((holds & again.all(0)).sum()), int((holds | single | (apart & again.any(0))).sum())
 
 
 def _null(unit, rng, settings):
@@ -234,7 +253,7 @@ def prediction_bound(draws, level=0.95):
 
 
 def supported(
-    separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=0.75, alpha=0.05
+    separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA
 ):
     """Which modes the evidence supports.
 

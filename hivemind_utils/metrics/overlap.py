@@ -22,7 +22,8 @@ def _paired(answers, models):
     models = list(models)
     if len(answers) != len(models):
         raise ValueError(
-            f"`models` must name the model of each of the {len(answers)} responses, but {len(models)} names were passed."
+            f"`models` must name the model of each of the {len(answers)} responses, "
+            f"but {len(models)} names were passed."
         )
     return models
 

@@ -116,6 +116,8 @@ def decide(row, results, measured):
     if obstacle:
         return Claim(NOT_TESTABLE, obstacle)
     value, lower, upper = (measured[name] for name in ("value", "lower", "upper"))
+    if row.direction == "count":
+        return intervals.count_claim(value, row.stated, lower, upper)
     if row.direction:
         sign = 1 if row.direction == "above" else -1
         bounds = sorted(sign * (bound - row.stated) for bound in (lower, upper))

@@ -234,6 +234,8 @@ def _summary(points, ledger, explained, proof, counts):
         "repeated_share": often.sum() / len(points),
         "n_modes": len(ledger),
         "n_supported": int(ledger["supported"].sum()),
+        "supported_lower": proof.fewest,
+        "supported_upper": proof.most,
         "dominant_share": ledger["share"].max() if len(ledger) else np.nan,
         "effective_modes": diversity.effective_number(sizes) if len(sizes) else np.nan,
         "noise_share": float((points["mode"] == clustering.NOISE).mean()),

@@ -12,15 +12,16 @@ def claims():
     Returns
     -------
     pandas.DataFrame
-        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``stated``, the
-        same as a number in the paper's ``unit``; ``direction``: "above" or "below" where the claim is that the value
-        lies on that side of ``stated``, "verdict" where it is the verdict on a kind of scorers; ``tolerance``, the
-        largest difference on the released items; ``margin``, the largest difference that counts as none on new ones;
-        ``paper_n``, prompts (or queries) behind the paper's number; ``result``, the place of this run's value,
-        ``NN:key/key``, or several joined by ``|`` of which the first that is there counts; ``minus``, the place of what
-        is taken from it; ``scale``, by which it is multiplied to have the paper's ``unit``; ``interval``, names or
-        places of its bounds; ``bound``: "encoder" where the number belongs to the paper's encoder, "main25" or "all79"
-        where also to its 25 or 79 models, "released" where to its data; ``note``.
+        ``claim_id``; ``topic``, ``claim`` and ``where`` in the paper; ``paper``, the number as stated; ``stated``,
+        the same as a number in the paper's ``unit``; ``direction``: "above" or "below" where the claim is that the
+        value lies on that side of ``stated``, "count" where it is a whole number that reruns may change, "verdict"
+        where it is the verdict on a kind of scorers; ``tolerance``, the largest difference on the released items;
+        ``margin``, the largest difference that counts as none on new ones; ``paper_n``, prompts (or queries) behind
+        the paper's number; ``result``, the place of this run's value, ``NN:key/key``, or several joined by ``|`` of
+        which the first that is there counts; ``minus``, the place of what is taken from it; ``scale``, by which it is
+        multiplied to have the paper's ``unit``; ``interval``, names or places of its bounds; ``bound``: "encoder"
+        where the number belongs to the paper's encoder, "main25" or "all79" where also to its 25 or 79 models,
+        "released" where to its data; ``note``.
     """
     import pandas as pd
 

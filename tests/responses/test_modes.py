@@ -91,7 +91,8 @@ class TestAnalyse:
         answers, _, part = analysed
         frequent = answers["idea"].value_counts()
         n_ideas = (frequent >= clustering.smallest_mode(len(answers))).sum()
-        assert n_ideas - 1 <= part["prompt"]["n_supported"] <= n_ideas
+        held = [part["prompt"][name] for name in ("supported_lower", "n_supported", "supported_upper")]
+        assert n_ideas - 1 <= held[1] <= n_ideas and held == sorted(held)
         largest = part["modes"].iloc[0]
         idea = answers.set_index("response_id")["idea"]
         assert idea[largest["exemplar"]] == frequent.index[0] == "river"
