@@ -3,7 +3,7 @@
 Arrays in, arrays out; one prompt at a time. Responses with equal vectors count once wherever density matters, so that a
 text given a hundred times makes no dense region by itself; their number comes back in through sizes. Randomness arrives
 as a generator. UMAP is seeded from it and runs on one thread: the same generator gives the same map on one machine.
-The rule that says which modes hold is `supported`.
+The rule that says which modes hold is `mode_evidence.supported`.
 """
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from hivemind_utils.metrics import diversity, similarity
 from hivemind_utils.metrics._labels import NOISE, labels_of
 
-MIN_SIZE = 5  # no mode has fewer answers
+MIN_SIZE = 5  # no mode has fewer responses
+UMAP_FROM = 400  # distinct responses from which on UMAP and HDBSCAN recover planted ideas better than linkage does
+LINKED_CUT = 0.75  # of the mean distance; chosen with UMAP_FROM on the demo, see benchmarks/mode_recovery.py
 
 
 _EXACT = 20_000  # up to so many rows neighbours are exact
@@ -248,6 +250,8 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
 def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=0.7):
     """Modes of distinct rows; fewer than two of the smallest modes make none.
 
+    From `UMAP_FROM` rows on HDBSCAN on a UMAP reduction; with fewer, groups of average linkage, see `linked_groups`.
+
     Examples
     --------
     >>> dense_regions(np.eye(5), np.random.default_rng(0))
@@ -256,6 +260,8 @@ def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs
     min_size = smallest_mode(len(unit), size_factor)
     if len(unit) < 2 * min_size:
         return np.full(len(unit), NOISE)
+    if len(unit) < UMAP_FROM:
+        return linked_groups(unit, min_size)
     import hdbscan
 
     reduced = umap_coordinates(
@@ -265,8 +271,41 @@ def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs
     return found.fit_predict(reduced)
 
 
+def linked_groups(unit, min_size, cut=LINKED_CUT):
+    """Groups of average linkage, cut at a share of the mean distance of all pairs; small groups are noise.
+
+    Parameters
+    ----------
+    unit : ndarray of float, shape (n_rows, n_dims)
+        Rows of length 1.
+    min_size : int
+        Rows of the smallest group.
+    cut : float
+        Mean cosine distance of two groups that stay apart, as a share of the mean over all pairs: no encoder's own
+        scale enters.
+
+    Returns
+    -------
+    ndarray of int, shape (n_rows,)
+        Group of every row, the largest is 0; -1 for noise.
+
+    Examples
+    --------
+    >>> linked_groups(np.eye(3)[[0, 0, 1, 1, 1, 2]], 2)
+    array([ 1,  1,  0,  0,  0, -1])
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    distance = np.clip(1 - (unit @ unit.T)[np.triu_indices(len(unit), 1)].astype(float), 0, None)
+    if not distance.any():
+        return np.zeros(len(unit), int)
+    groups = fcluster(linkage(distance, "average"), cut * distance.mean(), "distance") - 1
+    return _by_size(np.where(np.bincount(groups)[groups] >= min_size, groups, NOISE))
+
+
 def _by_size(labels):
     """Number modes from the largest to the smallest, ties by first appearance of the old number."""
+    labels = np.where(labels == NOISE, NOISE, np.unique(labels, return_inverse=True)[1] - (NOISE in labels))
     sizes = np.bincount(labels[labels != NOISE])
     rank = np.empty(len(sizes), int)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))

@@ -46,6 +46,65 @@ def gaussian_like(vectors, rng):
     return mean + (rng.standard_normal((n, n_dims), np.float32) * np.sqrt(np.clip(variance, 0, None))) @ axes.T
 
 
+def skewed_like(vectors, rng):
+    """Draw as many rows from a cloud with the mean, covariance and skewness of the rows given, and one peak.
+
+    Parameters
+    ----------
+    vectors : ndarray of float, shape (n_rows, n_dims)
+        n_rows >= 2.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows, n_dims)
+
+    Notes
+    -----
+    The leading principal axes are turned to the directions of largest skewness (independent components with x² as
+    contrast, Hyvärinen 1999). Along every axis scores come from a gamma distribution, shifted and scaled, with the
+    mean, variance and skewness of the rows; skewness is cut at 2, the exponential's: beyond it a gamma
+    density has a pole.
+
+    Examples
+    --------
+    >>> skewed_like(np.eye(4), np.random.default_rng(0)).shape
+    (4, 4)
+    """
+    vectors = np.asarray(vectors, float)
+    n = len(vectors)
+    if n < 2:
+        raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
+    mean = vectors.mean(0)
+    if n > vectors.shape[1]:
+        axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean))[1][:, ::-1]
+    else:
+        axes = np.linalg.svd(vectors - mean, full_matrices=False)[2].T
+    scores = (vectors - mean) @ axes
+    sd = np.sqrt((scores**2).sum(0) / (n - 1))
+    kept = sd > 1e-9 * sd.max(initial=0)
+    axes, sd = axes[:, kept] * sd[kept], sd[kept]
+    scores = scores[:, kept] / sd
+    turn = _skewed_axes(scores[:, : max(2, min(20, n // 5))], rng)
+    axes[:, : len(turn)] = axes[:, : len(turn)] @ turn
+    scores[:, : len(turn)] = scores[:, : len(turn)] @ turn
+    skewness = (scores**3).mean(0)
+    skewness = np.where(np.abs(skewness) < 0.01, 0.01, np.clip(skewness, -2, 2))
+    shape = 4 / skewness**2
+    drawn = (rng.gamma(shape, size=(n, len(shape))) - shape) / np.sqrt(shape) * np.sign(skewness)
+    return mean + drawn @ axes.T
+
+
+def _skewed_axes(scores, rng, n_steps=50):
+    """Rotation of uncorrelated scores of variance 1 to axes of large skewness: symmetric fixed-point steps on x²."""
+    n, k = scores.shape
+    turn = np.linalg.qr(rng.standard_normal((k, k)))[0]
+    for _ in range(n_steps):
+        u, _, vt = np.linalg.svd(scores.T @ (scores @ turn) ** 2 / n)
+        turn = u @ vt
+    return turn
+
+
 def shared_words(lexical, labels, rng, n_permutations=199):
     """Probability that random groups of responses share as many words as each mode does: the lexical encoder's vote.
 
@@ -98,8 +157,8 @@ class Evidence:
     word_p: np.ndarray
     supported: np.ndarray
     overall_separation: float
-    null_level: float
     null_bound: float
+    own_bound: float
     null_separation: np.ndarray
     null_modes: np.ndarray
     null_noise: np.ndarray
@@ -127,7 +186,8 @@ def evidence(
     neighbours : (ndarray, ndarray), optional
         As for `find_modes`.
     n_seeds, n_subsamples, n_gaussians : int
-        Reruns with another seed, on a random part of the distinct responses, and on Gaussians (at least 2).
+        Reruns with another seed, on a random part of the distinct responses, and on clouds with one peak: as many
+        Gaussians (at least 2), and as many skewed ones.
     subsample : float
         That part, 0 to 1.
     **settings
@@ -171,16 +231,17 @@ def evidence(
     else:
         word_p = np.full(n_modes, np.nan)
     value = clustering.silhouettes(unit, labels)
-    sizes = np.bincount(labels[labels != NOISE], minlength=n_modes)
-    separation = np.bincount(labels[labels != NOISE], value[labels != NOISE], n_modes) / np.maximum(sizes, 1)
-    null = [_null(unit, r, settings) for r in by_null] if n >= 2 else [(0.0, 0, 1.0)] * n_gaussians
-    null_separation, null_modes, null_noise = map(np.array, zip(*null, strict=True))
-    bound = prediction_bound(null_separation)
+    separation = _by_mode(value, labels, n_modes)
+    clouds = [_null(draw, unit, r, settings) for draw in (gaussian_like, skewed_like) for r in by_null]
+    null_separation, null_modes, null_noise, best = map(np.array, zip(*clouds, strict=True))
+    bounds = prediction_bound(null_separation), prediction_bound(best)
     in_modes = 1 - null_noise
     level = float(np.mean(null_separation[in_modes > 0] / in_modes[in_modes > 0])) if in_modes.any() else 0.0
+    together = (n >= clustering.UMAP_FROM) & (value.mean() > bounds[0])
+    apart = (separation > bounds[1]) | (together & (separation > level))
     again = {name: np.where(single, 1.0, clustering.recovery(labels, reruns[name])) for name in ("seeds", "subsamples")}
-    holds = single | supported(separation, level, value.mean(), bound, *again.values(), word_p)
-    fewest, most = _bounds(labels, holds, single, (separation > level) & ~(word_p > ALPHA), seeds + parts)
+    holds = single | supported(apart, *again.values(), word_p)
+    fewest, most = _bounds(labels, holds, single, ~(word_p > ALPHA), seeds + parts)
     return Evidence(
         separation=np.where(single, 1.0, separation),
         found_again_seeds=again["seeds"],
@@ -188,8 +249,8 @@ def evidence(
         word_p=word_p,
         supported=holds,
         overall_separation=float(value.mean()),
-        null_level=level,
-        null_bound=bound,
+        null_bound=bounds[0],
+        own_bound=bounds[1],
         null_separation=null_separation,
         null_modes=null_modes,
         null_noise=null_noise,
@@ -200,24 +261,28 @@ def evidence(
     )
 
 
-def _bounds(labels, holds, single, apart, reruns):
-    """Number of modes that hold in every rerun, and of those that hold in at least one: how sure their number is.
-
-    A mode that is apart by itself counts among the latter where the responses as a whole are too few to lie apart.
-    """
+def _bounds(labels, holds, single, worded, reruns):
+    """Number of modes that hold in every rerun, and of those that may: they share words, and a rerun finds them."""
     again = np.array([np.nan_to_num(clustering.recovery(labels, [rerun])) for rerun in reruns]) >= STABLE
     again = again.reshape(len(reruns), len(holds)) | single
-    return int((holds & again.all(0)).sum()), int((holds | single | (apart & again.any(0))).sum())
+    return int((holds & again.all(0)).sum()), int((holds | single | (worded & again.any(0))).sum())
 
 
-def _null(unit, rng, settings):
-    drawn = similarity.unit_rows(gaussian_like(unit, rng))
+def _null(draw, unit, rng, settings):
+    """Mean separation, number of modes, share of noise and separation of the best mode in a cloud with one peak."""
+    if len(unit) < 2:
+        return 0.0, 0, 1.0, 0.0
+    drawn = similarity.unit_rows(draw(unit, rng))
     labels = clustering.dense_regions(drawn, rng, **settings)
-    return (
-        clustering.silhouettes(drawn, labels).mean(),
-        labels.max(initial=NOISE) + 1,
-        np.mean(labels == NOISE),
-    )
+    value = clustering.silhouettes(drawn, labels)
+    return value.mean(), labels.max(initial=NOISE) + 1, np.mean(labels == NOISE), _by_mode(value, labels).max(initial=0)
+
+
+def _by_mode(value, labels, n_modes=0):
+    """Mean of a value over every mode's rows."""
+    inside = labels != NOISE
+    sizes = np.bincount(labels[inside], minlength=n_modes)
+    return np.bincount(labels[inside], value[inside], n_modes) / np.maximum(sizes, 1)
 
 
 def _agreement(labels, reruns, noise):
@@ -252,24 +317,23 @@ def prediction_bound(draws, level=0.95):
     return float(np.mean(draws) + t.ppf((1 + level) / 2, n - 1) * np.std(draws, ddof=1) * np.sqrt(1 + 1 / n))
 
 
-def supported(
-    separation, null_level, overall_separation, null_bound, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA
-):
+def supported(apart, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA):
     """Which modes the evidence supports.
 
-    The modes as a whole must lie further apart than the same pipeline's modes of Gaussians with the same mean and
-    covariance (`prediction_bound`); else none holds. A single mode holds if (1) it is no less apart than modes of
-    Gaussians are on average, (2) it is found again with other seeds and (3) in subsamples, mean Jaccard index of at
-    least `stable`, and (4) its responses share more words than random groups do.
+    A mode holds if (1) it is apart, it is found again (2) with other seeds and (3) in subsamples, mean Jaccard index of
+    at least `stable`, and (4) its responses share more words than random groups do. The last is a weak test: cuts of
+    one cloud pass it too, for an embedding knows words.
+
+    A mode is apart by itself, whatever the rest of the responses looks like, if its mean silhouette exceeds the
+    `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of `clustering.UMAP_FROM` distinct
+    responses or more it is also apart if all modes together exceed that bound of all modes of such clouds, and it is no
+    less apart than their modes are on average.
 
     Parameters
     ----------
-    separation, seeds, subsamples, word_p : ndarray of float, shape (n_modes,)
-        Mean silhouette, mean Jaccard of reruns (`recovery`), p-value of `shared_words` (NaN: no words known, no say).
-    null_level : float
-        Mean silhouette of a Gaussian's responses in modes.
-    overall_separation, null_bound : float
-        Mean silhouette of all responses, noise 0; `prediction_bound` of the same of Gaussians.
+    apart : ndarray of bool, shape (n_modes,)
+    seeds, subsamples, word_p : ndarray of float, shape (n_modes,)
+        Mean Jaccard of reruns (`recovery`), p-value of `shared_words` (NaN: no words known, no say).
     stable, alpha : float
 
     Returns
@@ -279,9 +343,8 @@ def supported(
     Examples
     --------
     >>> ones = np.ones(2)
-    >>> supported(np.array([0.4, 0.1]), 0.2, 0.3, 0.25, seeds=ones, subsamples=ones, word_p=0.01 * ones)
+    >>> supported(np.array([True, False]), seeds=ones, subsamples=ones, word_p=0.01 * ones)
     array([ True, False])
     """
-    apart = (separation > null_level) & (overall_separation > null_bound)
     worded = np.isnan(word_p) | (word_p <= alpha)
     return apart & (np.nan_to_num(seeds) >= stable) & (np.nan_to_num(subsamples) >= stable) & worded

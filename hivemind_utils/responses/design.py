@@ -284,7 +284,7 @@ def gather(plan, outcome):
     return found
 
 
-def tables(plan, found, idea_scope=("prompt_id",)):
+def tables(plan, found, idea_scope=None):
     """Turn the responses of a plan into the tables of notebook 04.
 
     Parameters
@@ -292,8 +292,8 @@ def tables(plan, found, idea_scope=("prompt_id",)):
     plan : Plan
     found : pandas.DataFrame
         From `gather`.
-    idea_scope : sequence of str
-        Columns within which given ideas compare.
+    idea_scope : sequence of str, optional
+        Columns within which given ideas compare; see `table.tabulate`.
 
     Returns
     -------

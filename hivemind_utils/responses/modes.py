@@ -243,6 +243,7 @@ def _summary(points, ledger, explained, proof, counts):
         "explained_2": explained[1],
         "separation": proof.overall_separation,
         "null_bound": proof.null_bound,
+        "own_bound": proof.own_bound,
         "null_modes_mean": proof.null_modes.mean(),
         "null_modes_min": int(proof.null_modes.min()),
         "null_modes_max": int(proof.null_modes.max()),

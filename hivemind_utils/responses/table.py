@@ -16,6 +16,7 @@ from hivemind_utils.metrics import intervals
 from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
+IDEA_SCOPES = {False: ["prompt_id"], True: ["prompt_id", "model", "condition"]}  # by whether labels start anew
 
 
 _FIELDS = {
@@ -138,7 +139,7 @@ def select(answers, *, prompts=None, models=None, n_samples=None):
     return answers.reset_index(drop=True)
 
 
-def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, prompts=None):
+def tabulate(answers, *, human=(), idea_scope=None, models=None, prompts=None):
     """Turn responses in long form into the tables of notebook 04.
 
     Parameters
@@ -147,8 +148,9 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
         As `read` or the demo population returns them.
     human : sequence of str
         Names in `model` that stand for people.
-    idea_scope : sequence of str
-        Columns within which given ideas compare: all of prompt_id, model, condition for NoveltyBench's classes.
+    idea_scope : sequence of str, optional
+        Columns within which given ideas compare. None: prompt_id; prompt_id, model and condition where the labels
+        start anew in every cell, as NoveltyBench's classes do.
     models, prompts : pandas.DataFrame, optional
         Registries with more columns of ``04_models`` (by `model`) and ``04_prompts`` (by `prompt_id` or `text`).
 
@@ -191,7 +193,7 @@ def tabulate(answers, *, human=(), idea_scope=("prompt_id",), models=None, promp
         "04_prompts": prompt_table,
         "04_models": _models(frame, set(human), models),
         "04_responses": frame[response_columns],
-        "04_ideas": _ideas(frame, list(idea_scope)),
+        "04_ideas": _ideas(frame, idea_scope),
         "04_coverage": coverage(frame[response_columns], prompt_table),
         "04_excluded": excluded,
     }
@@ -481,14 +483,56 @@ def guess_family(model):
 
 
 def _ideas(frame, scope):
+    known = frame[frame["idea"].notna()]
+    scope = list(scope) if scope else IDEA_SCOPES[_starts_anew(known)]
     unknown = [name for name in scope if name not in frame.columns]
     if unknown:
         raise ValueError(f"`idea_scope` may name {[*CELL]}, but {unknown} was passed.")
-    known = frame[frame["idea"].notna()]
     scopes = [" | ".join(map(str, row)) for row in known[scope].itertuples(index=False)]
     return pd.DataFrame(
         {"response_id": known["response_id"], "idea": known["idea"], "origin": "given", "scope": scopes}
     ).reset_index(drop=True)
+
+
+def _starts_anew(known):
+    """Whether labels are numbers that count up from one start in every cell, in the order of its responses.
+
+    Labels of a whole prompt do so by accident only where cells are few: four are asked for, two of them of one prompt,
+    and a label that a second cell of the prompt could not have given first.
+    """
+    numbers = pd.to_numeric(known["idea"], errors="coerce")
+    if known.empty or numbers.isna().any() or (numbers % 1 != 0).any():
+        return False
+    cell = IDEA_SCOPES[True]
+    ordered = known[[*cell, "sample_idx"]].assign(label=numbers).sort_values("sample_idx", kind="stable")
+    groups = ordered.groupby(cell)["label"]
+    before = groups.cummax().groupby([ordered[name] for name in cell]).shift()
+    start = ordered["label"].min()
+    anew = (ordered["label"] <= before.fillna(start - 1) + 1).all()
+    several = ordered.groupby("prompt_id")["model"].count().gt(groups.first().groupby("prompt_id").size()).any()
+    repeated = groups.first().groupby("prompt_id").size().max() > 1
+    return bool(anew and groups.ngroups >= 4 and repeated and several and ordered["label"].max() > start)
+
+
+def idea_scope_note(ideas, responses):
+    """Say that given idea labels start anew in every cell, or None where they compare within a prompt.
+
+    Parameters
+    ----------
+    ideas, responses : pandas.DataFrame
+        Tables ``04_ideas`` and ``04_responses``.
+
+    Returns
+    -------
+    str or None
+    """
+    prompt = ideas["response_id"].map(responses.set_index("response_id")["prompt_id"])
+    if ideas.empty or (ideas["scope"] == prompt).all():
+        return None
+    return (
+        f"Given idea labels compare within {ideas['scope'].nunique():,} cells, not within a prompt: they start anew in "
+        "every cell, or `idea_scope` says so"
+    )
 
 
 def _enrich(table, registry, key, fields):

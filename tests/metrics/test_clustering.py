@@ -251,28 +251,61 @@ class TestSharedWords:
         assert mode_evidence.shared_words(np.ones((20, 3)), np.repeat([0, 1], 10), rng).tolist() == [1, 1]
 
 
+class TestSkewedLike:
+    def test_mean_covariance_and_skewness_are_those_of_the_rows(self, rng):
+        rows = (rng.exponential(size=(4000, 3)) - 1) @ np.array([[2, 1, 0], [0, 1, 0], [0, 0, 0.5]])
+        drawn = mode_evidence.skewed_like(rows, np.random.default_rng(1))
+        assert drawn.mean(0) == pytest.approx(rows.mean(0), abs=0.15)
+        assert np.cov(drawn.T) == pytest.approx(np.cov(rows.T), abs=0.45)
+        for axis in (np.array([2.0, 1, 0]), np.array([0, 0, 1.0])):
+            skew = [(((x @ axis) - (x @ axis).mean()) ** 3).mean() / (x @ axis).std() ** 3 for x in (rows, drawn)]
+            assert skew[1] == pytest.approx(skew[0], abs=0.4)
+
+    def test_symmetric_rows_give_a_symmetric_cloud(self, rng):
+        drawn = mode_evidence.skewed_like(rng.standard_normal((4000, 2)), rng)
+        assert np.abs(((drawn - drawn.mean(0)) ** 3).mean(0)).max() < 0.3
+
+    def test_a_single_row_is_refused(self, rng):
+        with pytest.raises(ValueError, match="at least two rows"):
+            mode_evidence.skewed_like(np.ones((1, 3)), rng)
+
+
+class TestLinkedGroups:
+    def test_groups_are_those_of_a_literal_merging(self, rng):
+        """Merge the two groups of least mean distance until that exceeds the cut."""
+        rows = similarity.unit_rows(np.repeat(np.eye(4, 8), 6, axis=0) + 0.3 * rng.standard_normal((24, 8)))
+        distance = 1 - rows @ rows.T
+        cut = 0.75 * distance[np.triu_indices(24, 1)].mean()
+        groups = [[i] for i in range(24)]
+        while len(groups) > 1:
+            best = min(
+                (distance[np.ix_(a, b)].mean(), i, j)
+                for i, a in enumerate(groups) for j, b in enumerate(groups) if i < j
+            )  # fmt: skip
+            if best[0] > cut:
+                break
+            groups[best[1]] += groups.pop(best[2])
+        kept = {frozenset(group) for group in groups if len(group) >= 5}
+        found = clustering.linked_groups(rows, 5)
+        assert {frozenset(np.flatnonzero(found == k)) for k in range(found.max() + 1)} == kept and kept
+
+    def test_scale_of_the_encoder_does_not_matter(self, rng):
+        """A component that all rows share, as encoders have, moves every cosine and no group."""
+        rows = similarity.unit_rows(np.repeat(np.eye(3, 16), 8, axis=0) + 0.1 * rng.standard_normal((24, 16)))
+        shared = similarity.unit_rows(np.hstack([rows, np.full((24, 1), 2.0)]))
+        assert clustering.linked_groups(rows, 5).tolist() == clustering.linked_groups(shared, 5).tolist()
+
+
 class TestSupported:
-    good = MappingProxyType(
-        {
-            "separation": [0.4],
-            "null_level": 0.1,
-            "overall_separation": 0.3,
-            "null_bound": 0.2,
-            "seeds": [0.9],
-            "subsamples": [0.8],
-            "word_p": [0.01],
-        }
-    )
+    good = MappingProxyType({"apart": [True], "seeds": [0.9], "subsamples": [0.8], "word_p": [0.01]})
 
     def held(self, **changes):
-        values = {k: np.array(v) if isinstance(v, list) else v for k, v in (dict(self.good) | changes).items()}
-        return mode_evidence.supported(**values).tolist()
+        return mode_evidence.supported(**{k: np.array(v) for k, v in (dict(self.good) | changes).items()}).tolist()
 
     def test_every_condition_counts(self):
         assert self.held() == [True]
         for change in (
-            {"separation": [0.05]}, {"overall_separation": 0.15}, {"seeds": [0.7]}, {"subsamples": [0.7]},
-            {"word_p": [0.2]}, {"seeds": [np.nan]},
+            {"apart": [False]}, {"seeds": [0.7]}, {"subsamples": [0.7]}, {"word_p": [0.2]}, {"seeds": [np.nan]}
         ):  # fmt: skip
             assert self.held(**change) == [False], change
 
@@ -293,7 +326,7 @@ class TestEvidence:
         found = mode_evidence.evidence(rows, labels, rng)
         assert found.supported.tolist() == [True] * 3
         assert found.overall_separation > found.null_bound and found.agreement["seeds"].min() > 0.95
-        assert len(found.null_modes) == 7 and "lexical" not in found.agreement
+        assert len(found.null_modes) == 14 and "lexical" not in found.agreement
 
     def test_results_do_not_depend_on_the_order_of_rows(self, rng):
         rows, _ = blobs(rng, [40, 40], spread=1.5)
@@ -306,7 +339,37 @@ class TestEvidence:
 
     def test_one_text_only_is_one_mode_that_holds(self, rng):
         found = mode_evidence.evidence(np.ones((50, 4)), np.zeros(50, int), rng)
-        assert found.supported.tolist() == [True] and found.null_modes.tolist() == [0] * 7
+        assert found.supported.tolist() == [True] and found.null_modes.tolist() == [0] * 14
+
+    def test_a_tight_mode_in_a_loose_remainder_holds(self):
+        """Ten responses that all begin alike beside twenty-two that share little."""
+
+        def cone(n, cosine, rng):
+            centre, rows = rng.standard_normal(384), rng.standard_normal((n, 384))
+            centre /= np.linalg.norm(centre)
+            rows = similarity.unit_rows(rows - np.outer(rows @ centre, centre))
+            return np.sqrt(cosine) * centre + np.sqrt(1 - cosine) * rows
+
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            rows = np.vstack([cone(10, 0.96, rng), cone(22, 0.35, rng)])
+            labels = clustering.find_modes(rows, rng)
+            found = mode_evidence.evidence(rows, labels, rng)
+            assert found.supported[0] and set(np.flatnonzero(labels == 0)) == set(range(10))
+            assert (found.fewest, found.most) == (1, 1)
+
+    @pytest.mark.parametrize("n", [32, 58, 200])
+    def test_skewed_clouds_with_one_peak_hold_no_two_modes(self, n):
+        """Exponential factors, which neither null was fitted to."""
+        held = []
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            axes = rng.standard_normal((20, 96)) * np.arange(1, 21)[:, None] ** -0.7
+            rows = similarity.unit_rows((rng.exponential(size=(n, 20)) - 1) @ axes * 0.05 + 0.9 * np.eye(96)[0])
+            labels = clustering.find_modes(rows, rng)
+            held.append(int(mode_evidence.evidence(rows, labels, rng).supported.sum()))
+        print(f"\n{n} rows: any mode in {np.mean(np.array(held) > 0):.0%}, two in {np.mean(np.array(held) > 1):.0%}")
+        assert np.mean(np.array(held) > 1) <= 0.05
 
     def test_wants_two_gaussians(self, rng):
         with pytest.raises(ValueError, match="2 Gaussians"):

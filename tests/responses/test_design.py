@@ -267,7 +267,7 @@ class TestPlanCommand:
 
     def test_of_the_quick_run_is_a_few_cents(self):
         text = plan.report("quick")
-        assert "100 answers of 2 models" in text and "$0." in text.split("cost: ")[1][:4]
+        assert "100 responses of 2 models" in text and "$0." in text.split("cost: ")[1][:4]
 
     @pytest.mark.local_model
     def test_of_the_local_run_needs_no_budget_and_says_how_long_it_takes(self):

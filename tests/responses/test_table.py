@@ -592,6 +592,37 @@ def test_ideas_compare_within_their_scope():
     assert set(by_cell["origin"]) == {"given"}
 
 
+@pytest.mark.parametrize(
+    ("labels", "anew"),
+    [
+        ({"a": [0, 0, 1], "b": [0, 1, 2]}, True),
+        ({"a": ["1", "2", "1"], "b": ["1", "1", "2"]}, True),
+        ({"a": [0.0, 1.0, 2.0], "b": [0.0, 0.0, 0.0]}, True),
+        ({"a": [0, 0, 1], "b": [1, 2, 0]}, False),  # a second model begins with the first one's second idea
+        ({"a": [0, 2, 1], "b": [0, 1, 2]}, False),
+        ({"a": [0, 0, 0], "b": [0, 0, 0]}, False),  # nothing tells them apart
+        ({"a": ["river", "thief", "river"], "b": ["river", "river", "thief"]}, False),
+        ({"a": [0.5, 1.5, 0.5], "b": [0.5, 0.5, 1.5]}, False),
+    ],
+)
+def test_labels_that_start_anew_in_every_cell_compare_within_it(labels, anew):
+    rows = [
+        {"prompt_id": prompt, "model": model, "response": f"{prompt} {model} {i}", "sample_idx": i, "idea": label}
+        for prompt in ("p", "q") for model, given in labels.items() for i, label in enumerate(given)
+    ]  # fmt: skip
+    made = tabulate(pd.DataFrame(rows).sample(frac=1, random_state=0))
+    note = response_table.idea_scope_note(made["04_ideas"], made["04_responses"])
+    assert made["04_ideas"]["scope"].nunique() == (4 if anew else 2)
+    assert (note is not None) == anew and (not anew or "4 cells" in note)
+    asked = tabulate(pd.DataFrame(rows), idea_scope=["prompt_id"])["04_ideas"]
+    assert set(asked["scope"]) == {"p", "q"}
+
+
+def test_few_cells_say_nothing_about_their_labels():
+    rows = pd.DataFrame({"prompt": "p", "model": ["a", "a", "b"], "response": list("xyz"), "idea": [0, 1, 0]})
+    assert set(tabulate(rows)["04_ideas"]["scope"]) == {"p"}
+
+
 # ----------------------------------------------------------------------------------------------------- property test
 
 values = st.one_of(st.none(), st.just(np.nan), st.text(max_size=4), st.integers(0, 3), st.sampled_from(TRICKY[:-1]))
