@@ -56,7 +56,7 @@ def test_overlap_html_lets_no_markup_through():
 def test_overlap_html_says_what_is_missing():
     page = pages.overlap_html([record(cosine=None, longest_span_words=1)], "T", source="simulated")
     assert "cosine not measured" in page and "1 word<" in page and "simulated" in page
-    assert "No pair of answers to show." in pages.overlap_html([], "T", source="simulated")
+    assert "No pair of responses to show." in pages.overlap_html([], "T", source="simulated")
     with pytest.raises(ValueError, match=r"\['cosine'\] are missing"):
         pages.overlap_html([{k: v for k, v in record().items() if k != "cosine"}], "T", source="s")
     assert pages.overlap_html([record()], "T", source="s") == pages.overlap_html(iter([record()]), "T", source="s")

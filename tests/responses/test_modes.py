@@ -374,13 +374,13 @@ class TestPage:
         tab.goto(page(1250, tmp_path).as_uri())
         tab.wait_for_selector("#map .legend .traces")
         count = tab.locator("#count")
-        assert count.inner_text() == "1,250 answers"
+        assert count.inner_text() == "1,250 responses"
         tab.fill("#search", "RIVER")
-        tab.wait_for_function("document.getElementById('count').textContent === '626 of 1,250 answers'")
+        tab.wait_for_function("document.getElementById('count').textContent === '626 of 1,250 responses'")
         tab.select_option("#model", label="model-3")
-        assert count.inner_text() == "25 of 1,250 answers"
+        assert count.inner_text() == "25 of 1,250 responses"
         tab.fill("#search", "")
-        tab.wait_for_function("document.getElementById('count').textContent === '50 of 1,250 answers'")
+        tab.wait_for_function("document.getElementById('count').textContent === '50 of 1,250 responses'")
         tab.select_option("#model", label="all models")
         tab.select_option("#by", "family")
         assert tab.locator("#map .legend .traces").count() == 5

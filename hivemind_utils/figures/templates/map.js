@@ -42,7 +42,7 @@ function draw() {
   const buttons = {responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["toImage"]};
   Plotly.react("map", traces, layout, buttons);
   const whole = data.x.length.toLocaleString("en");
-  count.textContent = (shown === data.x.length ? "" : shown.toLocaleString("en") + " of ") + whole + " answers";
+  count.textContent = (shown === data.x.length ? "" : shown.toLocaleString("en") + " of ") + whole + " responses";
 }
 let timer;
 search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(draw, 150); });
