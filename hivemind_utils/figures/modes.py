@@ -360,9 +360,13 @@ def dominance(table, family_of, models):
         dots = [colours[family_of[arm]] for arm in own["arm"]]
         ax.hlines(y, own["lower"], own["upper"], color=dots, lw=1)
         ax.scatter(own["dominant_share"], y, s=16, color=dots, zorder=3, lw=0)
-        title = {"modes": "ideas: modes of the map", "given": "ideas: labels given with the data"}.get(kind, kind)
-        ax.set_title(title, fontsize=8, fontweight="normal")
-        ax.set(xlabel="share of the commonest idea", ylim=(-0.6, len(order) - 0.4))
+        given = kind == "given"
+        ax.set_title("ideas: labels given with the data" if given else f"stable {kind}" if kind == "modes" else kind,
+                     fontsize=8, fontweight="normal")  # fmt: skip
+        ax.set(
+            xlabel=f"share {'with the commonest idea' if given else 'in the largest mode'}",
+            ylim=(-0.6, len(order) - 0.4),
+        )
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
     axes[0, 0].set_yticks(range(len(order)), [short_name(arm, 44) for arm in order], parse_math=False)

@@ -21,7 +21,8 @@ def published_similarities():
     """Mean similarity of pairs of models, by the registry's names: Tables 7 to 11."""
     folder = files.root() / "data" / "reference"
     table = pd.read_csv(folder / "table7_11_inter_model_main.csv", index_col="model") / 100
-    names = pd.read_csv(folder / "models.csv").dropna(subset=["table7_name"]).set_index("table7_name")["model"]
+    models = pd.read_csv(folder / "models.csv").reindex(columns=["model", "table7_name"]).dropna()
+    names = models.set_index("table7_name")["model"]
     return table.rename(index=names, columns=names)
 
 

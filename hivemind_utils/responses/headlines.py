@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity, reference, repetition, sources
+from hivemind_utils.responses import homogeneity, house_style, reference, repetition, sources
 from hivemind_utils.responses.measure_headlines import against_paper as against_paper
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
@@ -231,13 +231,24 @@ def dominant_ideas(dominance, difference):
     best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
     means = best.groupby("kind")["dominant_share"].mean()
     n = best["n"].iloc[0]
+    what = "share the commonest idea" if best["ideas"].iloc[0] == "given" else "fall in one stable mode"
+    whose = "a model" if "model" in means else "people"
     if difference is None:
-        whose = "a model" if "model" in means else "people"
-        return f"Of {n} responses of {whose}, {percent(means.iloc[0])} share the commonest idea"
-    said = f"{percent(means['model'])} of {n} responses of a model share the commonest idea"
-    points = [f"{100 * value:+.0f}" for value in (difference.estimate, difference.lower, difference.upper)]
+        return f"Of {n} responses of {whose}, {percent(means.iloc[0])} {what}{_without_style(dominance, best)}"
+    said = f"{percent(means['model'])} of {n} responses of a model {what}{_without_style(dominance, best)}"
+    points = [
+        f"{100 * value:+.0f}".replace("-", "−") for value in (difference.estimate, difference.lower, difference.upper)
+    ]
     bounds = f" (95 % interval {points[1]} to {points[2]})" if np.isfinite(difference.lower) else ""
     return f"{said}, {percent(means['people'])} of people's; difference: {points[0]}{bounds} percentage points"
+
+
+def _without_style(dominance, best):
+    """Share of modes without what a model's responses have in common, where modes are all there is."""
+    own = dominance[(dominance["ideas"] == house_style.NAME) & (dominance["kind"] == best["kind"].iloc[0])]
+    if best["ideas"].iloc[0] != "modes" or own.empty:
+        return ""
+    return f" ({percent(own['dominant_share'].mean())} without what they all have in common)"
 
 
 def similarity_floors(floors, excess, threshold):

@@ -311,6 +311,13 @@ def verdicts(prompts, texts):
     return "\n".join(f"{texts[row['prompt_id']]}\n    {verdict(row)}" for row in prompts.to_dict("records"))
 
 
+def stable_of_responses(found):
+    """Stable mode of every response by response_id, ``<NA>`` outside of all stable modes, from `analyse`."""
+    points = found.points.merge(found.modes[["prompt_id", "mode", "supported"]], how="left", on=["prompt_id", "mode"])
+    modes = pd.Series(points["mode"].to_numpy(), points["response_id"].to_numpy(), dtype="Int64")
+    return modes.where(points["supported"].eq(True).to_numpy())
+
+
 def mean_stable(prompts):
     """Mean number of stable modes of a prompt, an `Interval` over prompts, from ``07_prompts``."""
     return intervals.mean_interval(prompts["n_supported"].to_numpy(float))
@@ -422,8 +429,8 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
     ----------
     responses : Responses
     ideas : dict of str to pandas.Series
-        What tells ideas apart ("modes", "given"), and the idea of every response by response_id. Responses that a
-        series lacks stay out; those it has as NaN have an idea of their own.
+        What tells ideas apart ("modes", "given"), the best last, and the idea of every response by response_id.
+        Responses that a series lacks stay out; those it has as NaN have an idea of their own.
     size : int
         Responses drawn of every cell; cells with fewer stay out.
     n_draws : int

@@ -32,9 +32,9 @@ def claims():
 
 
 def main_models():
-    """Names of the 25 models of the paper's figures."""
+    """Names of the 25 models of the paper's figures; none where ``models.csv`` is somebody's own."""
     models = _models()
-    return set(models.loc[models["main25"], "model"])
+    return set(models.loc[models["main25"], "model"]) if "main25" in models else set()
 
 
 def all_models():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hivemind_utils.metrics.intervals import Interval
-from hivemind_utils.responses import headlines, results
+from hivemind_utils.responses import headlines, house_style, results
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import paper, schema
 
@@ -66,15 +66,26 @@ class TestDominance:
     def test_with_and_without_people(self):
         said = headlines.dominant_ideas(self.table, interval(0.2, -0.05, 0.45))
         assert said == (
-            "50 % of 8 responses of a model share the commonest idea, 30 % of people's; difference: +20 "
-            "(95 % interval -5 to +45) percentage points"
+            "50 % of 8 responses of a model fall in one stable mode, 30 % of people's; difference: +20 "
+            "(95 % interval −5 to +45) percentage points"
         )
         assert "interval" not in headlines.dominant_ideas(self.table, interval(0.2, np.nan, np.nan))
         assert headlines.dominant_ideas(self.table.head(1), None) == (
-            "Of 8 responses of a model, 50 % share the commonest idea"
+            "Of 8 responses of a model, 50 % fall in one stable mode"
         )
+        given = self.table.assign(ideas="given")
+        assert headlines.dominant_ideas(given, None).endswith("50 % share the commonest idea")
         assert headlines.dominant_ideas(self.table.tail(1), None).startswith("Of 8 responses of people, 30 %")
         assert headlines.dominant_ideas(self.table.head(0), None).startswith("Too few")
+
+    def test_modes_alone_are_no_ideas_and_house_style_is_told(self):
+        control = self.table.assign(ideas=house_style.NAME, dominant_share=[0.125, 0.2])
+        said = headlines.dominant_ideas(pd.concat([control, self.table]), None)
+        assert said == (
+            "Of 8 responses of a model, 50 % fall in one stable mode (12 % without what they all have in common)"
+        )
+        given = pd.concat([control, self.table, self.table.assign(ideas="given")])
+        assert "without" not in headlines.dominant_ideas(given, None)
 
 
 class TestFloors:

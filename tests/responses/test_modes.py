@@ -293,7 +293,7 @@ class TestFigures:
             table, {"m-1": "m", "people": "people"}, models_of({"m-1": "m", "people": "people"})
         )
         titles = [ax.get_title(loc="left") for ax in fig.axes]
-        assert titles == ["ideas: modes of the map", "ideas: labels given with the data"]
+        assert titles == ["stable modes", "ideas: labels given with the data"]
         assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["people", "m-1"]
         plt.close("all")
 

@@ -71,10 +71,12 @@ def test_rates_are_shares_of_an_arm_and_do_not_depend_on_order():
 
 def test_warnings_name_the_arm_and_the_cause():
     cut = answers(*[("p", "a", "d", f"text {i}", "length") for i in range(3)])
-    assert soundness.warnings(cut) == ["a · d: every answer is cut off by max_tokens: raise it"]
+    assert soundness.warnings(cut) == ["a · d: every response is cut off by max_tokens: raise it"]
     same = answers(*[(p, "a", "d", f"always {p}", "stop") for p in "pq" for _ in range(3)])
     assert "identical, for every prompt" in soundness.warnings(same)[0]
     marked = answers(("p", "a", "d", "hi <|im_start|>", "stop"), ("p", "a", "d", "ho", "stop"))
-    assert soundness.warnings(marked) == ["a · d: 50.0% of answers hold markers of a chat template: check the template"]
+    assert soundness.warnings(marked) == [
+        "a · d: 50.0% of responses hold markers of a chat template: check the template"
+    ]
     fine = answers(*[("p", "a", "d", f"text {i}", "stop") for i in range(3)])
     assert soundness.warnings(fine) == []

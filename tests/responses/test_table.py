@@ -619,7 +619,7 @@ def test_labels_that_start_anew_in_every_cell_compare_within_it(labels, anew):
 
 
 def test_few_cells_say_nothing_about_their_labels():
-    rows = pd.DataFrame({"prompt": "p", "model": ["a", "a", "b"], "response": list("xyz"), "idea": [0, 1, 0]})
+    rows = pd.DataFrame({"prompt_id": "p", "model": ["a", "a", "b"], "response": list("xyz"), "idea": [0, 1, 0]})
     assert set(tabulate(rows)["04_ideas"]["scope"]) == {"p"}
 
 
