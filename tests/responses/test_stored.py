@@ -1,5 +1,7 @@
 """Responses on disk: what is computed prompt by prompt, anywhere, is what is computed in memory; damage is told."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,7 @@ def project(tmp_path, monkeypatch):
 
 def load(number="05", scheduler=None, **options):
     study = Study(number, "mine")
-    study.executor = executor.make(scheduler)
+    study.executor = scheduler if hasattr(scheduler, "map") else executor.make(scheduler)
     return study, responses.load(study, "counts", conditions=["default", "warm"], **options)
 
 
@@ -127,6 +129,23 @@ def computed_later(scheduler=None):
     return [f.to_csv(float_format="%.17g") if isinstance(f, pd.DataFrame) else repr(f) for f in found]
 
 
+class KillsOnce:
+    """An executor of which one worker is killed after the second result."""
+
+    def __init__(self, inner, worker):
+        self.inner, self.worker, self.killed = inner, worker, None
+
+    def map(self, function, work):
+        for n, result in enumerate(self.inner.map(function, work)):
+            if n == 1 and self.killed is None:
+                self.killed = self.worker(self.inner)
+                os.kill(self.killed, signal.SIGKILL)
+            yield result
+
+    def close(self):
+        self.inner.close()
+
+
 def of_one_prompt(on_disk):
     assert len(on_disk.prompt_order) == 1
     return on_disk.cache.of(on_disk.table["text_id"])
@@ -152,8 +171,22 @@ def test_tables_are_the_same_to_the_last_bit_in_memory_and_prompt_by_prompt(proj
 @pytest.mark.long
 def test_tables_are_the_same_to_the_last_bit_in_several_processes(project, monkeypatch):
     monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
-    assert computed({"processes": 2}) == computed()
+    made = KillsOnce(executor.make({"processes": 2}), lambda pool: next(iter(pool._pool._processes)))
+    assert computed(made) == computed() and made.killed
     assert computed_later({"processes": 2}) == computed_later()
+
+
+@pytest.mark.long
+def test_tables_are_the_same_to_the_last_bit_on_dask_with_one_and_three_workers_and_after_a_kill(project, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
+    expected = computed(), computed_later()
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        assert computed(cluster.scheduler_address) == expected[0]
+        cluster.scale(3)
+        made = KillsOnce(executor.make(cluster.scheduler_address), lambda _: cluster.workers[0].pid)
+        assert computed(made) == expected[0] and made.killed
+        assert computed_later(cluster.scheduler_address) == expected[1]
 
 
 def test_what_is_known_of_them_is_known_without_reading_them(project, monkeypatch):
