@@ -2,7 +2,7 @@
 
 Every prompt has ideas (clusters), every model prefers some of them, and texts are drawn from a vocabulary as skewed as
 that of a language; no encoder is asked. ``make bench-scale`` runs all of it and ends by itself; the data are removed
-after each part. ``python benchmarks/scale.py --parts paper --scale 0.04`` is a quick look. Parts:
+after each part. ``python benchmarks/scale.py --scale 0.02 --models 8`` is a quick look. Parts:
 
 paper
     100 prompts, 79 models, 50 responses under each of two decodings, 1,536 dimensions; the modes of 07 on twelve.
@@ -39,6 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the prompts, for a quick look")
+    parser.add_argument("--models", type=int, default=MODELS, help="fewer, for a quick look")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the data are written (default: a temporary folder)")
     parser.add_argument("--output", type=Path, help="a file for the table, Markdown")
@@ -133,8 +134,8 @@ def minutes(seconds):
 
 def run(asked, n_prompts, dims, scheduler, steps, warm=False):
     """Write data, compute in a process of its own, remove the data, and return what was measured."""
-    size = SimpleNamespace(models=MODELS, samples=SAMPLES, dims=dims, scheduler=scheduler, steps=steps, warm=warm)
-    n_bytes = n_prompts * MODELS * SAMPLES * 2 * (2 * dims * 4 + 700)
+    size = SimpleNamespace(models=asked.models, samples=SAMPLES, dims=dims, scheduler=scheduler, steps=steps, warm=warm)
+    n_bytes = n_prompts * asked.models * SAMPLES * 2 * (2 * dims * 4 + 700)
     free = shutil.disk_usage(asked.folder or tempfile.gettempdir()).free
     if free < 1.1 * n_bytes:
         raise SystemExit(
