@@ -87,9 +87,8 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/sources.py
 	$(PYTHON) benchmarks/verdicts.py
 
-bench-scale: $(READY)  ## notebooks 05 and 06 at the paper's size, prompt by prompt: 10 GB of disk, an hour
-	$(PYTHON) benchmarks/scale.py --prompts 100 --naive
-	$(PYTHON) benchmarks/scale.py --prompts 127 506
+bench-scale: $(READY)  ## notebooks 05, 06, 07 and 11 at the size of the paper and beyond: 16 GB of disk, two hours
+	$(PYTHON) benchmarks/scale.py
 
 bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour
 	$(PYTHON) benchmarks/verdict_worlds.py

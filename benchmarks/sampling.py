@@ -1,6 +1,8 @@
 """The sampler against bare ``litellm.acompletion``, same server, same run; and a store of 100,000 responses."""
 
+import argparse
 import asyncio
+import multiprocessing
 import resource
 import sys
 import tempfile
@@ -88,19 +90,21 @@ def fill(path, frame):
             opened.add(fixed | {"key": request.key, "n": request.n}, samples)
 
 
-def large(folder):
-    """Open, plan and export 100,000 responses."""
+def large(folder, n):
+    """Write, plan and export n responses, a multiple of 1,000; returns seconds and peak memory in GB."""
     import pandas as pd
 
     prompts = pd.DataFrame(
-        {"prompt_id": [f"p{i}" for i in range(100)], "prompt": [f"Prompt number {i}?" for i in range(100)]}
+        {"prompt_id": [f"p{i}" for i in range(n // 1000)], "prompt": [f"Prompt number {i}?" for i in range(n // 1000)]}
     )
     prompts = prompts.assign(kind="original").reindex(columns=response_prompts.PROMPT_COLUMNS)
     models = pd.DataFrame(
         {"model": [f"m{i}" for i in range(20)], "litellm_id": [f"hosted_vllm/m{i}" for i in range(20)]}
     )
     path = Path(folder) / "large.sqlite"
+    started = time.perf_counter()
     fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
+    filled = time.perf_counter() - started
     providers.litellm()  # its import, seconds, is paid once
     started, cpu = time.perf_counter(), time.process_time()
     frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
@@ -111,15 +115,28 @@ def large(folder):
     made = table.tabulate(answers)
     design.provenance(made["04_responses"], answers)
     done, cpu = time.perf_counter(), time.process_time() - cpu
-    assert len(answers) == 100_000 and plan["missing"].sum() == 0 and len(made["04_responses"]) == 100_000
+    assert len(answers) == n and plan["missing"].sum() == 0 and len(made["04_responses"]) == n
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"100,000 responses: lay out and plan {planned - started:.1f} s, read {read - planned:.1f} s, "
-        f"tables {done - read:.1f} s, together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB"
+        f"{n:,} responses: write {filled:.1f} s, lay out and plan {planned - started:.1f} s, "
+        f"read {read - planned:.1f} s, "
+        f"tables {done - read:.1f} s, together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB",
+        flush=True,
     )
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as where:
-        large(where)
-        throughput(where)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--responses", type=int, nargs="+", default=[100_000], help="of a store; multiples of 1,000")
+    parser.add_argument("--store-only", action="store_true", help="leave out the comparison with litellm")
+    asked = parser.parse_args()
+    for number in asked.responses:
+        with tempfile.TemporaryDirectory() as where:  # in a process of its own, whose peak memory is its own
+            process = multiprocessing.get_context("spawn").Process(target=large, args=(where, number))
+            process.start()
+            process.join()
+            if process.exitcode:
+                sys.exit(process.exitcode)
+    if not asked.store_only:
+        with tempfile.TemporaryDirectory() as where:
+            throughput(where)

@@ -4,6 +4,7 @@ A term's weight depends on how many texts of all have it. So every block of text
 counts are added up on disk, and then every block is weighted by what was found. Terms travel as 64-bit hashes.
 """
 
+import contextlib
 import tempfile
 
 import numpy as np
@@ -96,6 +97,19 @@ def weighted(counts, n_with_term, n_texts):
     return rows
 
 
+@contextlib.contextmanager
+def _room():
+    """Say what could not be written where there is no room for temporary files."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"The counts of words of all texts cannot be written to {tempfile.gettempdir()} ({error.strerror}): they "
+            "take 16 bytes for each term of each prompt. Free some space, or name another folder by TMPDIR.",
+        ) from error
+
+
 class TextsWithTerm:
     """In how many texts every term occurs, added up over blocks on disk.
 
@@ -132,13 +146,15 @@ class TextsWithTerm:
             Texts of the block that have each.
         """
         for file, values in zip(self._files, (terms.astype(np.uint64), np.asarray(n_texts, np.int64)), strict=True):
-            file.write(values.tobytes())
+            with _room():
+                file.write(values.tobytes())
         self._starts.append(self._starts[-1] + len(terms))
 
     def finish(self):
         """Add up the blocks; afterwards `of` responses and ``n_terms`` is the number of different terms."""
-        for file in self._files:
-            file.flush()
+        with _room():
+            for file in self._files:
+                file.flush()
         self.n_terms = 0
         at, ends = np.array(self._starts[:-1]), np.array(self._starts[1:])
         n_ranges = max(1, -(-int(self._starts[-1]) // _RANGE))
@@ -154,9 +170,11 @@ class TextsWithTerm:
             self.n_terms += len(terms)
             edges = np.cumsum([0, *map(len, blocks)])
             for start, first, last in zip(at, edges[:-1], edges[1:], strict=True):
-                self._files[1].seek(int(start) * 8)
-                self._files[1].write(totals[place[first:last]].tobytes())
-            self._files[1].flush()
+                with _room():
+                    self._files[1].seek(int(start) * 8)
+                    self._files[1].write(totals[place[first:last]].tobytes())
+            with _room():
+                self._files[1].flush()
             at = stops
 
     def of(self, block):

@@ -64,6 +64,11 @@ class Known:
             f"to {len(self.prompt_order)} prompts{decoding}"
         )
 
+    def open_ended(self, decoding):
+        """Return the responses of models to open-ended original prompts under one decoding."""
+        own, kinds = self.models_only().of_decoding(decoding), self.prompts["kind"]
+        return own.of_prompts([prompt_id for prompt_id in own.prompt_order if kinds.get(prompt_id) == "original"])
+
     def map(self, function, *items, groups=None, progress=None, vectors=True, **options):
         """Yield what a function makes of the responses to each prompt, in the order of `prompt_order`.
 
@@ -191,6 +196,10 @@ class Responses(Known):
         table = self.table[keep].reset_index(drop=True)
         return Responses(table, self.vectors[keep], self.prompts, self.models, self.decoding, self.executor)
 
+    def of_named(self, keep):
+        """Return what a boolean array keeps of `named`."""
+        return self.where(keep)
+
     def models_only(self):
         """Return the rows that models wrote."""
         return self.where(~self.is_human)
@@ -211,6 +220,10 @@ class Responses(Known):
         """Return the responses with the rows in another order."""
         rows = self.table.sort_values(list(columns)).index.to_numpy()
         return replace(self, table=self.table.iloc[rows].reset_index(drop=True), vectors=self.vectors[rows])
+
+    def columns(self, *names):
+        """Return some columns of the table; those of responses on disk are read prompt by prompt, without texts."""
+        return self.table[[*names]]
 
     def head(self, n=3):
         """Return the first rows of the table."""

@@ -64,9 +64,7 @@ def floor_replicates(responses, decoding):
     prompts : list of str
         In the order in which they are left out.
     """
-    kinds = responses.prompts["kind"]
-    own = responses.models_only().of_decoding(decoding)
-    own = own.of_prompts([prompt_id for prompt_id in own.prompt_order if kinds.get(prompt_id) == "original"])
+    own = responses.open_ended(decoding)
     prompts = own.prompt_order
     if len(prompts) < 2:
         return np.full(len(prompts) + 1, np.nan), prompts
@@ -112,19 +110,14 @@ def published_diagonal(responses):
     dict
         estimate, lower, upper, se, n_prompts; prompts are pooled within a model, models weigh equally.
     """
-    machines = responses.models_only()
-    totals, pairs = (np.array(part) for part in zip(*machines.map(_with_itself, arms=machines.arms), strict=True))
+    totals, pairs = homogeneity.with_themselves(responses)
+    machines = np.array([responses.model_of[arm] not in responses.people for arm in responses.arms])
+    there = pairs[:, machines].any(1)
+    totals, pairs = totals[there][:, machines], pairs[there][:, machines]
     weights = intervals.left_out_weights(np.arange(len(totals)))
     above, below = weights @ np.where(pairs > 0, totals, 0), weights @ pairs
     by_model = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
     return _numbers(intervals.jackknife_interval(by_model.mean(1)).within(-1, 1))
-
-
-def _with_itself(responses, *, arms):
-    """Sums of cosines and numbers of pairs of every arm with itself, of one prompt, every response with itself too."""
-    totals, pairs = similarity.homogeneity(*homogeneity.arm_sums(responses, arms), self_pairs=True)
-    own = np.arange(len(arms))
-    return totals[0, own, own], pairs[0, own, own].astype(float)
 
 
 def average_bins(cells, people):

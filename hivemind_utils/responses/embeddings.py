@@ -333,7 +333,7 @@ def _merge(final, parts, encoder, wanted):
     merging = parts / "merging"
     merging.mkdir(parents=True, exist_ok=True)
     shape = (len(ids), widths.pop())
-    merged = np.lib.format.open_memmap(merging / "vectors", "w+", np.float32, shape)
+    merged = _with_room(merging / "vectors", shape, final)
     for text_ids, _, vectors in sources:
         for i in range(0, len(text_ids), 65536):  # in blocks: the cache may be larger than memory
             merged[[place[str(text_id)] for text_id in text_ids[i : i + 65536]]] = vectors[i : i + 65536]
@@ -353,6 +353,16 @@ def _merge(final, parts, encoder, wanted):
     _write(merging / "rows", lambda file: pq.write_table(table, file))
     os.rename(merging, parts / "merged")
     _move_merged(final, parts)
+
+
+def _with_room(path, shape, final):
+    """Make a vector file and map it; the disk has room for all of it, since a mapped file that has none ends Python."""
+    with table_files.room(_beside(final, "npy")):
+        mapped = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, mapped.offset + mapped.nbytes)
+    return mapped
 
 
 def _open_part(path):

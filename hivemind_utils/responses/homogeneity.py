@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, intervals, lexical, overlap, resample, similarity
-from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.metrics import intervals, lexical, overlap, resample, similarity
+from hivemind_utils.responses import homogeneity_of_prompt as of_prompt
 from hivemind_utils.tables import ids
 
 
@@ -80,15 +80,30 @@ def _pair_totals(responses):
     -------
     dict
         ``totals``, ``pairs``: ndarray of float, shape (n_prompts, n_arms (n_arms + 1) / 2), pairs of arms in the order
-        of `numpy.triu_indices`; ``published``: mean cosine, shape (n_arms, n_arms).
+        of `numpy.triu_indices`; ``published``: mean cosine, shape (n_arms, n_arms); ``own_totals``, ``own_pairs``:
+        of every arm with itself, every response with itself too, shape (n_prompts, n_arms).
     """
     upper, n_prompts = np.triu_indices(len(responses.arms)), len(responses.prompt_order)
     totals, pairs = np.empty((2, n_prompts, len(upper[0])))
-    published = np.zeros((2, len(responses.arms), len(responses.arms)))
+    published, own_sums = np.zeros((2, len(responses.arms), len(responses.arms))), []
     for p, (own, with_itself) in enumerate(responses.map(_prompt_totals, arms=responses.arms)):
         totals[p], pairs[p] = own[0][upper], own[1][upper]
         published += with_itself
-    return {"totals": totals, "pairs": pairs, "published": similarity.pooled_mean(*published[:, None])}
+        own_sums.append(np.diagonal(with_itself, axis1=1, axis2=2))
+    own_totals, own_pairs = np.array(own_sums).swapaxes(0, 1)
+    return {"totals": totals, "pairs": pairs, "published": similarity.pooled_mean(*published[:, None]),
+            "own_totals": own_totals, "own_pairs": own_pairs}  # fmt: skip
+
+
+def with_themselves(responses):
+    """Sums of cosines and numbers of pairs of every arm with itself, every response paired with itself too.
+
+    Returns
+    -------
+    totals, pairs : ndarray of float, shape (n_prompts, n_arms)
+    """
+    found = responses.kept("pair_totals", _pair_totals)
+    return found["own_totals"], found["own_pairs"]
 
 
 def _prompt_totals(responses, *, arms):
@@ -283,32 +298,12 @@ def neighbours(responses, n_nearest, progress=None):
     pandas.DataFrame
         Table ``06_neighbours``; prompts with responses of one source only are left out.
     """
-    found = responses.map(_neighbours, progress=progress, n_nearest=n_nearest)
+    found = responses.map(of_prompt.neighbours, progress=progress, n_nearest=n_nearest)
     rows = [row for rows in found for row in rows]
     columns = ["prompt_id", "by", "n_nearest", "n_sources", "separated", "expected", "n_available", "n_responses"]
     return pd.DataFrame(rows, columns=columns).astype(
         {"n_nearest": int, "n_responses": int} | dict.fromkeys(columns[3:6], float)
     )
-
-
-def _neighbours(responses, *, n_nearest):
-    """Rows of `neighbours` of one prompt."""
-    at = responses.table.sort_values("response_id")
-    prompt_id, vectors, rows = at["prompt_id"].iat[0], responses.vectors[at.index.to_numpy()], []
-    sources = {"model": at["model"], "family": at["model"].map(responses.models["family"])}
-    coded = {by: pd.factorize(source, sort=True) for by, source in sources.items()}
-    coded = {by: (codes, names) for by, (codes, names) in coded.items() if len(names) > 1}
-    if not coded:
-        return rows
-    nearest = similarity.nearest_rows(vectors, n_nearest)
-    for by, (codes, names) in coded.items():
-        counts = np.bincount(codes)
-        found = similarity.distinct_sources(nearest, codes).mean(0)
-        floor, expected = (f(counts, n_nearest) for f in (similarity.separated_sources, similarity.expected_sources))
-        rows += [
-            (prompt_id, by, n + 1, found[n], floor[n], expected[n], len(names), len(at)) for n in range(len(found))
-        ]
-    return rows
 
 
 def telling_row(curve, by="model"):
@@ -370,7 +365,7 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
     """
     options = {"min_span_words": min_span_words, "n_spans_kept": n_spans_kept, "n_nearest_pairs": n_nearest_pairs}
     rows, shares = [], []
-    for own, share in responses.map(_overlaps, progress=progress, **options):
+    for own, share in responses.map(of_prompt.overlaps, progress=progress, **options):
         rows += own
         shares += [share] if share else []
     columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_responses",
@@ -378,50 +373,6 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
     whole = dict.fromkeys(["n_models", "n_responses", "longest_span_words"], int)
     table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
     return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_responses", "n_span_pairs"])
-
-
-def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
-    """Rows of `overlaps` of one prompt, and its row of shares (None where one model answered)."""
-    at, vectors, rows = responses.table.sort_values("response_id"), responses.vectors, []
-    prompt_id = at["prompt_id"].iat[0]
-    if at["model"].nunique() < 2:
-        return [], None
-    texts, names, ids = at["text"].tolist(), at["model"].tolist(), at["response_id"].tolist()
-    rows_of = at.index.to_numpy()
-    lists = words_metrics.word_lists(texts)
-    normal = [" ".join(words) for words in lists]
-    exact = set()
-    for duplicate in overlap.exact_duplicates(texts, names).itertuples():
-        same = words_metrics.normalise(duplicate.text)
-        members = [k for k, text in enumerate(normal) if text == same]
-        exact.add(same)
-        first = members[0]
-        second = next(k for k in members if names[k] != names[first])
-        n_words = len(lists[first])
-        cosine = similarity.mean_cross_cosine(vectors[rows_of[[first]]], vectors[rows_of[[second]]])
-        rows.append(
-            _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_responses,
-                     cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
-        )  # fmt: skip
-    pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
-    spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
-    either = exact | spanned
-    share = np.mean([(text in exact, text in either) for text in normal], axis=0)
-    shares = (prompt_id, share[0], share[1], len(at), len(pairs))
-    longest = pairs.sort_values("longest_span_words", ascending=False, kind="stable").head(n_spans_kept)
-    for pair in longest.itertuples():
-        cosine = similarity.mean_cross_cosine(vectors[rows_of[[pair.i]]], vectors[rows_of[[pair.j]]])
-        rows.append(
-            _overlap("span", prompt_id, (pair.i, pair.j), names, ids, 2, 2, cosine, pair.longest_span_words,
-                     pair.shared_8gram_share, pair.span)
-        )  # fmt: skip
-    nearest = overlap.top_pairs(vectors[rows_of], names, n_nearest_pairs, texts=texts)
-    for i, j, cosine in zip(*nearest, strict=True):
-        length, start, _ = overlap.longest_common_span(lists[i], lists[j])
-        share = overlap.shared_ngram_share(lists[i], lists[j])
-        run = " ".join(lists[i][start : start + length])
-        rows.append(_overlap("nearest", prompt_id, (i, j), names, ids, 2, 2, cosine, length, share, run))
-    return rows, shares
 
 
 def page_records(table, responses, n):
@@ -498,7 +449,7 @@ def pools(responses, sizes, n_draws, rng, progress=None):
     sizes = sorted({int(k) for k in sizes if k >= 1})
     start = int(rng.integers(2**62))
     generators = (ids.generator(start, prompt_id) for prompt_id in responses.prompt_order)
-    found = responses.map(_pools, generators, progress=progress, sizes=sizes, n_draws=n_draws)
+    found = responses.map(of_prompt.pools, generators, progress=progress, sizes=sizes, n_draws=n_draws)
     values = np.array(list(found)).swapaxes(0, 1)
     rows = []
     for pool, name in enumerate(names):
@@ -511,33 +462,6 @@ def pools(responses, sizes, n_draws, rng, progress=None):
         summary = zip(sizes[:last], mean.estimate, mean.lower, mean.upper, strict=True)
         rows += [(name, *numbers, int(kept.sum())) for numbers in summary]
     return pd.DataFrame(rows, columns=["pool", "k", "vendi_1", "lower", "upper", "n_prompts"])
-
-
-def _pools(responses, generator, *, sizes, n_draws):
-    """Mean effective numbers of one prompt, shape (3, n_sizes); NaN where a pool is too small."""
-    at, people = responses.table.sort_values("response_id"), responses.people
-    unit, values = similarity.unit_rows(responses.vectors), np.full((3, len(sizes)), np.nan)
-    machine = at[~at["model"].isin(people)]
-    sizes_here = machine.groupby("arm").size()
-    whole = sizes_here.index[sizes_here >= sizes_here.median()] if len(sizes_here) else []  # thin arms stay out
-    by_arm = [i.index.to_numpy() for name, i in machine.groupby("arm") if name in whole]
-    by_model = [i.index.to_numpy() for _, i in machine.groupby("model")]
-    persons = at.index[at["model"].isin(people)].to_numpy()
-    most = min(map(len, by_arm), default=0), len(by_model) if len(by_model) > 1 else 0, len(persons)
-    for s, k in enumerate(sizes):
-        for pool, draw in enumerate((_one_model(by_arm), _many_models(by_model), _one_model([persons]))):
-            if k <= most[pool]:
-                scores = [diversity.vendi_score(unit[draw(k, generator)]) for _ in range(n_draws)]
-                values[pool, s] = np.mean(scores)
-    return values
-
-
-def _one_model(members):
-    return lambda k, rng: rng.choice(members[rng.integers(len(members))], k, replace=False)
-
-
-def _many_models(members):
-    return lambda k, rng: np.array([rng.choice(members[m]) for m in rng.permutation(len(members))[:k]])
 
 
 def models_needed(table):
@@ -565,35 +489,13 @@ def _lexical_means(responses):
     """Mean TF-IDF cosine of every pair of arms over all prompts, shape (n_arms, n_arms)."""
     n_texts = len(responses)
     with lexical.TextsWithTerm() as found:
-        for terms, n_with_term in responses.map(_terms, vectors=False):
+        for terms, n_with_term in responses.map(of_prompt.terms, vectors=False):
             found.add(terms, n_with_term)
         found.finish()
         if found.n_terms == 0:
             raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
         n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
-        whole = sum(responses.map(_lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts))
+        whole = sum(
+            responses.map(of_prompt.lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts)
+        )
     return similarity.pooled_mean(*whole[:, None])
-
-
-def _terms(responses):
-    """Return the terms of the texts of one prompt, and how many texts have each."""
-    terms, counts = lexical.term_counts(responses.words)
-    return terms, lexical.texts_with(counts)
-
-
-def _lexical_totals(responses, n_with_term, *, arms, n_texts):
-    """Totals and pairs of one prompt as `similarity.homogeneity`, from sparse rows of length 1 or 0."""
-    from scipy import sparse
-
-    rows = lexical.weighted(lexical.term_counts(responses.words)[1], n_with_term, n_texts)
-    arm = pd.Index(arms).get_indexer(responses.table["arm"])
-    lengths = np.asarray(rows.multiply(rows).sum(1)).ravel()
-    member = sparse.csr_array((np.ones(len(arm)), (arm, np.arange(len(arm)))), shape=(len(arms), len(arm)))
-    sums, counts = member @ rows, np.bincount(arm, minlength=len(arms))
-    totals = (sums @ sums.T).toarray() - np.diag(np.bincount(arm, lengths, minlength=len(arms)))
-    return np.array([totals, np.outer(counts, counts) - np.diag(counts)])
-
-
-def _overlap(kind, prompt_id, pair, models, ids, n_models, n_responses, cosine, n_words, share, span):
-    a, b = sorted(pair, key=lambda k: (models[k], ids[k]))
-    return (kind, prompt_id, models[a], models[b], ids[a], ids[b], n_models, n_responses, cosine, n_words, share, span)

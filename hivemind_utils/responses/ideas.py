@@ -10,10 +10,12 @@ import pandas as pd
 
 from hivemind_utils.llm import gguf_models, labeling
 from hivemind_utils.metrics import clustering, intervals, similarity
+from hivemind_utils.responses import repetition
 from hivemind_utils.tables import files
 from hivemind_utils.tables import ids as table_ids
 
 SOURCES = ("given", "judge", "lexical")
+N_JUDGED = 60  # responses to a prompt that a judge is asked about, unless another number is asked for
 NONE_LISTED = "(none listed) "  # the idea of a response that fits none on the judge's list
 KINDS = (
     "different prompts", "people", "same prompt, different idea", "same prompt, ideas compared", "same prompt",
@@ -44,17 +46,50 @@ def collect(study, responses, points, judge_model=None, *, propose_path, assign_
     counts : dict or None
         Of `judge`; None without one.
     """
-    table, counts = responses.table, None
-    given = study.read("04_ideas")
-    given = given[given["response_id"].isin(table["response_id"])].assign(origin="given")
+    counts, given, known = None, study.read("04_ideas"), responses.columns("response_id", "prompt_id")
+    given = given[given["response_id"].isin(known["response_id"])].assign(origin="given")
     labels = [given[["response_id", "idea", "origin", "scope"]]]
     if judge_model is not None:
         instructions = [labeling.read_instructions(path) for path in (propose_path, assign_path)]
         store_path = files.store_path(study.number, study.profile)
-        judged, counts = judge(table, responses.prompts, judge_model, *instructions, store_path, **options)
+        sampled = sample(responses, options.get("n_judged", N_JUDGED), options.get("seed", 0))
+        judged, counts = judge(sampled, responses.prompts, judge_model, *instructions, store_path, **options)
         labels.append(judged)
-    labels.append(from_modes(table, points["lexical_mode"]))
+    labels.append(from_modes(known, points["lexical_mode"]))
     return pd.concat(labels, ignore_index=True), counts
+
+
+def sample(responses, n_judged, seed=0):
+    """Responses that a judge is asked about: so many to every prompt (None: all), drawn at random.
+
+    Parameters
+    ----------
+    responses : Responses
+        Ordered by prompt_id.
+    n_judged : int or None
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns response_id, prompt_id and text, indexed by the row among all responses.
+    """
+    starts = np.concatenate([[0], np.cumsum(responses.sizes)[:-1]])
+    options = {"n_judged": n_judged, "seed": seed}
+    return pd.concat(responses.map(_sampled, starts.tolist(), vectors=False, **options))
+
+
+def _sampled(responses, start, *, n_judged, seed):
+    """Rows of `sample` of one prompt, whose first row has the number `start`."""
+    table = responses.table[["response_id", "prompt_id", "text"]]
+    chosen = _drawn(table.set_index(table.index + start).sort_values("response_id"), n_judged, seed)
+    return chosen.sort_index()
+
+
+def _drawn(table, n_judged, seed):
+    """Random responses to one prompt, ordered by response_id; all where there are no more."""
+    rng = table_ids.generator("judged", seed, table["prompt_id"].iat[0])
+    return table.iloc[np.sort(rng.permutation(len(table))[:n_judged])]
 
 
 def by_source(labels):
@@ -95,7 +130,7 @@ def from_modes(table, modes):
 
 
 def judge(
-    table, prompts, model, propose, assign, store_path, *, n_judged=60, n_shown=40, n_ideas=15, seed=0, **options
+    table, prompts, model, propose, assign, store_path, *, n_judged=N_JUDGED, n_shown=40, n_ideas=15, seed=0, **options
 ):
     """Ask a language model for the idea of every response, from a list of ideas that it makes for each prompt.
 
@@ -145,8 +180,7 @@ def _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown, o
 
     seed, sampled, shown = options["seed"], [], []
     for prompt_id, responses in table.sort_values("response_id").groupby("prompt_id"):
-        rng = table_ids.generator("judged", seed, prompt_id)
-        chosen = responses.iloc[np.sort(rng.permutation(len(responses))[:n_judged])]
+        chosen = _drawn(responses, n_judged, seed)
         distinct = chosen["text"].drop_duplicates().head(n_shown)
         sampled.append(chosen)
         shown.append((prompt_id, prompts["text"][prompt_id], "\n".join(f"- {_one_line(t)}" for t in distinct)))
@@ -219,9 +253,32 @@ def agreement(responses, points, labels):
         for source in ("given", "judge"):
             reference = labels[labels["origin"] == source]
             if name != source and len(own) and len(reference):
-                vectors = responses.vectors if name == "modes" else None
-                compared[name, source] = scope_agreement(own, reference, responses.table, vectors)
+                compared[name, source] = (
+                    _modes_agreement(responses, points, reference)
+                    if name == "modes"
+                    else scope_agreement(own, reference, responses.columns("response_id", "prompt_id"))
+                )
     return agreement_means(compared)
+
+
+def _modes_agreement(responses, points, reference):
+    """Return what `scope_agreement` says of the modes and the cosines, prompt by prompt."""
+    known = responses.columns("response_id", "prompt_id")
+    prompt_of = known.set_index("response_id")["prompt_id"]
+    modes, references = (
+        dict(list(frame.groupby(frame["response_id"].map(prompt_of)))) for frame in (points, reference)
+    )
+    order, nothing = responses.prompt_order, scope_agreement(pd.Series(dtype=int), reference.iloc[:0], known)
+    tables = responses.map(_prompt_agreement, (modes.get(p) for p in order), (references.get(p) for p in order))
+    tables = [table for table in tables if table is not None and len(table)]
+    return pd.concat(tables or [nothing], ignore_index=True).sort_values("scope", kind="stable", ignore_index=True)
+
+
+def _prompt_agreement(responses, points, reference):
+    """Rows of `scope_agreement` of one prompt, from its rows of ``07_map`` and its labels; None without them."""
+    if points is None or reference is None:
+        return None
+    return scope_agreement(points.set_index("response_id")["mode"], reference, responses.table, responses.vectors)
 
 
 def scope_agreement(labels, reference, table, vectors=None):
@@ -325,43 +382,45 @@ def pair_counts(responses, labels, n_random, rng, progress=None):
         By kind and origin of the ideas (``none`` where they play no part), prompts in order; a single row for pairs of
         different prompts. Pairs of people are counted apart; all other kinds are of models.
     """
-    table, vectors = responses.table, responses.vectors
-    position = {prompt: p for p, prompt in enumerate(responses.prompt_order)}
-    counts = {}
-
-    def add(kind, origin, prompt_ids, histograms):
-        total = counts.setdefault((kind, origin), np.zeros((len(position), similarity.N_BINS), np.int64))
-        np.add.at(total, [position[p] for p in prompt_ids], histograms)
-
-    for kind, chosen in (("same prompt", ~responses.is_human), ("people", responses.is_human)):
-        groups = [(p, rows.index.to_numpy()) for p, rows in table[chosen].groupby("prompt_id")]
-        if groups:
-            cells = [(vectors[i], np.zeros(len(i), int)) for _, i in groups]
-            add(kind, "none", [p for p, _ in groups], similarity.pair_histograms(cells, progress=progress)[:, 0])
-    place = pd.Series(table.index, index=table["response_id"])[~responses.is_human]
-    told = labels[labels["response_id"].isin(place.index) & ~labels["idea"].str.startswith(NONE_LISTED)]
-    for origin, own in told.groupby("origin"):
-        scopes = [
-            (place[own.loc[i, "response_id"]].to_numpy(), pd.factorize(own.loc[i, "idea"], sort=True)[0])
-            for i in own.groupby("scope").groups.values()
-        ]
-        found = similarity.pair_histograms([(vectors[rows], codes) for rows, codes in scopes])
-        prompt_ids = [table["prompt_id"].iat[rows[0]] for rows, _ in scopes]
-        add("same prompt, same idea", origin, prompt_ids, found[:, 0])
-        add("same prompt, different idea", origin, prompt_ids, found[:, 1])
-        add("same prompt, ideas compared", origin, prompt_ids, found.sum(1))
-    counts["different prompts", "none"] = _random_counts(responses, n_random, rng)
+    known = responses.columns("response_id", "prompt_id", "model")
+    human, order = known["model"].isin(responses.people).to_numpy(), responses.prompt_order
+    prompt_of = known[~human].set_index("response_id")["prompt_id"]
+    told = labels[labels["response_id"].isin(prompt_of.index) & ~labels["idea"].str.startswith(NONE_LISTED)]
+    kinds = [(kind, "none") for kind, there in (("same prompt", ~human), ("people", human)) if there.any()]
+    kinds += [(kind, origin) for origin in sorted(told["origin"].unique()) for kind in _OF_IDEAS]
+    counts = {kind: np.zeros((len(order), similarity.N_BINS), np.int64) for kind in kinds}
+    own = dict(list(told.groupby(told["response_id"].map(prompt_of))))
+    found = responses.map(_pair_counts, (own.get(prompt_id) for prompt_id in order), progress=progress)
+    for p, histograms in enumerate(found):
+        for kind, histogram in histograms.items():
+            counts[kind][p] = histogram
+    cosines = repetition.random_cosines(responses.models_only(), n_random, rng)
+    edges = np.linspace(-1, 1, similarity.N_BINS + 1)
+    counts["different prompts", "none"] = np.histogram(np.clip(cosines, -1, 1), edges)[0][None]
     return counts
 
 
-def _random_counts(responses, n_pairs, rng):
-    """Histogram of random pairs of responses to different prompts, shape (1, 2000); a paraphrase is no other prompt."""
-    responses = responses.models_only()
-    prompt_ids = responses.table["prompt_id"]
-    parents = prompt_ids.map(responses.prompts["parent_id"])
-    codes = pd.factorize(prompt_ids.where(parents.isna(), parents), sort=True)[0]
-    cosines = similarity.random_pair_cosines(responses.vectors, codes, n_pairs, rng)
-    return np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0][None]
+_OF_IDEAS = ("same prompt, same idea", "same prompt, different idea", "same prompt, ideas compared")
+
+
+def _pair_counts(responses, told):
+    """Histograms of the pairs of one prompt by kind and origin of the ideas; `told`: labels of its responses."""
+    table, vectors, counts = responses.table, responses.vectors, {}
+    for kind, chosen in (("same prompt", ~responses.is_human), ("people", responses.is_human)):
+        rows = np.flatnonzero(chosen)
+        if len(rows):
+            cell = [(vectors[rows], np.zeros(len(rows), int))]
+            counts[kind, "none"] = similarity.pair_histograms(cell, n_threads=1)[0, 0]
+    place = pd.Series(table.index, index=table["response_id"])
+    for origin, own in told.groupby("origin") if told is not None else ():
+        scopes = [
+            (vectors[place[scope["response_id"]].to_numpy()], pd.factorize(scope["idea"], sort=True)[0])
+            for _, scope in own.groupby("scope")
+        ]
+        same, different = similarity.pair_histograms(scopes, n_threads=1).sum(0)
+        for kind, histogram in zip(_OF_IDEAS, (same, different, same + different), strict=True):
+            counts[kind, origin] = histogram
+    return counts
 
 
 def floors(counts, thresholds):
@@ -445,7 +504,8 @@ def _quoted(value, lower, upper):
 
 def best_source(labels, responses):
     """Best source of ideas of models' responses; None where none tells two ideas apart in any scope."""
-    machine = responses.table.loc[~responses.is_human, "response_id"]
+    known = responses.columns("response_id", "model")
+    machine = known.loc[~known["model"].isin(responses.people), "response_id"]
     told = labels[labels["response_id"].isin(machine) & ~labels["idea"].str.startswith(NONE_LISTED)]
     for origin in SOURCES:
         own = told[told["origin"] == origin]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import coverage, intervals, interventions, quality, similarity, words
 from hivemind_utils.responses import arms as response_arms
-from hivemind_utils.responses import embeddings, loading
+from hivemind_utils.responses import embeddings, loading, stored
 from hivemind_utils.tables.wording import listed
 
 MEASURES = {  # printed names; the first that is there decides, the next is the measure of another kind
@@ -33,6 +33,28 @@ MOST_READ = 8  # responses a reader looks at
 
 
 @dataclass(frozen=True)
+class OnDisk:
+    """Vectors of responses that are read as rows of them are asked for; 0 for those without one.
+
+    Attributes
+    ----------
+    cache : embeddings.Cache
+    place : ndarray of int, shape (n_responses,)
+        Row of the cache of every response; -1 for none.
+    """
+
+    cache: embeddings.Cache
+    place: np.ndarray
+
+    def __getitem__(self, rows):
+        """Read the vectors of an array of row numbers: shape (*rows.shape, n_dims); -1 pads."""
+        at = np.where(rows >= 0, self.place[rows], -1)
+        found = np.zeros((*at.shape, self.cache.n_dims), np.float32)
+        found[at >= 0] = self.cache.take(at[at >= 0])
+        return found
+
+
+@dataclass(frozen=True)
 class Asked:
     """Everything that was asked for, by prompt and arm.
 
@@ -48,7 +70,7 @@ class Asked:
         prompt_id and kind.
     rows : ndarray of int, shape (n_prompts, n_arms, n)
         Row of every response in `table`; -1 pads.
-    vectors : ndarray of float, shape (n_responses, n_dims)
+    vectors : ndarray of float, shape (n_responses, n_dims), or OnDisk
         0 for what is not usable.
     never_asked : list of str
         Arms without any response.
@@ -58,7 +80,7 @@ class Asked:
     arms: pd.DataFrame
     prompts: pd.DataFrame
     rows: np.ndarray
-    vectors: np.ndarray
+    vectors: object
     never_asked: list
 
     @property
@@ -79,11 +101,11 @@ class Asked:
     @cached_property
     def cosines(self):
         """Cosines of all pairs of every cell, shape (n_prompts, n_arms, n, n)."""
-        by_arm = [
-            interventions.cell_cosines(self.vectors[self.rows[:, arm]], self.usable[:, arm])
-            for arm in range(len(self.arms))
-        ]
-        return np.stack(by_arm, axis=1)
+        by_prompt = (
+            interventions.cell_cosines(self.vectors[rows], usable)
+            for rows, usable in zip(self.rows, self.usable, strict=True)
+        )
+        return np.stack(list(by_prompt))
 
     @cached_property
     def ideas(self):
@@ -137,7 +159,8 @@ def load(study, encoder, *, models=None, decoding=None):
     ValueError
         If there is no arm besides the plain asking, or a model that is named does not occur.
     """
-    table, declared = study.read("04_responses"), study.read("04_arms").set_index("condition")
+    declared, path = study.read("04_arms").set_index("condition"), study.look("04_responses")
+    table = study.read("04_responses", columns=[*ARM, "prompt_id"])
     prompts, known = study.read("04_prompts"), study.read("04_models").set_index("model")
     others = response_arms.interventions(declared.reset_index()) & set(table["condition"])
     if not others:
@@ -156,7 +179,8 @@ def load(study, encoder, *, models=None, decoding=None):
     plain = table["condition"] == response_arms.DEFAULT
     chosen = loading.choose_decoding(table[plain], people, decoding)
     table = table[~plain | (table["decoding"] == chosen) | table["model"].isin(people)]
-    arms = _arms(table, declared, varied)
+    arms, prompt_ids = _arms(table, declared, varied), set(table["prompt_id"])
+    table = stored.read_cells(path, arms[ARM]).pipe(lambda t: t[t["prompt_id"].isin(prompt_ids)])
     absent = [
         f"{declared['title'][name]} ({model})"
         for model in (varied if models is None else [m for m in models if m in varied])
@@ -204,12 +228,11 @@ def _with_costs(table, provenance):
 def assemble(table, arms, kinds, study, encoder, never_asked=()):
     """Put responses in order of prompts and arms, with their vectors."""
     table = table.sort_values([*ARM, "prompt_id", "sample_idx"], ignore_index=True)
-    vectors = np.zeros((len(table), 1), np.float32)
-    usable = table["usable"].to_numpy()
+    vectors, usable = np.zeros((len(table), 1), np.float32), table["usable"].to_numpy()
     if usable.any():
-        found = embeddings.read(table.loc[usable, "text_id"], encoder, study.folder / "embeddings")
-        vectors = np.zeros((len(table), found.shape[1]), found.dtype)
-        vectors[usable] = found
+        cache, place = embeddings.cache(encoder, study.folder / "embeddings"), np.full(len(table), -1)
+        place[usable] = cache.rows(table.loc[usable, "text_id"])
+        vectors = OnDisk(cache, place)
     return arranged(table, arms, kinds, vectors, never_asked)
 
 
@@ -473,18 +496,9 @@ def pool_contrast(study, encoder):
     n_models, order = loaded.n_models, loaded.prompt_order
     if n_models < 2 or not order:
         return None
-    models = sorted(set(loaded.table["model"]))
-    p, m = (
-        loaded.table[name].map({v: i for i, v in enumerate(at)})
-        for name, at in (("prompt_id", order), ("model", models))
-    )
-    cell = p.astype(int) * n_models + m
-    sums, counts = similarity.cell_sums(loaded.vectors, cell, len(order) * n_models)
-    within = 1 - similarity.repetition(sums, counts).reshape(len(order), n_models)
-    means = (sums / np.maximum(counts, 1)[:, None]).reshape(len(order), n_models, -1)
-    total = means.sum(1)
-    cosine = ((total**2).sum(-1) - (means**2).sum((1, 2))) / (n_models * (n_models - 1))
-    whole = (counts.reshape(len(order), n_models) >= 2).all(1)
+    found = loaded.map(_pool_parts, models=sorted(set(loaded.named["model"])))
+    within, cosine, counts = (np.array(part) for part in zip(*found, strict=True))
+    whole = (counts >= 2).all(1)
     n = n_models * max(1, round(float(np.median(counts)) / n_models))
     pool = np.where(whole, interventions.pool_diversity(within, 1 - cosine, n), np.nan)
     single = interventions.best_on_others(within)[1]
@@ -492,6 +506,16 @@ def pool_contrast(study, encoder):
     names = {"estimate": one.estimate, "lower": one.lower, "upper": one.upper}
     return {"n_models": n_models, "n": n, "n_prompts": int(one.n_prompts), "pool": float(np.nanmean(pool)),
             "single": float(np.nanmean(single)), **{k: float(v) for k, v in names.items()}}  # fmt: skip
+
+
+def _pool_parts(responses, *, models):
+    """Diversity within every model on one prompt, mean cosine between models, and numbers of responses."""
+    model = pd.Index(models).get_indexer(responses.table["model"])
+    sums, counts = similarity.cell_sums(responses.vectors, model, len(models))
+    means = sums / np.maximum(counts, 1)[:, None]
+    total = means.sum(0)
+    cosine = ((total**2).sum() - (means**2).sum()) / (len(models) * (len(models) - 1))
+    return 1 - similarity.repetition(sums, counts), cosine, counts
 
 
 def primary(found):

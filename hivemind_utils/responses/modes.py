@@ -341,7 +341,8 @@ def dominant_interval(found, responses, prompt_id):
     points = found.points[found.points["prompt_id"] == prompt_id]
     modes = points["mode"][points["mode"] >= 0]
     inside = points["mode"] == (modes.mode().iat[0] if len(modes) else np.nan)
-    model = points["response_id"].map(responses.table.set_index("response_id")["model"])
+    of = responses.of_prompts([prompt_id]).columns("response_id", "model").set_index("response_id")
+    model = points["response_id"].map(of["model"])
     counts = inside.groupby(model.to_numpy()).agg(["sum", "size"])
     over = intervals.ratio_interval(counts["sum"].to_numpy(float), counts["size"].to_numpy(float))
     return intervals.share_bounds(float(over.estimate), float(over.se), len(counts))
@@ -372,8 +373,9 @@ def one_prompt(found, responses, wanted):
     rows = found.prompts[(found.prompts["prompt_id"] == wanted) | (found.prompts["prompt_id"].map(texts) == wanted)]
     rows = rows if len(rows) else found.prompts
     row = rows.loc[rows.sort_values("n_responses", kind="stable").index[-1]]
-    facts = responses.table[["response_id", "model", "text"]].assign(
-        family=responses.table["model"].map(responses.models["family"]), is_human=responses.is_human
+    own = responses.of_prompts([row["prompt_id"]])
+    facts = own.table[["response_id", "model", "text"]].assign(
+        family=own.table["model"].map(responses.models["family"]), is_human=own.is_human
     )
     points = found.points[found.points["prompt_id"] == row["prompt_id"]].merge(facts, on="response_id")
     modes = found.modes[found.modes["prompt_id"] == row["prompt_id"]].reset_index(drop=True)
@@ -416,9 +418,9 @@ def balanced_kmeans(responses, found, shown, k, rng):
     """
     if k is None:
         return None
-    rows = np.flatnonzero(responses.table["prompt_id"] == shown.row["prompt_id"])
-    labels = clustering.balanced_kmeans(responses.vectors[rows], min(k, len(rows)), rng)
-    modes = found.points["mode"].to_numpy()[rows]
+    own = responses.of_prompts([shown.row["prompt_id"]])
+    labels = clustering.balanced_kmeans(own.vectors, min(k, len(own)), rng)
+    modes = found.points.set_index("response_id")["mode"].loc[own.columns("response_id")["response_id"]].to_numpy()
     return {"k": k, "adjusted_rand_with_modes": clustering.adjusted_rand(labels, modes)}
 
 
@@ -443,9 +445,9 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
         Columns ideas, arm, kind (model or people), prompt_id, n (drawn), share (mean over draws).
     """
     rows, start = [], int(rng.integers(2**62))
+    whole = responses.columns("response_id", "arm", "prompt_id")
     for name, idea_of in ideas.items():
-        known = responses.table["response_id"].isin(idea_of.index).to_numpy()
-        table = responses.table[known]
+        table = whole[whole["response_id"].isin(idea_of.index)]
         codes = pd.factorize(table["response_id"].map(idea_of))[0]
         codes = np.where(codes < 0, -1 - np.arange(len(codes)), codes)  # an idea of its own
         groups = table.assign(code=codes).sort_values("response_id").groupby(["arm", "prompt_id"])

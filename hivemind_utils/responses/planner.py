@@ -59,19 +59,22 @@ def of_run(responses, decoding):
     -------
     Pilot
     """
-    table = responses.table
-    chosen = (table["decoding"] == decoding) & ~responses.is_human
-    chosen &= table["prompt_id"].map(responses.prompts["kind"]) == "original"
+    rows = [row for rows in responses.open_ended(decoding).map(_cells) for row in rows]
+    cells = pd.DataFrame(rows, columns=["arm", "prompt_id", "n", "diversity", "one", "both"])
+    return of_cells(cells.sort_values(["arm", "prompt_id"], ignore_index=True))
+
+
+def _cells(responses):
+    """Diversity and components of the cells of one prompt that have four responses or more."""
     rows = []
-    for (arm, prompt_id), at in table[chosen].groupby(["arm", "prompt_id"]):
+    for (arm, prompt_id), at in responses.table.groupby(["arm", "prompt_id"]):
         if len(at) >= 4:
             unit = similarity.unit_rows(responses.vectors[at.index])
             gram = (unit @ unit.T).astype(float)
             n = len(gram)
             mean = (gram.sum() - np.trace(gram)) / (n * (n - 1))
             rows.append((arm, prompt_id, n, 1 - mean, *power.pair_components(gram)))
-    cells = pd.DataFrame(rows, columns=["arm", "prompt_id", "n", "diversity", "one", "both"])
-    return of_cells(cells)
+    return rows
 
 
 def of_cells(cells):

@@ -58,7 +58,8 @@ def of_arms(responses, ideas, rng):
 
 def idea_counts(responses, idea_of):
     """Responses per idea of every cell: arm, prompt_id, n and counts (one array a cell)."""
-    known = responses.table[responses.table["response_id"].isin(idea_of.index)]
+    known = responses.columns("response_id", "arm", "prompt_id")
+    known = known[known["response_id"].isin(idea_of.index)]
     ideas = known["response_id"].map(idea_of)
     own = "\0" + known["response_id"].astype(str)
     labelled = known.assign(idea=ideas.astype(object).where(ideas.notna(), own))

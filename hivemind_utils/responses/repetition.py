@@ -294,10 +294,8 @@ def references(responses, threshold, n_random_pairs, rng, progress=None):
             for side, name in enumerate(names):
                 if counts[:, side].sum() > 0:
                     rows.append(_distribution(name, decoding, counts[:, side], threshold))
-    machines = responses.models_only()
-    machines = machines.of_prompts(machines.prompts.index[machines.prompts["kind"] == "original"])
     for decoding in decodings["original"]:
-        cosines = random_cosines(machines.of_decoding(decoding), n_random_pairs, rng)
+        cosines = random_cosines(responses.open_ended(decoding), n_random_pairs, rng)
         if len(cosines):
             floor = np.histogram(np.clip(cosines, -1, 1), np.linspace(-1, 1, similarity.N_BINS + 1))[0]
             row = _distribution("different prompts", decoding, floor[None], threshold)
@@ -313,7 +311,7 @@ _KINDS = {  # of groups of responses to a prompt, with the kinds of pairs in the
 
 
 def random_cosines(responses, n_pairs, rng):
-    """Cosines of random pairs of responses to different prompts.
+    """Cosines of random pairs of responses to different prompts; a paraphrase is no other prompt.
 
     Parameters
     ----------
@@ -326,7 +324,9 @@ def random_cosines(responses, n_pairs, rng):
     ndarray of float32, shape (n_pairs,)
         Empty where there is one prompt.
     """
-    prompt_of_row = responses.by_row(np.arange(len(responses.prompt_order), dtype=np.int32))
+    order = pd.Series(responses.prompt_order, dtype=object)
+    parents = order.map(responses.prompts["parent_id"])
+    prompt_of_row = responses.by_row(pd.factorize(order.where(parents.isna(), parents))[0].astype(np.int32))
     return responses.pair_cosines(*similarity.random_pairs(prompt_of_row, n_pairs, rng))
 
 

@@ -311,13 +311,12 @@ def label_table(responses, labels, rng, *, n_permutations=2_000):
     """
     rows = []
     for label in labels:
-        own = label in responses.table
-        values = responses.table[label] if own else responses.table["model"].map(responses.models[label])
-        known = responses.where(values.notna().to_numpy() & (values.astype(str) != ""))
-        values = values[values.notna() & (values.astype(str) != "")].astype(str)
-        if values.nunique() < 2:
+        named = responses.named
+        values = named[label] if label in named else named["model"].map(responses.models[label])
+        known = values.notna() & (values.astype(str) != "")
+        if values[known].nunique() < 2:
             continue
-        rows.append((label, *_label_row(known, values.to_numpy(), "model", rng, n_permutations)))
+        rows.append((label, *_label_row(responses.of_named(known), label, rng, n_permutations)))
     columns = [
         "label", "n_groups", "n_prompts", "omega_squared", "omega_lower", "omega_upper", "rho", "rho_lower",
         "rho_upper", "p_value",
@@ -325,29 +324,43 @@ def label_table(responses, labels, rng, *, n_permutations=2_000):
     return pd.DataFrame(rows, columns=columns)
 
 
-def _label_row(responses, values, unit, rng, n_permutations):
+def _label_row(responses, label, rng, n_permutations):
+    values = _values(responses, responses.named, label)
     groups, codes = np.unique(values, return_inverse=True)
-    prompt = pd.Index(responses.prompt_order).get_indexer(responses.table["prompt_id"])
-    shape = len(responses.prompt_order), len(groups)
-    vectors = similarity.unit_rows(responses.vectors)
-    sums, counts = similarity.cell_sums(vectors, prompt * shape[1] + codes, shape[0] * shape[1])
-    omega, rho = label_effects.label_parts(sums.reshape(*shape, -1), counts.reshape(shape))
-    omega, rho = intervals.ratio_interval(*omega), intervals.ratio_interval(*rho)
-    units, at = np.unique(responses.table[unit].to_numpy(object).astype(str), return_inverse=True)
-    by_unit, n_unit = similarity.cell_sums(vectors, prompt * len(units) + at, shape[0] * len(units))
-    by_unit = by_unit.reshape(shape[0], len(units), -1)
+    units, at = np.unique(responses.named["model"].to_numpy(object).astype(str), return_inverse=True)
     label_of = np.full(len(units), -1)
     label_of[at] = codes
+    found = responses.map(_label_sums, label=label, names=groups, units=units, tested=len(groups) < len(units))
+    omega, rho, grams, n_unit = zip(*found, strict=True)
+    omega, rho = (intervals.ratio_interval(*np.concatenate(parts, axis=1)) for parts in (omega, rho))
+    shape = len(responses.prompt_order), len(groups)
     p_value = np.nan
     if len(groups) < len(units):
-        grams = np.einsum("pud,pvd->puv", by_unit, by_unit)
         p_value = label_effects.label_test(
-            grams, n_unit.reshape(shape[0], len(units)), label_of, rng, n_permutations=n_permutations, together=True
+            np.concatenate(grams), np.array(n_unit), label_of, rng, n_permutations=n_permutations, together=True
         )[1]
     return (
         len(groups), shape[0], float(omega.estimate), float(omega.lower), float(omega.upper), float(rho.estimate),
         float(rho.lower), float(rho.upper), p_value,
     )  # fmt: skip
+
+
+def _values(responses, table, label):
+    """Group of every row by a label."""
+    values = table[label] if label in table else table["model"].map(responses.models[label])
+    return values.astype(str).to_numpy()
+
+
+def _label_sums(responses, *, label, names, units, tested):
+    """Parts of both measures of a label of one prompt; where it is tested, products of the units' sums; their sizes."""
+    vectors = similarity.unit_rows(responses.vectors)
+    codes = np.searchsorted(names, _values(responses, responses.table, label))
+    sums, counts = similarity.cell_sums(vectors, codes, len(names))
+    omega, rho = label_effects.label_parts(sums[None], counts[None])
+    at = np.searchsorted(units, responses.table["model"].to_numpy(object).astype(str))
+    sums, n_unit = similarity.cell_sums(vectors, at, len(units))
+    gram = np.einsum("pud,pvd->puv", sums[None], sums[None]) if tested else np.empty((1, 0, 0))
+    return np.array(omega), np.array(rho), gram, n_unit
 
 
 def stage_contrasts(repetition, models, prompts):

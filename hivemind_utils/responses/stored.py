@@ -151,6 +151,10 @@ class Stored(Known):
         """Spread one value per prompt of `prompt_order` over its rows."""
         return np.repeat(values, self.sizes)
 
+    def of_named(self, keep):
+        """Return what a boolean array keeps of `named`."""
+        return self._with(np.asarray(keep))
+
     def models_only(self):
         """Return the responses that models wrote."""
         return self._with(~self.cells["model"].isin(self.people))
@@ -170,6 +174,11 @@ class Stored(Known):
     def ordered(self, *columns):
         """Return the responses with the rows of a prompt in another order."""
         return replace(self, order=columns)
+
+    def columns(self, *names):
+        """Return some columns of the table, read prompt by prompt."""
+        parts = [self.part(k).table(names)[[*names]] for k in range(len(self.prompt_order))]
+        return pd.concat(parts, ignore_index=True)
 
     def head(self, n=3):
         """Return the first rows of the table; only the first prompt is read."""
@@ -223,7 +232,7 @@ class Stored(Known):
         )
 
     def _with(self, keep):
-        return replace(self, cells=self.cells[keep.to_numpy()].reset_index(drop=True))
+        return replace(self, cells=self.cells[np.asarray(keep)].reset_index(drop=True))
 
 
 @dataclass(frozen=True)
@@ -260,6 +269,27 @@ def index(path):
     counted = [part.groupby(by, sort=False).size() for part in _column_by_group(path, _state(path), by)]
     found = pd.concat(counted).groupby(level=by).sum() if counted else pd.Series(dtype=int)
     return found.rename("n").reset_index()
+
+
+def read_cells(path, cells):
+    """Rows of some cells of ``04_responses``, usable or not, as they lie there; read part by part.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    cells : pandas.DataFrame
+        Some of the columns of `table.CELL`: a row for every combination wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    by, parts = list(cells.columns), []
+    for k, at in enumerate(_column_by_group(path, _state(path), by)):
+        wanted = pd.MultiIndex.from_frame(at).isin(pd.MultiIndex.from_frame(cells))
+        if wanted.any() or not parts:
+            parts.append(_rows(path, _state(path), (k,))[wanted])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _rows_in_cache(responses, rows, *, cache):

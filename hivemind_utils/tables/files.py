@@ -1,5 +1,7 @@
 """Files of a project: where things lie, and writing without halves."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from hivemind_utils.tables import ids
 
+_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 _FORMULA = re.compile(r"'*\s*[=+\-@\t\r＝＋－＠]")  # what spreadsheets take for the beginning of a formula
 
 
@@ -80,8 +83,33 @@ def addresses(paths):
     return [found for path in given for found in ([path] if "://" in str(path) else expand(root() / path))]
 
 
+class FullError(OSError):
+    """No room is left on a disk; what was there before is kept."""
+
+
+@contextlib.contextmanager
+def room(target):
+    """Say which file could not be written where a disk is full, a quota is used up, or a file may not grow further."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FullError) or error.errno not in _FULL:
+            raise
+        raise FullError(
+            error.errno,
+            f"No room is left to write {target} ({os.strerror(error.errno)}). What was there before is kept, and "
+            "nothing half-written is ever read. Free some space, and run again.",
+        ) from error
+
+
 class atomic:
-    """Context manager: a temporary path beside `target` that replaces it on success and is removed on failure."""
+    """Context manager: a temporary path beside `target` that replaces it on success and is removed on failure.
+
+    Raises
+    ------
+    FullError
+        If the disk is full; `target` stays as it was.
+    """
 
     def __init__(self, target):
         self.target = Path(target)
@@ -96,9 +124,16 @@ class atomic:
     def __exit__(self, kind, error, trace):
         if kind is not None:
             self.temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                with room(self.target):
+                    raise error
             return
-        with open(self.temporary, "rb") as file:
-            os.fsync(file.fileno())
+        try:
+            with room(self.target), open(self.temporary, "rb") as file:
+                os.fsync(file.fileno())
+        except OSError:
+            self.temporary.unlink(missing_ok=True)
+            raise
         umask = os.umask(0)
         os.umask(umask)
         self.temporary.chmod(0o666 & ~umask)

@@ -64,15 +64,15 @@ class Study:
         other.comes_from(source, origin)
         return other
 
-    def read(self, name):
-        """Read a table of this profile; the source of the first is the source of the notebook.
+    def read(self, name, columns=None):
+        """Read a table of this profile, or some columns; the source of the first is the source of the notebook.
 
         Raises
         ------
         FileNotFoundError
             If the table is missing; the message names the notebook that writes it.
         """
-        frame = parquet.read(name, self.profile)
+        frame = parquet.read(name, self.profile, columns)
         self.look(name)
         return frame
 

@@ -10,9 +10,9 @@ from hivemind_utils.figures import interventions as figures
 from hivemind_utils.metrics import coverage
 from hivemind_utils.metrics.interventions import mean_contrast
 from hivemind_utils.responses import arm_headlines as headlines
-from hivemind_utils.responses import arm_quality, interventions, results, tradeoffs
+from hivemind_utils.responses import arm_quality, embeddings, interventions, results, tradeoffs
 from hivemind_utils.responses import arms as response_arms
-from hivemind_utils.tables import schema
+from hivemind_utils.tables import ids, schema
 
 DECLARED = {
     "default": None, "placebo_varied": None, "mine": {"system": "x", "comparator": "placebo_varied"},
@@ -43,6 +43,15 @@ def vector(text):
     """The idea in one part, the word in another."""
     part = [np.random.default_rng([len(word), *word.encode()]).normal(size=8) for word in text.split()[1:]]
     return np.concatenate([2 * part[0], part[1]]) if part else np.zeros(16)
+
+
+class Ideas:
+    """An encoder of `vector`."""
+
+    name, library, chunk_size, n_workers = "ideas", "numpy", 64, 1
+
+    def encode(self, texts):
+        return np.array([vector(text) for text in texts], np.float32)
 
 
 def asked_of(table, declared=None, n_prompts=12):
@@ -187,24 +196,34 @@ class TestWhatIsLacking:
         assert means.loc[("list_k", "weighted"), "sum_of_probabilities"] == pytest.approx(6.8 / 3)
         assert means.loc[("list_k", "weighted"), "mean"] > 0 and ("default", "weighted") not in means.index
 
-    def test_an_arm_never_asked_and_no_arm_at_all_are_told(self, tmp_path, monkeypatch):
-        table = frame(arms=("default", "mine"), n_prompts=2, n_closed=0).assign(finish_reason=None, text_id="t")
+    def test_an_arm_never_asked_and_no_arm_at_all_are_told(self, tmp_path):
+        table = frame(arms=("default", "mine"), n_prompts=2, n_closed=0).assign(finish_reason=None)
+        table["text_id"] = table["text"].map(ids.text_id)
         declared = response_arms.table(response_arms.read({"default": None, "mine": DECLARED["mine"], "persona": None}))
         columns = ["response_id", "prompt_tokens", "completion_tokens", "n_in_call", "cost_usd"]
         tables = {"04_responses": table.drop(columns=["tokens", "usd"]), "04_arms": declared,
                   "04_prompts": pd.DataFrame({"prompt_id": ["p00", "p01"], "kind": "original"}),
                   "04_models": pd.DataFrame({"model": ["m"], "kind": "model"}),
                   "04_provenance": pd.DataFrame(columns=columns)}  # fmt: skip
-        study = SimpleNamespace(read=tables.__getitem__, folder=tmp_path)
-        monkeypatch.setattr(interventions.embeddings, "read", lambda ids, *_: np.ones((len(ids), 3), np.float32))
-        asked = interventions.load(study, "minilm")
+        tables["04_responses"].to_parquet(tmp_path / "04_responses.parquet")
+        study = SimpleNamespace(
+            read=lambda name, columns=None: tables[name],
+            folder=tmp_path,
+            look=lambda name: tmp_path / f"{name}.parquet",
+        )
+        embeddings.embed(table["text"], Ideas(), tmp_path / "embeddings", progress=False)
+        asked = interventions.load(study, "ideas")
+        rows = asked.rows[1, 0]
+        unit = np.array([vector(text) for text in asked.table["text"].iloc[rows]])
+        unit /= np.linalg.norm(unit, axis=1)[:, None]
+        assert asked.cosines[1, 0] == pytest.approx(unit @ unit.T, abs=1e-6)  # vectors are read as they are needed
         assert asked.never_asked == ["in the role of a person (m)"] and "never asked" in asked.describe()
         assert not asked.has("tokens")
         with pytest.raises(ValueError, match=r"`models` names \['n'\]"):
-            interventions.load(study, "minilm", models=["n"])
+            interventions.load(study, "ideas", models=["n"])
         tables["04_arms"] = declared[:1]
         with pytest.raises(ValueError, match="There is no arm to compare: name arms under `arms`"):
-            interventions.load(study, "minilm")
+            interventions.load(study, "ideas")
 
 
 class TestQuality:

@@ -30,6 +30,9 @@ class Answers:
         self.table = pd.DataFrame(rows, columns=["arm", "prompt_id", "response_id"])
         self.model_of = {arm: arm for arm in set(self.table["arm"])}
 
+    def columns(self, *names):
+        return self.table[[*names]]
+
 
 def test_a_tail_starts_higher_and_ends_lower_than_a_flat_arm():
     found = profile.profiles(cells_of({"tail": TAIL, "flat": FLAT}), np.random.default_rng(0))

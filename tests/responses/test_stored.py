@@ -1,5 +1,7 @@
 """Responses on disk: what is computed prompt by prompt, anywhere, is what is computed in memory; damage is told."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,22 @@ import pytest
 
 from hivemind_utils import responses
 from hivemind_utils.metrics import diversity, lexical
-from hivemind_utils.responses import arms, embeddings, homogeneity, loading, modes, repetition, stored, table
+from hivemind_utils.responses import (
+    arms,
+    differences,
+    embeddings,
+    homogeneity,
+    ideas,
+    interventions,
+    loading,
+    modes,
+    planner,
+    profile,
+    repetition,
+    sources,
+    stored,
+    table,
+)
 from hivemind_utils.tables import executor, parquet
 from hivemind_utils.tables.study import Study
 
@@ -41,6 +58,7 @@ def rows():
                         found.append((prompt_id, kind, model, condition, decoding, text))
     frame = pd.DataFrame(found, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
     frame["parent_id"] = frame["prompt_id"].map({"p4": "p1"})
+    frame["idea"] = frame["response"].str.split().str[0].where(frame.index % 7 > 0)
     return frame.assign(prompt=frame["prompt_id"] + "?")
 
 
@@ -54,7 +72,7 @@ def project(tmp_path, monkeypatch):
     study.comes_from("imported", "a test")
     tables = table.tabulate(rows(), human={"writers"})
     table.write(study, tables)
-    parquet.write(arms.table(arms.read({"default": None})), "04_arms", "mine", STAMP)
+    parquet.write(arms.table(arms.read({"default": None, "pool_k": None})), "04_arms", "mine", STAMP)
     texts = tables["04_responses"]["text"]
     embeddings.embed([*texts, *texts.str.slice(0, 9)], WordCounts(), study.folder / "embeddings", progress=False)
     return study.folder
@@ -62,7 +80,7 @@ def project(tmp_path, monkeypatch):
 
 def load(number="05", scheduler=None, **options):
     study = Study(number, "mine")
-    study.executor = executor.make(scheduler)
+    study.executor = scheduler if hasattr(scheduler, "map") else executor.make(scheduler)
     return study, responses.load(study, "counts", conditions=["default", "warm"], **options)
 
 
@@ -85,6 +103,63 @@ def computed(scheduler=None):
     return [frame.to_csv(float_format="%.17g") for frame in found]
 
 
+def computed_later(scheduler=None):
+    """Tables of notebooks 07, 10 and 11, and numbers of 05 and 06, as bytes."""
+    study, loaded = load("05", scheduler)
+    cells = repetition.cell_means(loaded, loading.truncated_vectors(study, loaded, "counts", 9))
+    found = [differences.of_references(loaded, cells), planner.of_run(loaded, "top_p")]
+    study, loaded = load("06", scheduler, prompt_kinds=["original"], one_decoding=True)
+    found += [differences.published_diagonal(loaded), differences.same_less_different_models(loaded)]
+    kept, _ = modes.with_enough(loaded, 2)
+    points = kept.columns("response_id", "prompt_id")
+    drawn = np.random.default_rng(3)
+    points = points.assign(**{name: drawn.integers(-1, 3, len(points)) for name in ("mode", "lexical_mode")})
+    labels, _ = ideas.collect(study, kept, points, None, propose_path=None, assign_path=None)
+    found += [labels, ideas.agreement(kept, points, labels), ideas.best_source(labels, kept)]
+    of = {"modes": points.set_index("response_id")["mode"], "given": ideas.of_source(labels, "given")}
+    found += [modes.dominance(modes.dominant_shares(kept, of, 3, 5, study.rng)), *profile.of_arms(kept, of, study.rng)]
+    counts = ideas.pair_counts(kept, labels, 200, study.rng)
+    found += [ideas.floors(counts, [0.7, 0.8]), ideas.sample(kept, 4, 1)]
+    analysis = modes.Analysis(points, points.head(0), pd.DataFrame({"prompt_id": ["p1", "p2"], "n_responses": [1, 2]}))
+    shown = modes.one_prompt(analysis, kept, "p2?")
+    found += [shown.points, modes.balanced_kmeans(kept, analysis, shown, 3, study.rng)]
+    found += [modes.dominant_interval(analysis, kept, "p1"), interventions.pool_contrast(study, "counts")]
+    found += [sources.label_table(loaded.models_only(), ["condition", "family", "model"], study.rng, n_permutations=50)]
+    study.executor.close()
+    return [f.to_csv(float_format="%.17g") if isinstance(f, pd.DataFrame) else repr(f) for f in found]
+
+
+class KillsOnce:
+    """An executor of which one worker is killed after the second result."""
+
+    def __init__(self, inner, worker):
+        self.inner, self.worker, self.killed = inner, worker, None
+
+    def map(self, function, work):
+        for n, result in enumerate(self.inner.map(function, work)):
+            if n == 1 and self.killed is None:
+                self.killed = self.worker(self.inner)
+                os.kill(self.killed, signal.SIGKILL)
+            yield result
+
+    def close(self):
+        self.inner.close()
+
+
+def of_one_prompt(on_disk):
+    assert len(on_disk.prompt_order) == 1
+    return on_disk.cache.of(on_disk.table["text_id"])
+
+
+def test_ideas_floors_labels_and_pilots_are_the_same_to_the_last_bit_prompt_by_prompt(project, monkeypatch):
+    in_memory = computed_later()
+    assert len(in_memory) == 17 and min(map(len, in_memory)) > 5
+    monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(stored.Stored, "in_memory", None)  # nothing is read whole
+    monkeypatch.setattr(stored.Stored, "vectors", property(of_one_prompt))
+    assert computed_later() == in_memory
+
+
 def test_tables_are_the_same_to_the_last_bit_in_memory_and_prompt_by_prompt(project, monkeypatch):
     assert isinstance(load()[1], responses.Responses)
     in_memory = computed()
@@ -96,7 +171,22 @@ def test_tables_are_the_same_to_the_last_bit_in_memory_and_prompt_by_prompt(proj
 @pytest.mark.long
 def test_tables_are_the_same_to_the_last_bit_in_several_processes(project, monkeypatch):
     monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
-    assert computed({"processes": 2}) == computed()
+    made = KillsOnce(executor.make({"processes": 2}), lambda pool: next(iter(pool._pool._processes)))
+    assert computed(made) == computed() and made.killed
+    assert computed_later({"processes": 2}) == computed_later()
+
+
+@pytest.mark.long
+def test_tables_are_the_same_to_the_last_bit_on_dask_with_one_and_three_workers_and_after_a_kill(project, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
+    expected = computed(), computed_later()
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        assert computed(cluster.scheduler_address) == expected[0]
+        cluster.scale(3)
+        made = KillsOnce(executor.make(cluster.scheduler_address), lambda _: cluster.workers[0].pid)
+        assert computed(made) == expected[0] and made.killed
+        assert computed_later(cluster.scheduler_address) == expected[1]
 
 
 def test_what_is_known_of_them_is_known_without_reading_them(project, monkeypatch):
