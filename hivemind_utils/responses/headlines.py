@@ -354,9 +354,10 @@ def residual_pairs(residuals):
 
 def label_effects(table):
     """Name the label with the largest rho, from `sources.label_table`."""
-    if table.empty:
+    known = table.dropna(subset="rho")
+    if known.empty:
         return "No label has two groups with responses"
-    row = table.loc[table["rho"].idxmax()]
+    row = known.loc[known["rho"].idxmax()]
     return f"Responses differ most by {row['label']}: ρ = {estimate(row['rho'], row['rho_lower'], row['rho_upper'])}"
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from hivemind_utils.metrics import diversity, intervals, lexical, overlap, resample, similarity
 from hivemind_utils.metrics import words as words_metrics
 from hivemind_utils.tables import ids
+from hivemind_utils.tables.study import NothingToMeasureError
 
 
 def arm_sums(responses, arms=None, prompt_order=None):
@@ -569,7 +570,7 @@ def _lexical_means(responses):
             found.add(terms, n_with_term)
         found.finish()
         if found.n_terms == 0:
-            raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
+            raise NothingToMeasureError(f"Measures of form need words, but none of {n_texts} responses has any.")
         n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
         whole = sum(responses.map(_lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts))
     return similarity.pooled_mean(*whole[:, None])
