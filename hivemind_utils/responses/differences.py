@@ -113,6 +113,8 @@ def published_diagonal(responses):
         estimate, lower, upper, se, n_prompts; prompts are pooled within a model, models weigh equally.
     """
     machines = responses.models_only()
+    if not machines.arms:
+        return _numbers(intervals.mean_interval(np.empty(0)))
     totals, pairs = (np.array(part) for part in zip(*machines.map(_with_itself, arms=machines.arms), strict=True))
     weights = intervals.left_out_weights(np.arange(len(totals)))
     above, below = weights @ np.where(pairs > 0, totals, 0), weights @ pairs

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity, reference, repetition, sources
+from hivemind_utils.responses import families, homogeneity, reference, repetition, sources
 from hivemind_utils.responses.measure_headlines import against_paper as against_paper
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
@@ -296,6 +296,11 @@ def coverage(shares):
         f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {mean['refused']} refused and "
         f"{mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
     )
+
+
+def families_told(tables):
+    """Say of which models the family is guessed or unknown, from the tables of notebook 04; empty for none."""
+    return families.said(tables["04_models"])
 
 
 def not_asked(tables):

@@ -5,6 +5,8 @@ import pandas as pd
 
 from hivemind_utils.metrics import diversity, intervals, lexical, overlap, resample, similarity
 from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.responses.families import UNKNOWN, of_own
+from hivemind_utils.responses.overlap_page import page_records as page_records
 from hivemind_utils.tables import ids
 from hivemind_utils.tables.study import NothingToMeasureError
 
@@ -136,7 +138,7 @@ def block_means(responses):
 
 def _blocks(responses):
     """Which pairs of arms belong to a block, by its name."""
-    model, family = responses.model_of, responses.family_of
+    model, family = responses.model_of, responses.lineage_of
     human = {arm: model[arm] in responses.people for arm in responses.arms}
 
     def machines(a, b):
@@ -207,7 +209,7 @@ def family_blocks(responses):
         Columns arm_a, arm_b (families, in order), mean, lower, upper, n_arm_pairs; no diagonal for a family of one.
     """
     family, model, people = responses.family_of, responses.model_of, responses.people
-    names = sorted({family[arm] for arm in responses.arms if model[arm] not in people})
+    names = sorted({family[arm] for arm in responses.arms if model[arm] not in people} - {UNKNOWN})
 
     def of(one, other):
         def belongs(a, b):
@@ -296,7 +298,7 @@ def _neighbours(responses, *, n_nearest):
     """Rows of `neighbours` of one prompt."""
     at = responses.table.sort_values("response_id")
     prompt_id, vectors, rows = at["prompt_id"].iat[0], responses.vectors[at.index.to_numpy()], []
-    sources = {"model": at["model"], "family": at["model"].map(responses.models["family"])}
+    sources = {"model": at["model"], "family": at["model"].map(of_own(responses.models["family"]))}
     coded = {by: pd.factorize(source, sort=True) for by, source in sources.items()}
     coded = {by: (codes, names) for by, (codes, names) in coded.items() if len(names) > 1}
     if not coded:
@@ -367,7 +369,8 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
         Table ``06_overlaps``.
     shares : pandas.DataFrame
         Columns prompt_id, exact and span (share of the prompt's responses whose text, or text or a long run of it,
-        another model gives too), n_responses, n_span_pairs (pairs of distinct texts with a long run, kept or not).
+        another model gives too; runs that quote the prompt do not count), n_responses, n_span_pairs (pairs of distinct
+        texts with a long run, kept or not).
     """
     options = {"min_span_words": min_span_words, "n_spans_kept": n_spans_kept, "n_nearest_pairs": n_nearest_pairs}
     rows, shares = [], []
@@ -404,7 +407,10 @@ def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
             _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_responses,
                      cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
         )  # fmt: skip
-    pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
+    told = {text: k for k, text in enumerate(dict.fromkeys(normal))}
+    asked = words_metrics.normalise(responses.prompts["text"][prompt_id]).split()
+    unquoted = [overlap.without_quotes(words, asked, told[text]) for words, text in zip(lists, normal, strict=True)]
+    pairs = overlap.verbatim_pairs(unquoted, names, min_words=min_span_words)
     spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
     either = exact | spanned
     share = np.mean([(text in exact, text in either) for text in normal], axis=0)
@@ -423,50 +429,6 @@ def _overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
         run = " ".join(lists[i][start : start + length])
         rows.append(_overlap("nearest", prompt_id, (i, j), names, ids, 2, 2, cosine, length, share, run))
     return rows, shares
-
-
-def page_records(table, responses, n):
-    """Pairs for `overlap.overlap_html`: the longest shared spans first, one pair per span and prompt.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Table ``06_overlaps``.
-    responses : Responses
-    n : int
-        Pairs wanted: a quarter each of the same text and the nearest, the rest spans, filled up from the others.
-
-    Returns
-    -------
-    list of dict
-    """
-    ranked = table.sort_values(
-        ["longest_span_words", "cosine", "response_a"], ascending=[False, False, True], kind="stable"
-    ).drop_duplicates(["prompt_id", "span"])
-    quota = {"exact": n // 4, "nearest": n // 4, "span": n - 2 * (n // 4)}
-    chosen = pd.concat([ranked[ranked["kind"] == kind].head(k) for kind, k in quota.items()])
-    spare = ranked.drop(chosen.index).head(n - len(chosen))
-    chosen = pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable")
-    text = responses.texts({*chosen["response_a"], *chosen["response_b"]}, set(chosen["prompt_id"]))
-    records = []
-    for row in chosen.itertuples():
-        text_a, text_b = text[row.response_a], text[row.response_b]
-        shortest = min(4, row.longest_span_words) if row.kind == "exact" else 4  # "yes" is the whole text
-        spans = overlap.shared_characters(text_a, text_b, shortest)
-        records.append(
-            {
-                "prompt": responses.prompts["text"][row.prompt_id],
-                "model_a": row.model_a,
-                "text_a": text_a,
-                "spans_a": spans[0],
-                "model_b": row.model_b,
-                "text_b": text_b,
-                "spans_b": spans[1],
-                "cosine": row.cosine,
-                "longest_span_words": row.longest_span_words,
-            }
-        )
-    return records
 
 
 def pair_agreement(pairs):
