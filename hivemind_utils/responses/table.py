@@ -455,7 +455,6 @@ def _prompts(frame, registry):
     if registry is not None:
         key = "prompt_id" if "prompt_id" in registry and _share(table, registry, "prompt_id") else "text"
         key = key if key in registry else "prompt_id"
-        registry = registry.drop(columns={"prompt_id", "text"} - {key} if key == "text" else [])
         table = _enrich(table, registry, key, [*(["text"] if key == "prompt_id" else []), *_PROMPT_FIELDS])
     table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
     by_parent = np.where(table["parent_id"].notna(), "paraphrase", "original")

@@ -93,8 +93,8 @@ def test_four_answers_make_the_tables_one_expects():
     assert texts(written) == ["answer 0", "answer 1", "answer 2", "answer 3"]
     assert written["04_prompts"][["text", "kind"]].values.tolist() == [["Write a haiku.", "original"]]
     assert written["04_models"][["model", "family", "kind"]].values.tolist() == [
-        ["a", "a", "model"],
-        ["b", "b", "model"],
+        ["a", "unknown", "model"],
+        ["b", "unknown", "model"],
     ]
     assert written["04_responses"][["condition", "decoding", "usable"]].drop_duplicates().values.tolist() == [
         ["default", "as given", True]
@@ -646,7 +646,7 @@ def test_registries_fill_what_the_answers_leave_open():
     written = tabulate(some_answers(), models=models, prompts=prompts)
     a, b = written["04_models"].to_dict("records")
     assert (a["family"], a["kind"], a["size_b"]) == ("f", "human", 7.0)
-    assert (b["family"], b["kind"]) == ("b", "model")
+    assert (b["family"], b["kind"]) == ("unknown", "model")
     found = written["04_prompts"].set_index("text").loc["Name a colour."]
     assert (found["category"], found["open_endedness"]) == ("colour", 0.75)
 
