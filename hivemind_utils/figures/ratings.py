@@ -34,7 +34,9 @@ def entropy_histogram(items, n_values, bins=15, ax=None):
     ax.hist(items["entropy_bits"], edges, weights=weights, color=style.ACCENT, alpha=0.85, label="as published")
     corrected = items["entropy_corrected_bits"].clip(upper=edges[-1])
     ax.hist(corrected, edges, weights=weights, histtype="step", color="black", lw=1, label="Miller–Madow")
-    ax.axvline(items["entropy_bits"].mean(), color="#D55E00", lw=1, ls="--", label="mean")
+    for name, dash in (("mean", "--"), ("median", ":")):
+        value = getattr(items["entropy_bits"], name)()
+        ax.axvline(value, color="#D55E00", lw=1, ls=dash, label=f"{name} {value:.2f}")
     ax.set(xlabel=f"entropy of an item's labels (bits, at most {edges[-1]:.2f})", ylabel="% of items")
     ax.legend(loc="upper left")
     return ax

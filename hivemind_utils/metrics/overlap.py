@@ -233,6 +233,35 @@ def _compiled():
     return njit(_longest_runs)
 
 
+def without_quotes(words, asked, own, n=4):
+    """Words of a response, those that quote the prompt made words that no other response has.
+
+    Whoever repeats the question shares its words with all who do, which says nothing about their responses.
+
+    Parameters
+    ----------
+    words, asked : list of str
+        Words of the response and of the prompt, normalised.
+    own : int
+        Number of the response among different ones.
+    n : int
+        A run of so many words of the prompt is a quote.
+
+    Returns
+    -------
+    list of str
+        As long as `words`.
+
+    Examples
+    --------
+    >>> without_quotes("a line on time is short".split(), "write a line on time".split(), 3)
+    ['quoted3of0', 'quoted3of1', 'quoted3of2', 'quoted3of3', 'is', 'short']
+    """
+    runs = {tuple(asked[k : k + n]) for k in range(len(asked) - n + 1)}
+    quoted = {k + i for k in range(len(words) - n + 1) if tuple(words[k : k + n]) in runs for i in range(n)}
+    return [f"quoted{own}of{k}" if k in quoted else word for k, word in enumerate(words)]
+
+
 def _candidates(codes, owners, n_texts, min_words):
     """Pairs of texts a < b that share a run of `min_words` words: a, b, longest run in words, its first position."""
     *_, grams = words.ngram_codes(codes, min_words)

@@ -239,6 +239,9 @@ def _papermill(papermill, notebook, running, values):
             progress_bar=False,
         )
     except papermill.PapermillExecutionError as error:
+        if error.ename == "CellExecutionError" and not error.traceback:  # `Study.nothing`: a sentence, no error shown
+            _without_marks(running)
+            return
         raise notebooks.UserError(
             f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}\n"
             f"The notebook up to there, with the traceback: {manifests.relative(running)}"
@@ -252,6 +255,16 @@ def _papermill(papermill, notebook, running, values):
         raise notebooks.UserError(
             f"{notebook.name}: the kernel of {sys.executable} did not start ({error}). Run `make setup`, then again."
         ) from None
+
+
+def _without_marks(running):
+    """Take out what papermill writes into a notebook whose cell failed."""
+    import nbformat
+
+    content = nbformat.read(running, as_version=4)
+    content.cells = [c for c in content.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", ())]
+    with table_files.atomic(running) as temporary:
+        nbformat.write(content, temporary)
 
 
 def _versions():

@@ -29,6 +29,18 @@ def rating_entropy(items, name="ratings"):
     return f"Half of the {name} have an entropy of {number(items['entropy_bits'].median())} bits or more"
 
 
+def most_bits(scale):
+    """Say what the entropy of labels on a scale is at most.
+
+    Examples
+    --------
+    >>> most_bits([1, 2, 3, 4, 5, 6])
+    '0 bits: all labels of an item are equal; 2.58: all 6 values are equally common.'
+    """
+    n = len(scale)
+    return f"0 bits: all labels of an item are equal; {number(np.log2(n))}: all {n} values are equally common."
+
+
 def pairwise_entropy(items):
     """Say how much annotators of the median pair disagree; see `rating_entropy`."""
     return rating_entropy(items, "pairs")

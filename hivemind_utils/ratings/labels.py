@@ -15,6 +15,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import agreement, subsets
 from hivemind_utils.metrics.contested import contested_set
+from hivemind_utils.ratings import label_counts
 from hivemind_utils.tables import files, ids, reading
 
 ITEM_TYPES = ("absolute", "pairs")
@@ -30,7 +31,7 @@ _FIELDS = {
     "question_id": "number of the item in its form",
     "annotator": "id of the person",
     "label": "the label of one person",
-    "labels": "list of labels, or JSON of one",
+    "labels": "list of labels, or counts of them ({e: 30, n: 70}), or JSON of one",
     "rank": "place of the response, 1 is best: rows of one annotator and item become pairs",
 }
 
@@ -96,9 +97,17 @@ def _unrolled(frame, columns, where, label_columns, file):
         return long.assign(one_row_an_item=True).sort_values("input_row", kind="stable", ignore_index=True)
     if "rank" in frame:
         return _pairs_of_ranks(frame)
+    if "labels" not in frame and "label" in frame and frame["label"].map(label_counts.is_counts).any():
+        frame = frame.rename(columns={"label": "labels"})
     if "labels" in frame:
+        is_counted = frame["labels"].map(label_counts.is_counts)
+        if is_counted.any():
+            frame = frame.assign(labels=label_counts.expanded(frame["labels"], frame["input_row"], file))
         frame = frame.assign(label=frame["labels"].map(_as_list))
-        frame = _named_by_form(frame)
+        if is_counted.any():  # nobody knows who gave which
+            frame = frame.assign(annotator=frame["label"].map(lambda labels: [None] * len(labels)))
+        else:
+            frame = _named_by_form(frame)
         frame = frame[[*keep, "annotator", "label", "input_row"]].assign(one_row_an_item=True)
         return frame.explode(["label", "annotator"], ignore_index=True)
     if "label" not in frame:

@@ -10,7 +10,9 @@ import pandas as pd
 from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.ratings import labels as rating_labels
-from hivemind_utils.tables import files, parquet, reading, schema
+from hivemind_utils.tables import files, parquet, reading
+from hivemind_utils.tables.schema import empty
+from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted
 
 ITEM_NAMES = {"absolute": "ratings", "pairs": "pairs"}
@@ -312,7 +314,7 @@ def read(study, *, pool_path=None, simulate=None):
 
     Raises
     ------
-    ValueError
+    NothingToMeasureError
         If no type of item has labels with an order: there is no human mean that a score could follow.
     """
     items = study.read("08_items")
@@ -321,7 +323,7 @@ def read(study, *, pool_path=None, simulate=None):
     ordered = [item_type for item_type, level in levels.items() if level != "nominal"]
     items = items[items["items"].isin(ordered)].reset_index(drop=True)
     if items.empty:
-        raise ValueError("Labels are categories without an order: there is no human mean a score could follow.")
+        raise NothingToMeasureError("Labels are categories without an order: there is no mean a score could follow.")
     pool = read_pool(pool_path, simulated(study, [pool_path], simulate) if is_simulated(pool_path) else None)
     return Annotations(labels, items, empty("08_excluded"), scales, levels, pool)
 
@@ -365,8 +367,3 @@ def expanded(paths):
 def as_list(path):
     """The paths of a parameter that is one path, several, or None."""
     return [] if path is None else list(path) if isinstance(path, list | tuple) else [path]
-
-
-def empty(name):
-    """A table without rows."""
-    return pd.DataFrame(columns=[column.name for column in schema.TABLES[name].columns])

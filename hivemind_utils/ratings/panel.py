@@ -5,7 +5,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import agreement, intervals, resample
 from hivemind_utils.metrics.calibration import linear_correlations
-from hivemind_utils.ratings.loading import empty
+from hivemind_utils.tables.schema import empty
 
 _BOUNDS = ["value", "lower", "upper"]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from hivemind_utils.metrics import diversity, words
 from hivemind_utils.metrics import typicality as metrics
-from hivemind_utils.ratings.loading import empty
+from hivemind_utils.tables.schema import empty
 
 LEAST_ITEMS, LEAST_PROMPTS = 10, 3
 

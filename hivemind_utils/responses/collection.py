@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import diversity, similarity, words
+from hivemind_utils.responses import families
 from hivemind_utils.tables import executor
 
 
@@ -45,6 +46,12 @@ class Known:
     def family_of(self):
         """Family of every arm."""
         return {arm: self.models["family"][self.model_of[arm]] for arm in self.arms}
+
+    @cached_property
+    def lineage_of(self):
+        """Family of every arm; a model of unknown family is one of its own."""
+        own = families.of_own(self.models["family"])
+        return {arm: own[self.model_of[arm]] for arm in self.arms}
 
     @cached_property
     def n_wordless(self):

@@ -134,7 +134,7 @@ def _imported(found, chosen, layout, facts, calls, asking):
         cells=no_cells(),
         given=response_table.select(given, **kept),
         models=response_table.read_facts(facts["models_path"]),
-        prompts=response_table.read_facts(facts["prompts_path"], facts["prompt_columns"]),
+        prompts=_told_of_prompts(given, facts),
         human=layout["human"],
         asking=asking,
         paraphrases=response_paraphrases.none(),
@@ -209,6 +209,20 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
         arms=options["arms"],
         retired=registry.retired(laid_out, models),
     )
+
+
+def _told_of_prompts(given, facts):
+    """Facts about the prompts of imported responses, with categories joined by text; None where nothing is told."""
+    prompts = response_table.read_facts(facts["prompts_path"], facts["prompt_columns"])
+    if not facts["categories_path"]:
+        return prompts
+    if prompts is None or "text" not in prompts:
+        texts = given.reindex(columns=["prompt_id", "prompt"]).dropna(axis="columns", how="all")
+        texts = texts.rename(columns={"prompt": "text"}).drop_duplicates()
+        prompts = texts if prompts is None else prompts.merge(texts, on="prompt_id", how="left")
+    named = prompts.reindex(columns=["text", "category"]).rename(columns={"text": "prompt"}).assign(kind="original")
+    known, _ = response_prompts.join_categories(named, reading.read_any(facts["categories_path"]))
+    return prompts.assign(category=known["category"])
 
 
 def _without_paraphrases(prompts, arms):

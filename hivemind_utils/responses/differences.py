@@ -110,8 +110,10 @@ def published_diagonal(responses):
     dict
         estimate, lower, upper, se, n_prompts; prompts are pooled within a model, models weigh equally.
     """
+    machines = np.array([responses.model_of[arm] not in responses.people for arm in responses.arms], bool)
+    if not machines.any():
+        return _numbers(intervals.mean_interval(np.empty(0)))
     totals, pairs = homogeneity.with_themselves(responses)
-    machines = np.array([responses.model_of[arm] not in responses.people for arm in responses.arms])
     there = pairs[:, machines].any(1)
     totals, pairs = totals[there][:, machines], pairs[there][:, machines]
     weights = intervals.left_out_weights(np.arange(len(totals)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hivemind_utils.responses import homogeneity, house_style, reference, repetition, sources
+from hivemind_utils.responses import families, homogeneity, house_style, reference, repetition, sources
 from hivemind_utils.responses.measure_headlines import against_paper as against_paper
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
@@ -309,6 +309,11 @@ def coverage(shares):
     )
 
 
+def families_told(tables):
+    """Say of which models the family is guessed or unknown, from the tables of notebook 04; empty for none."""
+    return families.said(tables["04_models"])
+
+
 def not_asked(tables):
     """Say what was wanted and is not there, from ``04_plan``; empty where nobody was asked."""
     wanted, missing, unsupported = (int(tables["04_plan"][name].sum()) for name in ("wanted", "missing", "unsupported"))
@@ -365,9 +370,10 @@ def residual_pairs(residuals):
 
 def label_effects(table):
     """Name the label with the largest rho, from `sources.label_table`."""
-    if table.empty:
+    known = table.dropna(subset="rho")
+    if known.empty:
         return "No label has two groups with responses"
-    row = table.loc[table["rho"].idxmax()]
+    row = known.loc[known["rho"].idxmax()]
     return f"Responses differ most by {row['label']}: ρ = {estimate(row['rho'], row['rho_lower'], row['rho_upper'])}"
 
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import intervals, lexical, overlap, resample, similarity
+from hivemind_utils.metrics import intervals, lexical, resample, similarity
 from hivemind_utils.responses import homogeneity_of_prompt as of_prompt
+from hivemind_utils.responses.families import UNKNOWN
+from hivemind_utils.responses.overlap_page import page_records as page_records
 from hivemind_utils.tables import ids
+from hivemind_utils.tables.study import NothingToMeasureError
 
 
 def arm_sums(responses, arms=None, prompt_order=None):
@@ -150,7 +153,7 @@ def block_means(responses):
 
 def _blocks(responses):
     """Which pairs of arms belong to a block, by its name."""
-    model, family = responses.model_of, responses.family_of
+    model, family = responses.model_of, responses.lineage_of
     human = {arm: model[arm] in responses.people for arm in responses.arms}
 
     def machines(a, b):
@@ -221,7 +224,7 @@ def family_blocks(responses):
         Columns arm_a, arm_b (families, in order), mean, lower, upper, n_arm_pairs; no diagonal for a family of one.
     """
     family, model, people = responses.family_of, responses.model_of, responses.people
-    names = sorted({family[arm] for arm in responses.arms if model[arm] not in people})
+    names = sorted({family[arm] for arm in responses.arms if model[arm] not in people} - {UNKNOWN})
 
     def of(one, other):
         def belongs(a, b):
@@ -361,7 +364,8 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
         Table ``06_overlaps``.
     shares : pandas.DataFrame
         Columns prompt_id, exact and span (share of the prompt's responses whose text, or text or a long run of it,
-        another model gives too), n_responses, n_span_pairs (pairs of distinct texts with a long run, kept or not).
+        another model gives too; runs that quote the prompt do not count), n_responses, n_span_pairs (pairs of distinct
+        texts with a long run, kept or not).
     """
     options = {"min_span_words": min_span_words, "n_spans_kept": n_spans_kept, "n_nearest_pairs": n_nearest_pairs}
     rows, shares = [], []
@@ -373,50 +377,6 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
     whole = dict.fromkeys(["n_models", "n_responses", "longest_span_words"], int)
     table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})
     return table, pd.DataFrame(shares, columns=["prompt_id", "exact", "span", "n_responses", "n_span_pairs"])
-
-
-def page_records(table, responses, n):
-    """Pairs for `overlap.overlap_html`: the longest shared spans first, one pair per span and prompt.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Table ``06_overlaps``.
-    responses : Responses
-    n : int
-        Pairs wanted: a quarter each of the same text and the nearest, the rest spans, filled up from the others.
-
-    Returns
-    -------
-    list of dict
-    """
-    ranked = table.sort_values(
-        ["longest_span_words", "cosine", "response_a"], ascending=[False, False, True], kind="stable"
-    ).drop_duplicates(["prompt_id", "span"])
-    quota = {"exact": n // 4, "nearest": n // 4, "span": n - 2 * (n // 4)}
-    chosen = pd.concat([ranked[ranked["kind"] == kind].head(k) for kind, k in quota.items()])
-    spare = ranked.drop(chosen.index).head(n - len(chosen))
-    chosen = pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable")
-    text = responses.texts({*chosen["response_a"], *chosen["response_b"]}, set(chosen["prompt_id"]))
-    records = []
-    for row in chosen.itertuples():
-        text_a, text_b = text[row.response_a], text[row.response_b]
-        shortest = min(4, row.longest_span_words) if row.kind == "exact" else 4  # "yes" is the whole text
-        spans = overlap.shared_characters(text_a, text_b, shortest)
-        records.append(
-            {
-                "prompt": responses.prompts["text"][row.prompt_id],
-                "model_a": row.model_a,
-                "text_a": text_a,
-                "spans_a": spans[0],
-                "model_b": row.model_b,
-                "text_b": text_b,
-                "spans_b": spans[1],
-                "cosine": row.cosine,
-                "longest_span_words": row.longest_span_words,
-            }
-        )
-    return records
 
 
 def pair_agreement(pairs):
@@ -493,7 +453,7 @@ def _lexical_means(responses):
             found.add(terms, n_with_term)
         found.finish()
         if found.n_terms == 0:
-            raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
+            raise NothingToMeasureError(f"Measures of form need words, but none of {n_texts} responses has any.")
         n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
         whole = sum(
             responses.map(of_prompt.lexical_totals, n_with_term, vectors=False, arms=responses.arms, n_texts=n_texts)

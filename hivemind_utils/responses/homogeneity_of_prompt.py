@@ -5,13 +5,14 @@ import pandas as pd
 
 from hivemind_utils.metrics import diversity, lexical, overlap, similarity
 from hivemind_utils.metrics import words as words_metrics
+from hivemind_utils.responses.families import of_own
 
 
 def neighbours(responses, *, n_nearest):
     """Rows of `neighbours` of one prompt."""
     at = responses.table.sort_values("response_id")
     prompt_id, vectors, rows = at["prompt_id"].iat[0], responses.vectors[at.index.to_numpy()], []
-    sources = {"model": at["model"], "family": at["model"].map(responses.models["family"])}
+    sources = {"model": at["model"], "family": at["model"].map(of_own(responses.models["family"]))}
     coded = {by: pd.factorize(source, sort=True) for by, source in sources.items()}
     coded = {by: (codes, names) for by, (codes, names) in coded.items() if len(names) > 1}
     if not coded:
@@ -50,7 +51,10 @@ def overlaps(responses, *, min_span_words, n_spans_kept, n_nearest_pairs):
             _overlap("exact", prompt_id, (first, second), names, ids, duplicate.n_models, duplicate.n_responses,
                      cosine, n_words, 1.0 if n_words >= 8 else np.nan, same)
         )  # fmt: skip
-    pairs = overlap.verbatim_pairs(texts, names, min_words=min_span_words)
+    told = {text: k for k, text in enumerate(dict.fromkeys(normal))}
+    asked = words_metrics.normalise(responses.prompts["text"][prompt_id]).split()
+    unquoted = [overlap.without_quotes(words, asked, told[text]) for words, text in zip(lists, normal, strict=True)]
+    pairs = overlap.verbatim_pairs(unquoted, names, min_words=min_span_words)
     spanned = {normal[k] for k in np.unique(pairs[["i", "j"]].to_numpy())}
     either = exact | spanned
     share = np.mean([(text in exact, text in either) for text in normal], axis=0)

@@ -10,6 +10,7 @@ import pandas as pd
 from hivemind_utils.metrics import coverage, intervals, interventions, quality, similarity, words
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import embeddings, loading, stored
+from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import listed
 
 MEASURES = {  # printed names; the first that is there decides, the next is the measure of another kind
@@ -156,15 +157,17 @@ def load(study, encoder, *, models=None, decoding=None):
 
     Raises
     ------
+    NothingToMeasureError
+        If there is no arm besides the plain asking.
     ValueError
-        If there is no arm besides the plain asking, or a model that is named does not occur.
+        If a model that is named does not occur.
     """
     declared, path = study.read("04_arms").set_index("condition"), study.look("04_responses")
     table = study.read("04_responses", columns=[*ARM, "prompt_id"])
     prompts, known = study.read("04_prompts"), study.read("04_models").set_index("model")
     others = response_arms.interventions(declared.reset_index()) & set(table["condition"])
     if not others:
-        raise ValueError(
+        raise NothingToMeasureError(
             "There is no arm to compare: name arms under `arms` of 04_generate, or conditions of your responses with "
             "their comparators. The shipped ones are in data/reference/arms.yaml."
         )

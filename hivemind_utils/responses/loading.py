@@ -7,6 +7,7 @@ from hivemind_utils.responses import arms, embeddings, encoders, stored
 from hivemind_utils.responses.collection import Responses
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
 from hivemind_utils.tables import files, wording
+from hivemind_utils.tables.study import NothingToMeasureError
 
 IN_MEMORY_BYTES = 256_000_000  # vectors of a run that is held in memory; larger ones are read prompt by prompt
 
@@ -35,8 +36,10 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
 
     Raises
     ------
+    NothingToMeasureError
+        If nothing is left.
     ValueError
-        If nothing is left, or a decoding or condition does not occur.
+        If a decoding or condition does not occur.
     """
     prompts = study.read("04_prompts").set_index("prompt_id")
     models = study.read("04_models").set_index("model")
@@ -66,7 +69,9 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
         kept = kept[kept["condition"].isin(conditions) | kept["model"].isin(people)]
     if kept.empty:
         wanted = f" to a prompt of kind {' or '.join(prompt_kinds)}" if prompt_kinds else ""
-        raise ValueError(f"There is no usable response{wanted}: see `kind` in 04_prompts and `usable` in 04_responses.")
+        raise NothingToMeasureError(
+            f"There is no usable response{wanted}: see `kind` in 04_prompts and `usable` in 04_responses."
+        )
     kept = kept.sort_values(CELL, ignore_index=True)
     kept["arm"] = arm_names(kept)
     cache = embeddings.cache(encoder, study.folder / "embeddings")

@@ -8,6 +8,7 @@ import pandas as pd
 from hivemind_utils.metrics import clustering, diversity, intervals, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
 from hivemind_utils.tables import ids
+from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted, percent
 
 
@@ -69,13 +70,13 @@ def with_enough(responses, min_responses):
 
     Raises
     ------
-    ValueError
+    NothingToMeasureError
         If no prompt is left.
     """
     counts = pd.Series(responses.sizes, pd.Index(responses.prompt_order, name="prompt_id"))
     few = counts[counts < min_responses]
     if len(few) == len(counts):
-        raise ValueError(
+        raise NothingToMeasureError(
             f"Modes need at least {min_responses} usable responses to one prompt, but the largest of "
             f"{len(counts)} prompts has {counts.max() if len(counts) else 0}. Ask for more, or lower `min_responses`."
         )

@@ -11,6 +11,9 @@ from hivemind_utils.responses.loading import choose_decoding
 from hivemind_utils.responses.repetition_of_prompt import ARM
 from hivemind_utils.responses.table import CELL
 from hivemind_utils.tables import ids
+from hivemind_utils.tables.study import NothingToMeasureError
+
+ONE_RESPONSE = "Every cell has one response: repetition needs at least two per prompt and model."
 
 PANELS = {  # printed names; "form": the measure knows words, not meaning
     "mean_cosine": "mean cosine",
@@ -69,14 +72,14 @@ def cell_means(responses, truncated):
             found.add(terms, n_with_term)
         found.finish()
         if found.n_terms == 0:
-            raise ValueError(f"`texts` must hold at least one word, but none of {n_texts} texts has any.")
+            raise NothingToMeasureError(f"Measures of form need words, but none of {n_texts} responses has any.")
         n_with_term = (found.of(k) for k in range(len(responses.prompt_order)))
         tables = responses.map(
             of_prompt.cell_means, responses.split(truncated), n_with_term, centre=total / n_texts, n_texts=n_texts
         )
         cells = pd.concat(list(tables))
     if cells["n"].max() < 2:
-        raise ValueError("Every cell has one response: repetition needs at least two per prompt and model.")
+        raise NothingToMeasureError(ONE_RESPONSE)
     return cells
 
 
@@ -123,7 +126,9 @@ def originals(table, responses):
     """
     kept = table[table["prompt_id"].map(responses.prompts["kind"]) == "original"]
     if kept["model"].isin(responses.people).all():
-        raise ValueError("No model gave two responses to an original prompt: see `kind` in 04_prompts and 04_models.")
+        raise NothingToMeasureError(
+            "No model gave two responses to an original prompt: see `kind` in 04_prompts and 04_models."
+        )
     return kept.join(responses.arm_of, on=["model", "condition"])
 
 

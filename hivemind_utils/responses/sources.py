@@ -11,6 +11,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import intervals, label_effects, similarity
 from hivemind_utils.metrics import sources as measures
+from hivemind_utils.responses import families
 from hivemind_utils.tables import files
 
 PUBLISHED, OWN = "published", "this run"
@@ -89,6 +90,7 @@ def run_pairs(pairs, models):
     n = len(square)
     while len(square) > 1 and (missing := (square.isna().sum(1) - 1)).max() > 0:
         square = square.drop(index=missing.idxmax(), columns=missing.idxmax())
+    facts = facts.assign(family=facts["family"].where(facts["family"] != families.UNKNOWN))
     facts = facts.reindex(columns=FACTS).reindex(square.index).rename_axis("model").reset_index()
     return ModelPairs(OWN, square.to_numpy(float), facts, n - len(square))
 
@@ -313,6 +315,7 @@ def label_table(responses, labels, rng, *, n_permutations=2_000):
     for label in labels:
         named = responses.named
         values = named[label] if label in named else named["model"].map(responses.models[label])
+        values = values.where(values != families.UNKNOWN) if label == "family" else values
         known = values.notna() & (values.astype(str) != "")
         if values[known].nunique() < 2:
             continue

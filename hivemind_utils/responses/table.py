@@ -13,6 +13,7 @@ import pandas as pd
 
 from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
+from hivemind_utils.responses import families
 from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
@@ -104,12 +105,17 @@ def _with_texts(frame, name):
 
 
 def read_facts(path, columns=None):
-    """Read facts about models or prompts from a file, columns named as `columns` says; None without a file."""
+    """Read facts about models or prompts from a file or several, columns named as `columns` says; None without one."""
     if path is None:
         return None
+    if isinstance(path, list | tuple):
+        return pd.concat([read_facts(one, columns) for one in path], ignore_index=True)
     frame, name = reading.read_any(path), Path(path).name
     taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in (columns or {}).items()}
     frame = frame.drop(columns=[theirs for theirs in (columns or {}).values() if theirs in frame]).assign(**taken)
+    asked = [other for other in ("prompt", "query") if other in frame and "prompt_id" in frame]
+    if asked and "text" not in frame:
+        frame = frame.rename(columns={asked[0]: "text"})
     return reading.with_texts(frame, ["model", "prompt_id", "text", *_PROMPT_FIELDS, *_MODEL_FACTS], name)
 
 
@@ -446,13 +452,20 @@ def _one_text_per_prompt(frame):
 def _prompts(frame, registry):
     first = frame.sort_values("prompt", na_position="last", kind="stable").groupby("prompt_id", as_index=False).first()
     table = first[["prompt_id", "prompt", *_PROMPT_FIELDS]].rename(columns={"prompt": "text"})
-    table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
     if registry is not None:
-        table = _enrich(table, registry, "prompt_id" if "prompt_id" in registry.columns else "text", _PROMPT_FIELDS)
+        key = "prompt_id" if "prompt_id" in registry and _share(table, registry, "prompt_id") else "text"
+        key = key if key in registry else "prompt_id"
+        table = _enrich(table, registry, key, [*(["text"] if key == "prompt_id" else []), *_PROMPT_FIELDS])
+    table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
     by_parent = np.where(table["parent_id"].notna(), "paraphrase", "original")
     table["kind"] = table["kind"].where(table["kind"].notna(), by_parent)
     table["open_endedness"] = pd.to_numeric(table["open_endedness"], errors="coerce")
     return table.sort_values("prompt_id", ignore_index=True)
+
+
+def _share(table, registry, key):
+    """Whether a table and a file of facts share a value of a column; numbers and texts of one form are equal."""
+    return bool({_name(value) for value in registry[key] if not _is_blank(value)} & set(table[key]))
 
 
 def _models(frame, human, registry):
@@ -462,24 +475,17 @@ def _models(frame, human, registry):
         table = _enrich(table, registry, "model", _MODEL_FACTS)
     is_human = table["model"].isin(human) | table["kind"].eq("human").fillna(False).astype(bool)
     table["kind"] = np.where(is_human, "human", "model")
-    table["family"] = [
-        family if not _is_blank(family) else ("people" if person else guess_family(model))
-        for model, family, person in zip(table["model"], table["family"], is_human, strict=True)
-    ]
+    found = {model: families.lineage(model) for model in table["model"]}
+    guessed = table["family"].map(_is_blank) & ~is_human
+    for name in ("family", "vendor"):
+        by_name = table["model"].map({model: getattr(own, name) for model, own in found.items()})
+        table[name] = table[name].where(~(guessed if name == "family" else guessed & table[name].isna()), by_name)
+    table["family"] = table["family"].where(~table["family"].map(_is_blank), "people")
+    guessed &= table["model"].map({model: own.guessed for model, own in found.items()})
     table["size_b"] = pd.to_numeric(table["size_b"], errors="coerce")
     table["release_date"] = [None if _is_blank(day) else str(day)[:10] for day in table["release_date"]]
+    table.attrs["guessed"] = sorted(table.loc[guessed, "model"])
     return table[["model", *_MODEL_FACTS]].sort_values("model", ignore_index=True)
-
-
-def guess_family(model):
-    """Family of a model whose registry entry is missing: the letters its name begins with, vendor prefix dropped."""
-    name = model.rsplit("/", 1)[-1].lower()
-    letters = ""
-    for character in name:
-        if not character.isalpha():
-            break
-        letters += character
-    return letters or name
 
 
 def _ideas(frame, scope):

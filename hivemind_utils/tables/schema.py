@@ -118,6 +118,13 @@ def schema_of(name):
     return TABLES[name]
 
 
+def empty(name):
+    """A table without rows."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=[column.name for column in schema_of(name).columns])
+
+
 def arrow_type(column):
     """Type of a column in Arrow."""
     import pyarrow as pa

@@ -5,10 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
-from hivemind_utils.tables import executor, figure_files, files, parquet
+from hivemind_utils.tables import executor, figure_files, files, parquet, schema
 from hivemind_utils.tables.paper import Paper
 
 PENDING = "*The answer appears here as soon as the notebook has run.*"
+
+
+class NothingToMeasureError(ValueError):
+    """The data hold nothing of what a notebook measures: it ends with this sentence, and the run goes on."""
 
 
 class Study:
@@ -41,7 +45,9 @@ class Study:
         self.folder = files.folder(profile)
         self.stamp = {}
         self.paper = Paper()
+        self._written = set()
         _display(PENDING, f"answer-{number}")
+        _end_with(self.nothing)
 
     @cached_property
     def executor(self):
@@ -88,6 +94,7 @@ class Study:
     def write(self, name, frame, by=None):
         """Validate a table, write it with its source, and return it; with `by`, see `parquet.write`."""
         parquet.write(frame, name, self.profile, self.stamp, by=by)
+        self._written.add(name)
         return frame
 
     def partial(self, sentence):
@@ -176,6 +183,17 @@ class Study:
         _display(lines)
         _display(f"> {simulated}{answer}", f"answer-{self.number}", update=True)
 
+    def nothing(self, sentence):
+        """End the notebook with a sentence in place of numbers; those of its tables not yet written are written empty.
+
+        In a notebook, a `NothingToMeasureError` does this: no traceback is shown, the cells after it are not run, and
+        the run goes on with the notebooks that read these tables.
+        """
+        for name, table in schema.TABLES.items():
+            if table.number == self.number and name not in self._written:
+                self.write(name, schema.empty(name))
+        self.takeaways(f"Nothing to measure. {sentence}")
+
     def _add_partial(self, sentences):
         known = (self.stamp.get("partial") or "").split("; ")
         self.stamp["partial"] = "; ".join(dict.fromkeys(filter(None, known + sentences.split("; "))))
@@ -183,6 +201,14 @@ class Study:
     @staticmethod
     def _partial_of(stamp):
         return {"partial": stamp["partial"]} if stamp.get("partial") else {}
+
+
+def _end_with(nothing):
+    """Have IPython call `nothing` in place of showing a `NothingToMeasureError`; outside of a notebook, do nothing."""
+    from IPython import get_ipython
+
+    if (shell := get_ipython()) is not None:
+        shell.set_custom_exc((NothingToMeasureError,), lambda _, kind, error, *rest, **options: nothing(error))
 
 
 def _display(text, display_id=None, *, update=False):

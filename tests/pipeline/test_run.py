@@ -16,6 +16,7 @@ import pytest
 from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import lab, manifests, notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
+from hivemind_utils.tables import parquet, schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -70,6 +71,13 @@ INTRA = [
 ]
 PARTIAL = """
     parquet.write_results({"n_prompts": len(prompts), "partial": "model b is missing"}, "05", profile)
+"""
+NOTHING = """
+    from hivemind_utils.tables.study import NothingToMeasureError, Study
+
+    study = Study("05", profile)
+    study.read("04_prompts")
+    raise NothingToMeasureError("Every cell has one response.")
 """
 BROKEN = """
     raise RuntimeError(f"{len(prompts)} prompts are too few")
@@ -306,6 +314,25 @@ def test_a_notebook_that_fails_stops_only_what_needs_it(project):
     process = command(project, "make", "figures", f"PYTHON={sys.executable}", "PROFILE=tiny", "JOBS=1")
     assert process.returncode != 0
     assert ran(process) == ["04", "06"]
+
+
+def test_a_notebook_with_nothing_to_measure_has_run(project, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    for name, table in schema.TABLES.items():
+        if table.number == "04":
+            parquet.write(schema.empty(name), name, "tiny", {"source": "imported"})
+    write_notebook(project / "notebooks" / "05_intra_model.ipynb", [*INTRA[:2], INTRA[2].split("for")[0], NOTHING])
+    assert run.main(["05", "--profile", "tiny"]) == 0
+    assert capsys.readouterr().err == ""
+    manifest = manifests.read("tiny", "05")
+    written = {name for name, table in schema.TABLES.items() if table.number == "05"}
+    assert written == {Path(name).stem for name in manifest["outputs"] if name.endswith(".parquet")}
+    assert all(parquet.read(name, "tiny").empty for name in written)
+    results = json.loads((project / "results" / "tiny" / "05.json").read_text())
+    assert results["answer"] == "Nothing to measure. Every cell has one response." and not manifest["partial"]
+    executed = (project / "executed" / "tiny" / "05.ipynb").read_text()
+    assert results["answer"] in executed and "exception was encountered" not in executed.lower()
+    assert '"output_type": "error"' not in executed
 
 
 def test_an_empty_profile_is_the_notebooks_defaults(project):

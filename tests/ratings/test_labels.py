@@ -38,6 +38,38 @@ class TestLayouts:
         frame = released(human_labels=["[1, 2, 3]", "[3, 3]", "[5, 5, 5]"])
         assert rating_labels.unroll(frame)["label"].tolist() == rating_labels.unroll(released())["label"].tolist()
 
+    @pytest.mark.parametrize("field", ["labels", "label"])
+    @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "python"])
+    def test_counts_per_item_become_one_label_per_annotator(self, tmp_path, field, form):
+        counts = [{"e": 30, "n": 70, "c": 0}, {"e": 0, "n": 1, "c": 4}]
+        frame = pd.DataFrame({"uid": ["u1", "u2"], "text": ["a", "b"], "form_id": 1, "label_counter": counts})
+        columns = {"item_id": "uid", "prompt_id": "uid", "response_1": "text", field: "label_counter"}
+        path = tmp_path / f"labels.{form}"
+        if form == "jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        if form == "csv":
+            frame.assign(label_counter=frame["label_counter"].map(json.dumps)).to_csv(path, index=False)
+        if form == "parquet":
+            frame.to_parquet(path)
+        long = rating_labels.unroll(frame, columns=columns) if form == "python" else None
+        long = rating_labels.read(path, columns=columns) if long is None else long
+        labels, items, excluded = rating_labels.tabulate(long, "absolute", ["e", "n", "c"])
+        assert excluded.empty and len(items) == 2 and labels["annotator"].isna().all()
+        found = labels.merge(items, on="item_id").groupby("response_1")["label"].value_counts().to_dict()
+        assert found == {("a", 0): 30, ("a", 1): 70, ("b", 1): 1, ("b", 2): 4}
+        values, persons, _ = rating_labels.matrix(labels, items)
+        assert persons is None and values.shape == (2, 100)
+        first = values[items["response_1"].tolist().index("a")]
+        assert 5 < (first[:50] == 0).sum() < 25  # in no order of the scale
+
+    @pytest.mark.parametrize(
+        "counts", [{"e": 0.3, "n": 0.7}, {"e": -1, "n": 2}, {"e": "many"}, {"e": True}, {"e": 0}, {}]
+    )
+    def test_counts_that_are_none_are_refused(self, counts):
+        frame = pd.DataFrame({"response": ["a"], "labels": [counts]})
+        with pytest.raises(ValueError, match="row 1: "):
+            rating_labels.unroll(frame)
+
     def test_arrays_of_parquet_are_lists_too(self, tmp_path):
         released().to_parquet(tmp_path / "a.parquet")
         assert len(rating_labels.read(tmp_path / "a.parquet")) == 8

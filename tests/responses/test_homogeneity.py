@@ -395,6 +395,25 @@ def overlaps_of(responses, min_span_words=6, n_pairs=2, **options):
     return homogeneity.overlaps(responses, min_span_words, 100, n_pairs, **options)[0]
 
 
+def test_words_that_quote_the_prompt_are_no_overlap():
+    prompt = "Write a short line about the passing of time, please!"
+    quoted = "Sure: write a short line about the passing of time."
+    table = pd.DataFrame({
+        "prompt_id": "p", "model": ["a", "b", "c", "d"], "response_id": list("wxyz"),
+        "text": [
+            f"{quoted} Clocks melt.", f"{quoted} Rivers run.", "Rivers carry all the old boats slowly down to sea.",
+            "Maybe rivers carry all the old boats slowly down to Rome.",
+        ],
+    })  # fmt: skip
+    vectors = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    asked = responses_of(table, vectors, texts={"p": prompt})
+    (span,) = overlaps_of(asked, 8).query("kind == 'span'").itertuples()
+    assert {span.model_a, span.model_b} == {"c", "d"} and span.longest_span_words == 9
+    assert shares_of(asked, 8)["span"].tolist() == [0.5] and shares_of(asked, 8)["n_span_pairs"].tolist() == [1]
+    other = responses_of(table, vectors, texts={"p": "Something else?"})
+    assert len(overlaps_of(other, 8).query("kind == 'span'")) == 2 and shares_of(other, 8)["span"].tolist() == [1.0]
+
+
 def shares_of(responses, min_span_words=6):
     return homogeneity.overlaps(responses, min_span_words, 100, 2)[1]
 

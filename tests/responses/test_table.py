@@ -1,6 +1,7 @@
 """Reading answers that somebody collected: one form or another, clean or dirty, every row is accounted for."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hivemind_utils.responses import families, headlines
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import ids, schema
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WRITTEN = ["04_prompts", "04_models", "04_responses", "04_ideas", "04_coverage", "04_excluded"]
 TRICKY = [
     "None",
@@ -90,8 +93,8 @@ def test_four_answers_make_the_tables_one_expects():
     assert texts(written) == ["answer 0", "answer 1", "answer 2", "answer 3"]
     assert written["04_prompts"][["text", "kind"]].values.tolist() == [["Write a haiku.", "original"]]
     assert written["04_models"][["model", "family", "kind"]].values.tolist() == [
-        ["a", "a", "model"],
-        ["b", "b", "model"],
+        ["a", "unknown", "model"],
+        ["b", "unknown", "model"],
     ]
     assert written["04_responses"][["condition", "decoding", "usable"]].drop_duplicates().values.tolist() == [
         ["default", "as given", True]
@@ -553,17 +556,88 @@ def test_people_are_people_and_families_are_guessed_from_names():
     frame = some_answers(model=["writers", "openai/gpt-4o", "Qwen/Qwen2.5-7B", "o1-mini"] * 2)
     models = tabulate(frame, human=["writers"])["04_models"].set_index("model")
     assert models["kind"].to_dict() == dict.fromkeys(models.index, "model") | {"writers": "human"}
-    assert models.loc[["writers", "openai/gpt-4o", "Qwen/Qwen2.5-7B", "o1-mini"], "family"].tolist() == [
-        "people",
-        "gpt",
-        "qwen",
-        "o",
-    ]
+    assert models["family"].to_dict() == {
+        "writers": "people", "openai/gpt-4o": "GPT", "Qwen/Qwen2.5-7B": "Qwen", "o1-mini": "OpenAI o"
+    }  # fmt: skip
+    assert models.loc["openai/gpt-4o", "vendor"] == "OpenAI" and models.loc["writers", "vendor"] is None
 
 
-@pytest.mark.parametrize(("model", "family"), [("4o", "4o"), ("meta-llama/Llama-3", "llama"), ("GPT", "gpt")])
-def test_a_family_is_the_letters_a_name_begins_with(model, family):
-    assert response_table.guess_family(model) == family
+@pytest.mark.parametrize(
+    ("model", "family", "vendor"),
+    [
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "Llama", "Meta"),
+        ("Meta-Llama-3", "Llama", "Meta"),
+        ("llama3:8b", "Llama", "Meta"),
+        ("bedrock/us.meta.llama3-70b-instruct-v1:0", "Llama", "Meta"),
+        ("openai/o1", "OpenAI o", "OpenAI"),
+        ("o3-mini-high", "OpenAI o", "OpenAI"),
+        ("CohereForAI/c4ai-command-r-v01", "Command", "Cohere"),
+        ("CohereForAI/c4ai", "Command", "Cohere"),
+        ("text_davinci_003", "GPT-3", "OpenAI"),
+        ("text-davinci-003", "GPT-3", "OpenAI"),
+        ("gpt-3.5-turbo", "GPT", "OpenAI"),
+        ("chatgpt-4o-latest", "GPT", "OpenAI"),
+        ("EleutherAI/gpt-j-6b", "GPT-J", "EleutherAI"),
+        ("mistralai/Mixtral-8x22B-v0.1", "Mistral", "Mistral AI"),
+        ("open-mistral-nemo", "Mistral", "Mistral AI"),
+        ("google/gemma-7b-it", "Gemma", "Google"),
+        ("allenai/Llama-3.1-Tulu-3-8B-SFT", "Tulu", "Ai2"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", "DeepSeek", "DeepSeek"),
+        ("anthropic.claude-v2", "Claude", "Anthropic"),
+        ("mistralai/something-new", "unknown", "Mistral AI"),
+        ("my-model", "unknown", None),
+        ("foo10", "unknown", None),
+        ("4o", "unknown", None),
+        ("graphics-1", "unknown", None),
+    ],
+)
+def test_families_are_those_of_known_words_and_unknown_otherwise(model, family, vendor):
+    found = families.lineage(model)
+    assert (found.family, found.vendor, found.guessed) == (family, vendor, True)
+
+
+def test_a_family_of_the_registry_is_not_guessed():
+    assert families.lineage("openai/o1-mini-2024-09-12").family == "OpenAI o"
+    assert families.lineage("gpt-4o-2024-11-20") == ("GPT", "OpenAI", False)
+    registry = pd.read_csv(REPOSITORY / "data" / "reference" / "models.csv")
+    own = {name: families.lineage(name) for name in registry["model"]}
+    assert not any(found.guessed for found in own.values())
+    assert {name: found.family for name, found in own.items()} == registry.set_index("model")["family"].to_dict()
+
+
+def test_the_words_of_names_give_the_registrys_families():
+    registry = pd.read_csv(REPOSITORY / "data" / "reference" / "models.csv")
+    for row in registry.itertuples():
+        found = families.lineage(f"{row.model}-as-served-elsewhere")
+        assert found.guessed and (found.family, found.vendor) == (row.family, row.vendor), row.model
+
+
+def test_guessed_and_unknown_families_are_said():
+    frame = some_answers(model=["gpt-4o-2024-11-20", "Meta-Llama-3", "my-model", "other"] * 2)
+    tables = tabulate(frame)
+    said = headlines.families_told(tables)
+    assert said == (
+        "Families are guessed from the name for 1 model (Meta-Llama-3: Llama) and unknown for 2 models "
+        "(my-model and other): name a file with `models_path` that has `family`"
+    )
+    facts = pd.DataFrame({"model": ["Meta-Llama-3", "my-model", "other"], "family": ["Llama", "Mine", "Mine"]})
+    assert headlines.families_told(tabulate(frame, models=facts)) == ""
+
+
+def test_texts_of_prompts_join_by_id_whatever_the_column_is_called(tmp_path):
+    for column in ("text", "prompt", "query"):
+        path = tmp_path / f"{column}.jsonl"
+        path.write_text(
+            "".join(json.dumps({"prompt_id": n, column: f"Why {n}?", "category": "Whys"}) + "\n" for n in (1, 2))
+        )
+        answers = pd.DataFrame({"prompt_id": [1, 1, 2, 2], "model": ["a", "b"] * 2, "response": list("wxyz")})
+        prompts = tabulate(answers, prompts=response_table.read_facts(path))["04_prompts"]
+        assert prompts["text"].tolist() == ["Why 1?", "Why 2?"] and set(prompts["category"]) == {"Whys"}
+    both = response_table.read_facts([tmp_path / "text.jsonl"], {})
+    answers = answers.assign(prompt=["My own wording?"] * 2 + [None] * 2)
+    assert tabulate(answers, prompts=both)["04_prompts"]["text"].tolist() == ["My own wording?", "Why 2?"]
+    by_text = answers.drop(columns="prompt_id").assign(prompt=["Why 1?"] * 2 + ["Why 2?"] * 2)
+    assert set(tabulate(by_text, prompts=both)["04_prompts"]["category"]) == {"Whys"}
 
 
 def test_registries_fill_what_the_answers_leave_open():
@@ -572,7 +646,7 @@ def test_registries_fill_what_the_answers_leave_open():
     written = tabulate(some_answers(), models=models, prompts=prompts)
     a, b = written["04_models"].to_dict("records")
     assert (a["family"], a["kind"], a["size_b"]) == ("f", "human", 7.0)
-    assert (b["family"], b["kind"]) == ("b", "model")
+    assert (b["family"], b["kind"]) == ("unknown", "model")
     found = written["04_prompts"].set_index("text").loc["Name a colour."]
     assert (found["category"], found["open_endedness"]) == ("colour", 0.75)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
-from hivemind_utils.tables import parquet
+from hivemind_utils.tables import parquet, schema
 from hivemind_utils.tables.paper import Paper
 from hivemind_utils.tables.study import PENDING, Study
 
@@ -164,6 +165,39 @@ def test_in_a_notebook_the_answer_stands_below_the_title_once_it_is_known(projec
     assert shown(3) == ["*No figure: Too few models*"]
     assert shown(4) == ["- Half of **all**\n- one"]
     assert written()["answer"] == "Half of **all**"
+
+
+ENDS = [
+    "from hivemind_utils.tables.study import NothingToMeasureError, Study",
+    'study = Study("07", "mine")\nstudy.comes_from("imported", "a test")',
+    'raise NothingToMeasureError("The largest prompt has 4 responses.")',
+    "print('not run')",
+]
+
+
+def test_with_nothing_to_measure_a_notebook_ends_with_a_sentence_and_no_traceback(project, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in ENDS]
+    client = NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(project)}})
+    with pytest.raises(CellExecutionError):  # this is what stops Run All
+        client.execute()
+    sentence = "Nothing to measure. The largest prompt has 4 responses."
+    assert [o["data"]["text/markdown"] for o in notebook.cells[1]["outputs"]] == [f"> {sentence}"]
+    assert [o["data"]["text/markdown"] for o in notebook.cells[2]["outputs"]] == [f"- {sentence}"]
+    assert notebook.cells[3]["outputs"] == []
+    assert written("07")["answer"] == sentence and "number" not in written("07")
+
+
+def test_with_nothing_to_measure_the_tables_not_yet_written_are_written_empty():
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test")
+    study.write("04_models", models())
+    study.nothing("No prompt is original.")
+    frames = {name: parquet.read(name, "mine") for name, table in schema.TABLES.items() if table.number == "04"}
+    assert len(frames) > 5 and len(frames.pop("04_models")) == 1
+    assert all(frame.empty for frame in frames.values())
+    assert all(parquet.stamp(name, "mine") == IMPORTED for name in frames)
 
 
 # -------------------------------------------------------------------------------------------------------------- paper
