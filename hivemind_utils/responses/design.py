@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, probes, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells, registry
 from hivemind_utils.responses import arms as response_arms
@@ -17,7 +17,7 @@ from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files, reading, schema
-from hivemind_utils.tables.wording import counted
+from hivemind_utils.tables.wording import counted, listed
 
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decoding", "request"]
 
@@ -249,11 +249,54 @@ def run(plan):
 
 
 def spent(outcome):
-    """Say in a sentence what a run cost, and which decodings providers refused."""
+    """Say in a sentence what a run cost, and which decodings providers refused, or their servers ignore."""
     refused = "; ".join(f"{model}: {why}" for model, why in outcome.unsupported.items())
-    sentence = f"${outcome.cost_usd:,.4f} spent; {refused or 'every decoding was honoured'}"
+    refused = "; ".join(filter(None, [refused, outcome.dishonoured]))
+    sentence = f"${outcome.cost_usd:,.4f} spent; {refused or 'no decoding was refused'}"
     sentence += f"; {counted(len(outcome.refused), 'request')} refused for themselves" if outcome.refused else ""
     return "; ".join(filter(None, [sentence, outcome.noted]))
+
+
+def honoured(plan):
+    """Say what servers make of the decodings they are asked for, as far as they were probed.
+
+    Servers of models in GGUF files are, and servers on this machine whose calls cost nothing.
+
+    Parameters
+    ----------
+    plan : Plan
+        After `run`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and decoding: model, asked (JSON), how (the server was probed), honoured (fields, listed),
+        ignored, unknown, added (settings that nobody asked for). Empty where nobody was probed.
+    """
+    rows = []
+    for (model, asked), report in probes.known(plan.cells["request"], plan.asking["store_path"]).items():
+        if report:
+            fields = report["fields"]
+            told = [", ".join(name for name in fields if fields[name] == verdict) for verdict in probes.VERDICTS]
+            added = ", ".join(f"{name} {value}" for name, value in report["added"].items())
+            rows.append((model, asked, report["source"], *told, added))
+    columns = ["model", "asked", "how", *probes.VERDICTS, "added"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
+
+
+def honoured_says(found):
+    """Say in a sentence what probes of servers found, from `honoured`; empty where nobody was probed."""
+    if found.empty:
+        return ""
+    n, wrong = counted(len(found), "decoding"), found[found["ignored"].ne("") | found["added"].ne("")]
+    if wrong.empty:
+        return f"Servers on this machine were asked about {n}: each honours what was asked for, and adds nothing"
+    said = [
+        f"{row.model} "
+        + " and ".join(filter(None, [row.ignored and f"ignores {row.ignored}", row.added and f"adds {row.added}"]))
+        for row in wrong.itertuples()
+    ]
+    return f"Not the decoding that was asked for: the server of {listed(dict.fromkeys(said))}"
 
 
 def gather(plan, outcome):
