@@ -19,6 +19,9 @@ from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files, reading, schema
 from hivemind_utils.tables.wording import counted, listed
 
+MOST_OF_PARAPHRASE = 20  # responses to a paraphrase, unless `paraphrasing` says how many
+
+
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decoding", "request"]
 
 
@@ -187,7 +190,7 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
     written, problems, asked = response_paraphrases.none(), [], prompts
     options = calls | {"arms": response_arms.read(calls.get("arms"))}
     if paraphrasing:
-        options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
+        options["n_paraphrase_samples"] = paraphrasing.get("n_samples", MOST_OF_PARAPHRASE)
         writing = {name: value for name, value in paraphrasing.items() if name != "n_samples"}
         at_once = {name: value for name, value in asking.items() if name != "batch"}
         written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **at_once)
@@ -390,7 +393,7 @@ def cells(
     decodings,
     n_samples,
     *,
-    n_paraphrase_samples=20,
+    n_paraphrase_samples=None,
     per_call=1,
     api_bases=None,
     arms=None,
@@ -411,7 +414,7 @@ def cells(
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
-        Responses to a prompt, and to a paraphrase.
+        Responses to a prompt, and to a paraphrase: by default as many, and at most `MOST_OF_PARAPHRASE`.
     per_call : int
         Responses asked for in one call.
     api_bases : dict of str to str, optional
@@ -443,6 +446,8 @@ def cells(
         checks.decoding(f"decodings: {name}", parameters, request_llm.KNOWN)
     for name, value in (("n_samples", n_samples), ("per_call", per_call)):
         checks.number(name, value, 1, whole=True)
+    if n_paraphrase_samples is None:
+        n_paraphrase_samples = min(n_samples, MOST_OF_PARAPHRASE)
     checks.number("n_samples of paraphrases", n_paraphrase_samples, 1, whole=True)
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))

@@ -1,5 +1,6 @@
 """Arms compared: measures against slow loops, and every input that lacks something is told or counted."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -168,6 +169,21 @@ class TestWhatIsLacking:
         assert arm_quality.unlabelled(asked).startswith("144 of 864 usable responses have no idea")
         assert np.isfinite(interventions.measures(asked)["ideas"]).all()
         assert arm_quality.unlabelled(asked_of(frame())) is None
+
+    def test_a_judge_that_gave_no_idea_at_all_is_told(self, tmp_path, monkeypatch):
+        asked = asked_of(frame(n_prompts=3, n_closed=0).assign(idea=None), n_prompts=3)
+        assert arm_quality.unlabelled(asked) is None  # nobody was to label any
+        tables = {"04_ideas": pd.DataFrame(columns=["response_id", "idea"]),
+                  "04_prompts": pd.DataFrame({"prompt_id": asked.prompts["prompt_id"], "text": "?"})}  # fmt: skip
+        study = SimpleNamespace(read=tables.__getitem__, number="10", profile="none")
+        monkeypatch.setattr(arm_quality.files, "store_path", lambda *_: tmp_path / "s.sqlite")
+        reference = Path(__file__).resolve().parents[2] / "data" / "reference" / "instructions"
+        paths = {"propose_path": reference / "ideas_propose.txt", "assign_path": reference / "ideas_assign.txt"}
+        judged = arm_quality.with_ideas(study, asked, "openai/never", **paths)
+        assert arm_quality.unlabelled(judged).startswith("none of 108 usable responses has an idea")
+        (said,) = arm_quality.judges_say(graded_of(judged))
+        assert said.startswith("The judge of ideas openai/never gave no label for 100 % of")
+        assert "not asked: `budget_usd` is 0" in said
 
     def test_what_is_not_found_in_a_list_stays_in_every_denominator(self):
         table = frame()
