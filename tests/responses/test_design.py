@@ -290,7 +290,7 @@ class TestPlanCommand:
     @pytest.mark.local_model
     def test_of_the_local_run_needs_no_budget_and_says_how_long_it_takes(self):
         text = plan.report("local")
-        assert "1,000 responses of 2 models" in text and "$0.00 expected" in text
+        assert "920 responses of 2 models" in text and "$0.00 expected" in text
         assert "for models in GGUF files on" in text and "missing before it can run" not in text
 
     def test_of_the_demo_costs_nothing(self, capsys):

@@ -223,6 +223,22 @@ class TestWhatIsLacking:
             interventions.load(study, "minilm")
 
 
+def test_shares_on_the_frontier_are_written_beside_their_points_and_not_over_each_other():
+    n = 12
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"measure": "diversity", "model": "m", "label": [f"arm {i}" for i in range(n)],
+                          "is_rung": False, "share_on_frontier": np.linspace(0.06, 1, n)})  # fmt: skip
+    close = {"quality": 0.8 + rng.normal(0, 0.004, n), "diversity": 0.4 + rng.normal(0, 0.004, n)}
+    close["quality"][0], close["diversity"][0] = 0.4, 0.1  # so that the others lie close together
+    for name, values in close.items():
+        table = table.assign(**{name: values, f"{name}_lower": values - 0.03, f"{name}_upper": values + 0.03})
+    fig = figures.frontier(table)
+    fig.canvas.draw()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert [text.get_text() for text in fig.axes[0].texts].count("100 %") == 1 and len(boxes) == n
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
 class TestQuality:
     def study(self, asked):
         prompts = pd.DataFrame({"prompt_id": asked.prompts["prompt_id"], "text": asked.prompts["prompt_id"] + "?"})
