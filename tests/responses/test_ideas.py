@@ -120,7 +120,7 @@ class TestJudge:
 class TestJudgeSays:
     COUNTS = MappingProxyType(
         {"model": "m", "n_wanted": 200, "n_asked": 150, "n_labelled": 120, "n_other": 30, "n_failed": 30,
-         "n_missing": 0, "n_prompts": 4, "n_prompts_without_list": 1, 
+         "n_missing": 0, "n_prompts": 4, "n_prompts_without_list": 1,
          "why": "lists of ideas: 1 missing, mostly because it rained"}
     )  # fmt: skip
 
