@@ -123,7 +123,7 @@ class TestCells:
     @pytest.mark.parametrize(("n", "n_of_paraphrase"), [(8, 8), (20, 20), (50, 20)])
     def test_a_paraphrase_is_asked_as_often_as_a_prompt_and_at_most_twenty_times(self, prompts, n, n_of_paraphrase):
         own = prompts.head(1).assign(prompt_id="x-1", kind="paraphrase", prompt="Again?", parent_id="x")
-        models = reg.choose_models(reg.read_registry(None), ["openai/a"])
+        models = reg.choose_models(reg.read_registry(REGISTRY), ["openai/a"])
         made = design.cells(own, models, {"top_p": {"temperature": 1.0}}, n)
         assert made.groupby("model").size().unique().tolist() == [n_of_paraphrase]
 
