@@ -77,14 +77,40 @@ def frontier(table):
             look = {"color": colours[row.label], "lw": 0.8, "alpha": 0.6}
             ax.hlines(row.diversity, row.quality_lower, row.quality_upper, **look)
             ax.vlines(row.quality, row.diversity_lower, row.diversity_upper, **look)
-            share = f"{100 * row.share_on_frontier:.0f} %" if row.share_on_frontier >= LEAST_SHARE else ""
             marker = {"marker": "s" if row.is_rung else "o", "ms": 4.5, "lw": 0, "color": colours[row.label]}
             ax.plot(row.quality, row.diversity, label=row.label, **marker)
-            ax.annotate(share, (row.quality, row.diversity), (4, 4), textcoords="offset points", fontsize=5.5)
         ax.set(xlabel="mean quality", ylabel=MEASURES[measure])
     named = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))  # one entry a name
     fig.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, fontsize=6)
+    fig.draw_without_rendering()  # the legend takes its room, so that places on the axes are known
+    for ax, measure in zip(axes[0], measures, strict=True):
+        own = table[table["measure"] == measure]
+        texts = [f"{100 * share:.0f} %" if share >= LEAST_SHARE else "" for share in own["share_on_frontier"]]
+        _write_beside(ax, own[["quality", "diversity"]].to_numpy(float), texts, [colours[n] for n in own["label"]])
     return fig
+
+
+def _write_beside(ax, points, texts, colours):
+    """Write short texts beside points, each at the first of some places that neither a point nor a text has taken."""
+    where = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points of type
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in where]
+    for k in np.argsort(-where[:, 1], kind="stable"):
+        width, height = 3.6 * len(texts[k]), 7
+        sides = [(4, 3), (-4 - width, 3), (4, -3 - height), (-4 - width, -3 - height), (6, -3.5), (-6 - width, -3.5)]
+        places = [(dx, dy + step) for step in (0, 8, -8, 16, -16) for dx, dy in sides]
+        boxes = [np.add((dx, dy, dx + width, dy + height), np.tile(where[k], 2)) for dx, dy in places]
+        free = [i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
+        at = free[0] if free else 0
+        if texts[k]:
+            taken.append(tuple(boxes[at]))
+            ax.annotate(
+                texts[k], points[k], places[at], textcoords="offset points", va="bottom", fontsize=5.5,
+                color=colours[k],
+            )  # fmt: skip
+
+
+def _overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def effective_diversity(curve, ax=None):

@@ -43,13 +43,17 @@ def coverage(table):
         "refused": ("refused", "#CC79A7"),
         "filtered": ("filtered", "#0072B2"),
         "unparsed": ("not found in a list", "#332288"),
+        "looping": ("loops", "#117733"),
+        "marked": ("template markers", "#999933"),
         "repeated": ("repeated word for word", "#56B4E9"),
     }
+    rare = ("looping", "marked")
+    bars = {name: bar for name, bar in bars.items() if name not in rare or table[name].any()}
     for name, (label, colour) in bars.items():
         right.barh(y, table[name], left=start, color=colour, label=label, height=0.75)
         start += table[name].to_numpy()
     right.set(xlabel="share of responses", xlim=(0, max(1e-3, start.max()) * 1.02))
-    fig.legend(loc="outside lower right", ncols=6)
+    fig.legend(loc="outside lower right", ncols=6 if len(bars) < 7 else 4)
     left.tick_params(axis="y", labelsize=5.5, length=0)
     right.tick_params(axis="y", length=0)
     return fig

@@ -47,6 +47,12 @@ class Labels:
     failures: pd.DataFrame
     missing: pd.DataFrame
 
+    @property
+    def why(self):
+        """Commonest reason why a label is missing; None where none is."""
+        reasons = pd.concat([self.failures["reason"], self.missing["reason"]])
+        return None if reasons.empty else str(reasons.mode().iat[0])
+
     def summary(self):
         """One sentence that counts all three."""
         sentence = f"{len(self.table):,} labels, {len(self.failures):,} failures, {len(self.missing):,} not answered"

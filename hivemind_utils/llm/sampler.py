@@ -7,6 +7,7 @@ waited for and tried again, what will not stops the model concerned and leaves t
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import random
 import sqlite3
@@ -89,7 +90,8 @@ def run(
         Show a bar per model, and a total with the cost so far.
     probe : bool
         Ask every server on this machine, once per decoding, whether it honours what it is asked for (at most seven
-        short calls; see `decoding.honoured`). Servers of models in GGUF files are always asked.
+        short calls; see `decoding.honoured`), unless its calls cost something. Servers of models in GGUF files are
+        always asked.
     retired : dict of str to str, optional
         Models that their providers serve no more, and since which day: they are not asked.
 
@@ -202,7 +204,9 @@ class _Run(bookkeeping.Books):
                     pools.setdefault((name, server), {}).setdefault(model, []).append(job)
         tasks = []
         asked = [jobs for by_model in pools.values() for jobs in by_model.values()]
-        self.honoured = await asyncio.to_thread(probes.probe, asked, self.pools, self.store, everyone=self.probe)
+        paid = {model for model, price in self.price.items() if price is None or any(price)}
+        probe = functools.partial(probes.probe, everyone=self.probe, paid=paid)
+        self.honoured = await asyncio.to_thread(probe, asked, self.pools, self.store)
         for (name, server), by_model in pools.items():
             gate = pacing.Gate(await self._limits(name, server, by_model))
             turns = itertools.zip_longest(*by_model.values())  # models take turns

@@ -1,11 +1,12 @@
 """Titles of the figures of notebooks 01 to 03, and their answers: the finding in a sentence, one function each."""
 
 import numpy as np
+import pandas as pd
 
 from hivemind_utils.queries import open_endedness as open_ended_queries
 from hivemind_utils.queries import wildchat
 from hivemind_utils.queries.taxonomy import claim_of
-from hivemind_utils.tables.wording import counted, estimate, number, percent
+from hivemind_utils.tables.wording import counted, estimate, lost, number, percent
 
 
 def filtered(share, paper):
@@ -177,3 +178,13 @@ def annotators_accept(agreement, paper):
         return ""
     interval = estimate(agreement["share"], agreement["lower"], agreement["upper"], as_percent=True, digits=0)
     return f"Annotators agree with {interval} of the labels {paper('taxonomy_agreement')}"
+
+
+def labeller(labels):
+    """Say how often the labeller gave no valid label, and why mostly; empty for labels that come from a file."""
+    n_lost = len(labels.failures) + len(labels.missing)
+    if not labels.is_asked:
+        return ""
+    reasons = pd.concat([labels.failures["reason"], labels.missing["reason"]])
+    why = None if reasons.empty else reasons.mode().iat[0]
+    return lost(f"The labeller {labels.labeller}", "valid label", n_lost, len(labels.votes) + n_lost, why, "votes")

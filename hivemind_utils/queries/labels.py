@@ -67,6 +67,10 @@ class QueryLabels:
         Rows of a file without a text, or repeated.
     note : str
         What a caption must say of these labels.
+    is_asked : bool
+        Whether a model was asked for them now.
+    n_other : int
+        Labels of a file that repeat another message than theirs.
     """
 
     queries: pd.DataFrame
@@ -78,6 +82,8 @@ class QueryLabels:
     n_unfiltered: int = 0
     n_unreadable: int = 0
     note: str = ""
+    is_asked: bool = False
+    n_other: int = 0
 
     def describe(self):
         """Say in a sentence what is here, and what is not."""
@@ -89,6 +95,7 @@ class QueryLabels:
             (len(self.missing), f"{counted(len(self.missing), 'vote')} missing"),
             (self.n_unfiltered, f"{counted(self.n_unfiltered, 'query', 'queries')} that notebook 01 did not keep"),
             (self.n_unreadable, f"{counted(self.n_unreadable, 'row')} without a new text"),
+            (self.n_other, f"{counted(self.n_other, 'label')} whose `original_query` is another message"),
         ]
         return "; ".join(words for n, words in counts if n)
 
@@ -137,7 +144,28 @@ def ask(study, queries, text_column, instructions, schema, labeller):
     answered = ~queries["query_id"].isin(set(missing["query_id"]) - set(votes["query_id"]))
     if not answered.any():
         raise ValueError(f"No query has a label: {study.stamp.get('partial') or 'there is no query to label'}.")
-    return QueryLabels(queries[answered], votes, failures, missing, labeller.model, labeller.votes)
+    return QueryLabels(queries[answered], votes, failures, missing, labeller.model, labeller.votes, is_asked=True)
+
+
+def other_messages(queries, votes):
+    """Count labels whose ``original_query`` repeats another message than the one they stand beside.
+
+    Parameters
+    ----------
+    queries, votes : pandas.DataFrame
+        As `read_released` returns them.
+
+    Returns
+    -------
+    int
+    """
+    texts = queries.set_index("query_id")["text"]
+    pairs = [
+        (value.get("original_query"), texts[query_id])
+        for query_id, value in zip(votes["query_id"], votes["value"], strict=True)
+        if isinstance(value, dict) and query_id in texts.index
+    ]
+    return sum(isinstance(said, str) and not labeling.repeats(said, text) for said, text in pairs)
 
 
 def label_files(paths):

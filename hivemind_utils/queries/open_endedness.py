@@ -181,7 +181,9 @@ def collect(study, kept, labels_from, labeller, *, n_queries=None, paths=None, c
         raise ValueError("No query has a label: labels and 01_queries share no query.")
     study.comes_from(labels_from, origin)
     votes = votes[votes["query_id"].isin(queries["query_id"])]
-    return query_labels.given(queries, votes, origin, n_unfiltered=n_unfiltered, n_unreadable=n_unreadable, note=note)
+    counts = {"n_unfiltered": n_unfiltered, "n_unreadable": n_unreadable}
+    counts["n_other"] = query_labels.other_messages(queries, votes)
+    return query_labels.given(queries, votes, origin, note=note, **counts)
 
 
 def is_rewritten(open_ended):

@@ -4,7 +4,7 @@ import numpy as np
 
 from hivemind_utils.ratings import calibration
 from hivemind_utils.ratings.loading import ITEM_NAMES
-from hivemind_utils.tables.wording import counted, estimate, listed, number, percent, scorer_kind
+from hivemind_utils.tables.wording import counted, estimate, listed, lost, number, percent, scorer_kind
 
 _SAID = {
     "degrades": "degrade",
@@ -248,3 +248,12 @@ def position_preference(position):
     """Say how far judges of pairs prefer what comes first, from `Collected.position`; empty without such judges."""
     parts = [f"{judge} {value:+.2f}" for judge, value in position.items()]
     return f"Preference of judges for the first response, in steps of the scale: {listed(parts)}" if parts else ""
+
+
+def judges_failed(collected):
+    """Say how often judges gave no valid grade, one sentence per judge and rubric, from `scorers.collect`."""
+    judges = collected.asked[collected.asked["source"] == "judge"]
+    return [
+        lost(f"The judge {row.scorer}", "valid grade", row.n_asked - row.n_scored, row.n_asked, row.why, "texts")
+        for row in judges.itertuples()
+    ]

@@ -78,6 +78,7 @@ def judge_calibration(collected, judged, verdicts, grids, kinds, selections, typ
             for item_type, grid in grids.items()
         },
         "position_preference": collected.position,
+        "asked": collected.asked.to_dict("records"),
         "pluralism": typicality.set_index("scorer")[["coefficient", "lower", "upper"]].to_dict("index"),
         "human_ceiling_full": ceilings,
     }

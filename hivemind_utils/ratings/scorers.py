@@ -22,6 +22,7 @@ from hivemind_utils.tables.wording import counted, listed
 LM_KINDS = {"mean_logprob": "lm", "minus_perplexity": "lm perplexity"}  # headline; as published
 JUDGE_OPTIONS = ("parameters", "api_base", "aliases", "limits", "prices", "max_repairs")
 _PROBLEMS = ["scorer", "item_id", "reason"]
+ASKED = ["scorer", "source", "n_asked", "n_scored", "failed", "why"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Job:
         Returns a frame for `scores.match`, and a frame of problems: scorer, item_id, reason.
     pairs_only : bool
         The scores belong to pairs, not to single responses.
+    n_asked : int
+        Responses, or pairs, that the scorer is asked about; 0 where nobody is asked.
     """
 
     name: str
     source: str
     run: Callable
     pairs_only: bool = False
+    n_asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class Judges:
         return labeling.read_instructions(files.root() / self.instructions / f"judge_{file}.txt")
 
     def _job(self, model, rubric, text, asked, options):
-        name = f"{model} ({rubric.removeprefix('prometheus:')})"
+        name = f"{model} ({rubric})"  # as its scores are named
 
         def run():
             if rubric == "pairs":
@@ -180,7 +184,7 @@ class Judges:
             )
             return found, unlabelled(labels, name)
 
-        return Job(name, "judge", run, pairs_only=rubric == "pairs")
+        return Job(name, "judge", run, pairs_only=rubric == "pairs", n_asked=len(asked))
 
 
 @dataclass(frozen=True)
@@ -310,11 +314,15 @@ class Collected:
         Table ``09_excluded``.
     position : dict of str to float
         Per judge of pairs: how far it prefers what comes first, mean over pairs in steps of its scale.
+    asked : pandas.DataFrame
+        Per scorer that was asked: scorer, source, n_asked (responses or pairs), n_scored, failed (share without a
+        score), why (mostly; None where none failed).
     """
 
     table: pd.DataFrame
     excluded: pd.DataFrame
     position: dict
+    asked: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=ASKED))
 
     @property
     def counts(self):
@@ -354,10 +362,11 @@ def collect(study, annotations, sources, *, simulate=None):
     items = annotations.items
     request = Request(items, scores.responses(items), study.folder / "store", study.seed, planted)
     jobs = [job for source in sources for job in source.jobs(request)]
-    tables, excluded, position = [scores.text_lengths(items)], [], {}
+    tables, excluded, position, asked = [scores.text_lengths(items)], [], {}, []
     for job in jobs:
         rows, problems = _attempt(job)
         excluded.append(problems)
+        asked.append(_asked(job, rows, problems))
         of_job = items[items["items"] == "pairs"] if job.pairs_only else items
         found, left_out = scores.match(rows, of_job, job.source) if len(rows) else (rows, _no_problems())
         excluded.append(_explained(left_out, problems))
@@ -375,7 +384,17 @@ def collect(study, annotations, sources, *, simulate=None):
         raise ValueError(f"There is no usable score. {_reasons(gave_nothing)}")
     if len(gave_nothing):
         study.partial(f"{counted(len(gave_nothing), 'scorer')} cannot be compared ({_reasons(gave_nothing)})")
-    return Collected(table, excluded, position)
+    return Collected(table, excluded, position, pd.DataFrame([row for row in asked if row], columns=ASKED))
+
+
+def _asked(job, rows, problems):
+    """How often a scorer that was asked gave a score, and why not; None where nobody was asked."""
+    if not job.n_asked:
+        return None
+    n_scored = min(int(rows["score"].notna().sum()), job.n_asked) if "score" in rows else 0
+    reasons = problems["reason"].dropna()
+    why = None if n_scored == job.n_asked else reasons.mode().iat[0] if len(reasons) else "no usable score"
+    return job.name, job.source, job.n_asked, n_scored, 1 - n_scored / job.n_asked, why
 
 
 def _attempt(job):

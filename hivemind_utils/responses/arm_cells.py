@@ -157,7 +157,7 @@ def run(frame, arms, *, batch=False, **asking):
         Turns that could not be asked, because one before is missing, are missing too.
     """
     in_batches = batch or batches.waiting(asking["store_path"])
-    ask = functools.partial(batches.run, batch=batch) if in_batches else sampler.run
+    ask = functools.partial(batches.run, batch=batch) if in_batches else functools.partial(sampler.run, probe=True)
     chains = frame[is_chain(frame, arms)]
     if chains.empty:
         return ask(frame["request"], **asking)

@@ -1,5 +1,6 @@
 """Quality and ideas of arms' responses: from a column, files, judges, or people who labelled some of them."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from hivemind_utils.ratings import judges as rating_judges
 from hivemind_utils.ratings import scores as rating_scores
 from hivemind_utils.responses import ideas as response_ideas
 from hivemind_utils.tables import files
-from hivemind_utils.tables.wording import counted, listed
+from hivemind_utils.tables.wording import counted, listed, lost
 
 N_BAD = 4  # responses to another prompt that a judge grades, of every open-ended prompt
 
@@ -37,6 +38,8 @@ class Graded:
     n_unscored : int
         Usable responses without a score.
     problems : list of str
+    judges : list of str
+        How often each judge gave no valid grade, in a sentence.
     """
 
     asked: object
@@ -47,6 +50,7 @@ class Graded:
     self_scored: list
     n_unscored: int
     problems: list
+    judges: list = dataclasses.field(default_factory=list)
 
     def describe(self):
         """Say in a sentence where quality comes from."""
@@ -81,26 +85,36 @@ def with_ideas(study, asked, judge=None, *, propose_path, assign_path, seed=0, b
     """
     given = study.read("04_ideas").set_index("response_id")["idea"]
     table = asked.table
-    idea = table["response_id"].map(given)
+    idea, counts = table["response_id"].map(given), None
     if idea.isna().all() and judge is not None:
         usable = table[table["usable"]]
         prompts = study.read("04_prompts").set_index("prompt_id")
         instructions = [labeling.read_instructions(path) for path in (propose_path, assign_path)]
-        found, _ = response_ideas.judge(
+        found, counts = response_ideas.judge(
             usable, prompts, judge, *instructions, files.store_path(study.number, study.profile), n_judged=None,
             seed=seed, budget_usd=budget_usd,
         )  # fmt: skip
         idea = table["response_id"].map(found.set_index("response_id")["idea"])
-    return asked.with_columns(idea=idea.astype(object).where(idea.notna(), None))
+    asked = asked.with_columns(idea=idea.astype(object).where(idea.notna(), None))
+    return dataclasses.replace(asked, judged=counts)
 
 
 def unlabelled(asked):
-    """Say for how many usable responses no idea is known; None where all have one, or none has."""
+    """Say for how many usable responses no idea is known; None where all have one, or nobody was to label any."""
     lacking = asked.table["usable"] & asked.table["idea"].isna()
-    if not asked.has("idea") or not lacking.any():
+    if not lacking.any() or (not asked.has("idea") and asked.judged is None):
         return None
     n = int(asked.table["usable"].sum())
+    if not asked.has("idea"):
+        return f"none of {n:,} usable responses has an idea, though a judge was asked; see why in the takeaways"
     return f"{int(lacking.sum()):,} of {n:,} usable responses have no idea; ideas are counted among the others"
+
+
+def judges_say(graded):
+    """Say how often judges of ideas and of quality gave nothing valid, one sentence each; empty without judges."""
+    judged = graded.asked.judged
+    ideas = [response_ideas.judge_says(judged, judged["model"], "judge")] if judged else []
+    return [*ideas, *graded.judges]
 
 
 def grade(
@@ -137,7 +151,7 @@ def grade(
     -------
     Graded
     """
-    table, problems, kinds, scorers, bad = asked.table, [], set(), [], None
+    table, problems, kinds, scorers, bad, said = asked.table, [], set(), [], None, []
     values = pd.Series(np.nan, index=table.index)
     if path is not None:
         long = rating_scores.read(path, columns=columns)
@@ -150,7 +164,8 @@ def grade(
     elif judges:
         graded = [_judged(study, asked, name, instructions, budget_usd, seed) for name in judges]
         scorers = [name for name, one in zip(judges, graded, strict=True) if one[0].notna().any()]
-        problems += [why for *_, why in graded if why]
+        said = [sentence for *_, sentence, _ in graded]
+        problems += [sentence for *_, sentence, n_lost in graded if n_lost]
         values, bad, scale = _mean_of([one[0] for one in graded]), _mean_of([one[1] for one in graded]), (1, 5)
     label = pd.Series(np.nan, index=table.index)
     if people_path is not None:
@@ -169,6 +184,7 @@ def grade(
         self_scored=_self_scored(asked, scorers),
         n_unscored=int(lacking.sum()),
         problems=problems,
+        judges=said,
     )
 
 
@@ -217,7 +233,7 @@ def _mean_of(columns):
 
 
 def _judged(study, asked, judge, instructions, budget_usd, seed):
-    """Grades of all usable responses and of known-bad ones (by prompt), 0 to 1, and what is missing."""
+    """Grades of all usable responses and of known-bad ones (by prompt), 0 to 1; what is missing, and how many."""
     table, prompts = asked.table, study.read("04_prompts").set_index("prompt_id")["text"]
     own = table.loc[table["usable"], ["response_id", "prompt_id", "text"]].rename(columns={"text": "response"})
     bad = _of_other_prompts(asked)
@@ -231,10 +247,9 @@ def _judged(study, asked, judge, instructions, budget_usd, seed):
     score = means.reindex(pd.MultiIndex.from_frame(items[["prompt_id", "response"]])).to_numpy()
     q = pd.Series(quality.scale_quality(score), index=items["response_id"])
     n_lost = len(labels.failures) + len(labels.missing)
-    reasons = pd.concat([labels.failures["reason"], labels.missing["reason"]])
-    why = f"{judge} gave no grade for {n_lost:,} responses, mostly because {reasons.mode().iat[0]}" if n_lost else None
+    said = lost(f"The judge {judge}", "valid grade", n_lost, len(items), labels.why)
     by_prompt = q.reindex(bad["response_id"]).groupby(bad["prompt_id"].to_numpy()).mean()
-    return table["response_id"].map(q), by_prompt, why
+    return table["response_id"].map(q), by_prompt, said, n_lost
 
 
 def _of_other_prompts(asked):

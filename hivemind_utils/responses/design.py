@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, probes, sampler, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import arm_cells, registry
 from hivemind_utils.responses import arms as response_arms
@@ -17,7 +17,10 @@ from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files, reading, schema
-from hivemind_utils.tables.wording import counted
+from hivemind_utils.tables.wording import counted, listed
+
+MOST_OF_PARAPHRASE = 20  # responses to a paraphrase, unless `paraphrasing` says how many
+
 
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decoding", "request"]
 
@@ -187,7 +190,7 @@ def _asked(study, chosen, facts, calls, asking, paraphrasing):
     written, problems, asked = response_paraphrases.none(), [], prompts
     options = calls | {"arms": response_arms.read(calls.get("arms"))}
     if paraphrasing:
-        options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
+        options["n_paraphrase_samples"] = paraphrasing.get("n_samples", MOST_OF_PARAPHRASE)
         writing = {name: value for name, value in paraphrasing.items() if name != "n_samples"}
         at_once = {name: value for name, value in asking.items() if name != "batch"}
         written, problems = response_paraphrases.write(prompts, rng=study.rng, **writing, **at_once)
@@ -263,11 +266,54 @@ def run(plan):
 
 
 def spent(outcome):
-    """Say in a sentence what a run cost, and which decodings providers refused."""
+    """Say in a sentence what a run cost, and which decodings providers refused, or their servers ignore."""
     refused = "; ".join(f"{model}: {why}" for model, why in outcome.unsupported.items())
-    sentence = f"${outcome.cost_usd:,.4f} spent; {refused or 'every decoding was honoured'}"
+    refused = "; ".join(filter(None, [refused, outcome.dishonoured]))
+    sentence = f"${outcome.cost_usd:,.4f} spent; {refused or 'no decoding was refused'}"
     sentence += f"; {counted(len(outcome.refused), 'request')} refused for themselves" if outcome.refused else ""
     return "; ".join(filter(None, [sentence, outcome.noted]))
+
+
+def honoured(plan):
+    """Say what servers make of the decodings they are asked for, as far as they were probed.
+
+    Servers of models in GGUF files are, and servers on this machine whose calls cost nothing.
+
+    Parameters
+    ----------
+    plan : Plan
+        After `run`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and decoding: model, asked (JSON), how (the server was probed), honoured (fields, listed),
+        ignored, unknown, added (settings that nobody asked for). Empty where nobody was probed.
+    """
+    rows = []
+    for (model, asked), report in probes.known(plan.cells["request"], plan.asking["store_path"]).items():
+        if report:
+            fields = report["fields"]
+            told = [", ".join(name for name in fields if fields[name] == verdict) for verdict in probes.VERDICTS]
+            added = ", ".join(f"{name} {value}" for name, value in report["added"].items())
+            rows.append((model, asked, report["source"], *told, added))
+    columns = ["model", "asked", "how", *probes.VERDICTS, "added"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(ignore_index=True)
+
+
+def honoured_says(found):
+    """Say in a sentence what probes of servers found, from `honoured`; empty where nobody was probed."""
+    if found.empty:
+        return ""
+    n, wrong = counted(len(found), "decoding"), found[found["ignored"].ne("") | found["added"].ne("")]
+    if wrong.empty:
+        return f"Servers on this machine were asked about {n}: each honours what was asked for, and adds nothing"
+    said = [
+        f"{row.model} "
+        + " and ".join(filter(None, [row.ignored and f"ignores {row.ignored}", row.added and f"adds {row.added}"]))
+        for row in wrong.itertuples()
+    ]
+    return f"Not the decoding that was asked for: the server of {listed(dict.fromkeys(said))}"
 
 
 def gather(plan, outcome):
@@ -361,7 +407,7 @@ def cells(
     decodings,
     n_samples,
     *,
-    n_paraphrase_samples=20,
+    n_paraphrase_samples=None,
     per_call=1,
     api_bases=None,
     arms=None,
@@ -382,7 +428,7 @@ def cells(
     decodings : dict of str to dict
         Name to parameters, such as ``{"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}}``.
     n_samples, n_paraphrase_samples : int
-        Responses to a prompt, and to a paraphrase.
+        Responses to a prompt, and to a paraphrase: by default as many, and at most `MOST_OF_PARAPHRASE`.
     per_call : int
         Responses asked for in one call.
     api_bases : dict of str to str, optional
@@ -414,6 +460,8 @@ def cells(
         checks.decoding(f"decodings: {name}", parameters, request_llm.KNOWN)
     for name, value in (("n_samples", n_samples), ("per_call", per_call)):
         checks.number(name, value, 1, whole=True)
+    if n_paraphrase_samples is None:
+        n_paraphrase_samples = min(n_samples, MOST_OF_PARAPHRASE)
     checks.number("n_samples of paraphrases", n_paraphrase_samples, 1, whole=True)
     for model in models.itertuples():
         base = bases.get(model.model, bases.get(model.litellm_id))

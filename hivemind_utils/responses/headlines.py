@@ -302,10 +302,12 @@ def coverage(shares):
     """Say what share of an arm's responses went wrong, from `table.outcome_shares`."""
     if shares.empty:
         return "No responses"
-    mean = {name: percent(shares[name].mean(), 1) for name in ("empty", "truncated", "refused", "repeated")}
+    mean = {name: percent(shares[name].mean(), 1) for name in shares.columns[shares.columns.get_loc("empty") :]}
+    others = {"unparsed": "not found in a list", "looping": "loop", "marked": "hold template markers"}
+    rare = "".join(f"{mean[name]} {words}, " for name, words in others.items() if mean[name] != "0.0 %")
     return (
-        f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {mean['refused']} refused and "
-        f"{mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
+        f"Of an arm's responses {mean['empty']} are empty, {mean['truncated']} cut off, {rare}{mean['refused']} "
+        f"refused and {mean['repeated']} repeated word for word (mean of {counted(len(shares), 'arm')})"
     )
 
 

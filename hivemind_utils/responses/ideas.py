@@ -13,6 +13,7 @@ from hivemind_utils.metrics import clustering, intervals, similarity
 from hivemind_utils.responses import repetition
 from hivemind_utils.tables import files
 from hivemind_utils.tables import ids as table_ids
+from hivemind_utils.tables.wording import lost, percent
 
 SOURCES = ("given", "judge", "lexical")
 N_JUDGED = 60  # responses to a prompt that a judge is asked about, unless another number is asked for
@@ -163,13 +164,24 @@ def judge(
     labelled : pandas.DataFrame
         Rows of ``07_ideas`` with origin ``judge``.
     counts : dict
-        n_asked, n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts_without_list, and
-        ``why``: what went wrong, in a sentence, or None.
+        model, n_wanted (distinct responses to be labelled), n_asked (of these: those to a prompt whose list of ideas
+        came), n_labelled, n_other (fit no idea on the list), n_failed, n_missing, n_prompts, n_prompts_without_list,
+        and ``why``: what went wrong, in a sentence, or None.
     """
+    from typing import Annotated
+
     import pydantic
 
-    Idea = pydantic.constr(strip_whitespace=True, min_length=1, max_length=80)
+    def own(idea):
+        if idea.casefold() in example:
+            raise ValueError("it is the example in the question, not an idea of these responses")
+        return idea
+
+    Idea = Annotated[pydantic.constr(strip_whitespace=True, min_length=1, max_length=80), pydantic.AfterValidator(own)]
+    example = set()
     listing = pydantic.create_model("Ideas", ideas=(list[Idea], pydantic.Field(min_length=1, max_length=n_ideas)))
+    if shown := labeling.parse(propose, listing)[0]:  # the instructions end in an example, which small models copy
+        example.update(idea.casefold() for idea in shown["ideas"])
     with gguf_models.running([model]):  # from the first list to the last response
         return _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown,
                       {"progress": False, "seed": seed, "store_path": store_path} | options)  # fmt: skip
@@ -189,7 +201,9 @@ def _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown, o
     listed = labeling.label(items, propose, listing, model, **options)
     lists = listed.table
     lists = {row.item_id: list(dict.fromkeys(row.value["ideas"])) for row in lists.itertuples()}
-    counts = {"n_asked": 0, "n_labelled": 0, "n_other": 0, "n_failed": 0, "n_missing": 0}
+    n_wanted = len(sampled.drop_duplicates(["prompt_id", "text"]))
+    counts = {"model": model, "n_wanted": n_wanted}
+    counts |= {"n_asked": 0, "n_labelled": 0, "n_other": 0, "n_failed": 0, "n_missing": 0, "n_prompts": len(shown)}
     labelled, problems = [], _problems("lists of ideas", listed)
     for prompt_id, ideas in lists.items():
         own = sampled[sampled["prompt_id"] == prompt_id]
@@ -228,6 +242,34 @@ def _problems(what, labels):
     return (
         [] if reasons.empty else [f"{what}: {len(reasons)} missing, mostly because {reasons.mode().iat[0].rstrip('.')}"]
     )
+
+
+def judge_says(counts, wanted=None, source=None):
+    """Say in a sentence how often the judge of ideas gave no label, why, and what ideas rest on instead.
+
+    Parameters
+    ----------
+    counts : dict or None
+        Of `judge`; None where nobody was asked.
+    wanted : str or None
+        The judge that a profile names.
+    source : str or None
+        Whose ideas are used, from `best_source`.
+
+    Returns
+    -------
+    str
+        Empty where no judge is wanted and ideas come with the data.
+    """
+    instead = {"lexical": "ideas are told apart by words alone", None: "no ideas are told apart"}.get(source)
+    if counts is None:
+        why = "no judge is named" if wanted is None else "a simulated judge labels simulated responses only"
+        return f"No judge labelled ideas ({why}): {instead}" if instead else ""
+    n_lost = counts["n_wanted"] - counts["n_labelled"]
+    said = lost(f"The judge of ideas {counts['model']}", "label", n_lost, counts["n_wanted"], counts["why"])
+    if counts["n_labelled"]:
+        said += f"; {percent(counts['n_other'] / counts['n_labelled'])} of its labels say that none of its ideas fits"
+    return f"{said}: {instead}" if instead else said
 
 
 def agreement(responses, points, labels):

@@ -75,6 +75,8 @@ class Asked:
         0 for what is not usable.
     never_asked : list of str
         Arms without any response.
+    judged : dict or None
+        What came of the judge of ideas, from `ideas.judge`; None where none was asked.
     """
 
     table: pd.DataFrame
@@ -83,6 +85,7 @@ class Asked:
     rows: np.ndarray
     vectors: object
     never_asked: list
+    judged: dict | None = None
 
     @property
     def open(self):

@@ -1,11 +1,12 @@
 """Paraphrases of prompts: written by one model, checked by another, both kept."""
 
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from hivemind_utils.llm import labeling
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import ids
+from hivemind_utils.tables.wording import lost
 
 WRITE = """Below is a question that somebody asked an assistant. Write $n other ways of asking it.
 
@@ -46,6 +47,13 @@ class Paraphrases(BaseModel):
     """What the writer replies."""
 
     paraphrases: list[str] = Field(min_length=1)
+
+    @field_validator("paraphrases")
+    @classmethod
+    def _texts(cls, texts):
+        if not any(any(map(str.isalnum, text)) for text in texts):
+            raise ValueError("none of them holds a word: the dots of the example are to be replaced")
+        return texts
 
 
 class SameMeaning(BaseModel):
@@ -89,7 +97,7 @@ def write(prompts, *, n=4, writer, judge, n_prompts=None, rng=None, **asking):
         (parent, text_of[parent], text.strip())
         for parent, value in zip(written.table["item_id"], written.table["value"], strict=True)
         for text in dict.fromkeys(value["paraphrases"][:n])
-        if text.strip() and text.strip() != text_of[parent]
+        if any(map(str.isalnum, text)) and text.strip() != text_of[parent]
     ]
     pairs = pd.DataFrame(rows, columns=["parent_id", "original", "paraphrase"]).drop_duplicates("paraphrase")
     pairs["item_id"] = pairs["paraphrase"].map(ids.prompt_id)
@@ -101,9 +109,16 @@ def write(prompts, *, n=4, writer, judge, n_prompts=None, rng=None, **asking):
         for k, kind in ((0, "boolean"), (1, object))
     )
     table = pairs.rename(columns={"item_id": "prompt_id", "paraphrase": "text"}).assign(writer=writer, judge=judge)
-    problems = [f"{what}: {labels.summary()}" for what, labels in (("paraphrases", written), ("checks", checked))
-                if len(labels.missing) or len(labels.failures)]  # fmt: skip
-    return table[COLUMNS].reset_index(drop=True), problems
+    return table[COLUMNS].reset_index(drop=True), [
+        *_lost("writer", writer, "paraphrase", written, len(items), "prompts"),
+        *_lost("judge", judge, "verdict", checked, len(pairs), "paraphrases"),
+    ]
+
+
+def _lost(role, model, what, labels, n_asked, things):
+    """How often a model gave nothing usable; empty where it always did."""
+    n_lost = len(labels.failures) + len(labels.missing)
+    return [f"the {role} {lost(model, what, n_lost, n_asked, labels.why, things)}"] if n_lost else []
 
 
 def none():

@@ -32,8 +32,9 @@ FALLING = {"vendi_1_equal_n", "effective_distinct_equal_n", "distinct_2"}  # wit
 _COSINE, _SHARE, _NUMBER, _POSITIVE = (-1, 1), (0, 1), (1, np.inf), (0, np.inf)
 MEASURES = {  # columns of 05_repetition that are averaged over prompts, with the range of each
     "mean_cosine": _COSINE, "mean_cosine_equal_n": _COSINE, "mean_cosine_centred": _COSINE,
-    "mean_cosine_truncated": _COSINE, "mean_tfidf": _COSINE, "share_above": _SHARE, "vendi_1": _NUMBER,
-    "vendi_2": _NUMBER, "vendi_inf": _NUMBER, "vendi_1_equal_n": _NUMBER, "effective_distinct": _NUMBER,
+    "mean_cosine_truncated": _COSINE, "mean_cosine_sound": _COSINE, "mean_tfidf": _COSINE,
+    "share_above": _SHARE, "vendi_1": _NUMBER, "vendi_2": _NUMBER, "vendi_inf": _NUMBER,
+    "vendi_1_equal_n": _NUMBER, "effective_distinct": _NUMBER,
     "effective_distinct_equal_n": _NUMBER, "distinct_1": _SHARE, "distinct_2": _SHARE, "distinct_3": _SHARE,
     "self_overlap": _SHARE, "compression_ratio": _POSITIVE, "duplicate_share": _SHARE, "opener_share": _SHARE,
     "mean_chars": _POSITIVE,
@@ -56,8 +57,9 @@ def cell_means(responses, truncated):
     Returns
     -------
     pandas.DataFrame
-        Indexed by cell; n, mean_chars, mean_cosine, mean_cosine_centred, mean_cosine_truncated, mean_tfidf; means are
-        NaN for a cell with one response.
+        Indexed by cell; n, mean_chars, mean_cosine, n_sound and mean_cosine_sound (of responses without any flag of
+        `soundness`), mean_cosine_centred, mean_cosine_truncated, mean_tfidf; means are NaN for a cell with one
+        response.
 
     Raises
     ------
@@ -249,6 +251,15 @@ def arm_means(cells):
 def by_arm(arms):
     """Means of ``05_arms`` with one row per arm and one column per measure."""
     return arms.pivot(index=ARM, columns="measure", values="mean").reset_index().rename_axis(columns=None)
+
+
+def panels(arms):
+    """`PANELS`, with the mean cosine of sound responses where it differs from that of all; from ``05_arms``."""
+    wide = by_arm(arms)
+    if "mean_cosine_sound" not in wide or np.allclose(wide["mean_cosine_sound"], wide["mean_cosine"], equal_nan=True):
+        return PANELS
+    first, *others = PANELS.items()
+    return dict([first, ("mean_cosine_sound", "mean cosine, sound responses"), *others])
 
 
 def rank_agreement(wide):

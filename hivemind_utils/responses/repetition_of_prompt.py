@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import diversity, lexical, similarity
+from hivemind_utils.responses import soundness
 from hivemind_utils.responses.table import CELL
 
 ARM = CELL[1:]
@@ -23,6 +24,10 @@ def cell_means(responses, truncated, n_with_term, *, centre, n_texts):
     cells = groups.agg(n=("response_id", "size"), mean_chars=("text", lambda texts: texts.str.len().mean()))
     truncated = truncated(responses) if callable(truncated) else truncated
     cells["mean_cosine"] = similarity.repetition(*similarity.cell_sums(responses.vectors, codes, n_cells))
+    sound = ~soundness.flags(responses.table).any(axis=1).to_numpy()
+    cells["n_sound"] = np.bincount(codes[sound], minlength=n_cells)
+    found = similarity.repetition(*similarity.cell_sums(responses.vectors[sound], codes[sound], n_cells))
+    cells["mean_cosine_sound"] = cells["mean_cosine"] if sound.all() else found
     cells["mean_cosine_centred"] = similarity.centred_repetition(responses.vectors, codes, n_cells, centre)
     cells["mean_cosine_truncated"] = similarity.repetition(*similarity.cell_sums(truncated, codes, n_cells))
     words = lexical.weighted(lexical.term_counts(responses.words)[1], n_with_term, n_texts)

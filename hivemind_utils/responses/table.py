@@ -13,7 +13,7 @@ import pandas as pd
 
 from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
-from hivemind_utils.responses import families
+from hivemind_utils.responses import families, soundness
 from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
@@ -226,7 +226,8 @@ def coverage(responses, prompts):
     frame["empty"] = frame["text"].str.strip().eq("") & ~frame["unparsed"]
     frame["refused"], frame["filtered"] = (frame["outcome"].eq(name) for name in ("refusal", "content_filter"))
     frame["reasoned"] = frame["reasoning"].notna()
-    frame["truncated"] = frame["finish_reason"].eq("length").fillna(False).astype(bool)
+    flags = soundness.flags(frame)
+    frame["truncated"], frame["looping"], frame["marked"] = (flags[name] for name in ("cut", "looping", "marked"))
     counted = frame.groupby(CELL).agg(
         n_responses=("response_id", "size"),
         n_usable=("usable", "sum"),
@@ -235,6 +236,8 @@ def coverage(responses, prompts):
         n_refused=("refused", "sum"),
         n_filtered=("filtered", "sum"),
         n_unparsed=("unparsed", "sum"),
+        n_looping=("looping", "sum"),
+        n_marked=("marked", "sum"),
         n_repeated=("repeated", "sum"),
         n_reasoned=("reasoned", "sum"),
     )
@@ -284,9 +287,9 @@ def outcome_shares(coverage_table):
     -------
     pandas.DataFrame
         Columns model, condition, decoding; usable_min, usable_mean, usable_max; empty, truncated, refused, filtered,
-        unparsed, repeated (a text that came before in its cell).
+        unparsed, looping, marked (see `soundness`), repeated (a text that came before in its cell).
     """
-    what = ["empty", "truncated", "refused", "filtered", "unparsed", "repeated"]
+    what = ["empty", "truncated", "refused", "filtered", "unparsed", "looping", "marked", "repeated"]
     groups = coverage_table.groupby(CELL[1:])
     sums = groups[["n_responses", *(f"n_{name}" for name in what)]].sum()
     shares = sums[[f"n_{name}" for name in what]].div(sums["n_responses"].clip(lower=1), axis=0)

@@ -23,7 +23,8 @@ def dictionary():
         "- `time_metaphors_smollm2.parquet`: 1,024 responses of a real model to one prompt, sampled here; its",
         "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
         "  (`benchmarks/time_metaphors.py` samples it again)",
-        "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom",
+        "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom;",
+        "  `local_closed_prompts.csv`: more closed-ended prompts, for `local-arms`",
     ]
     for table in schema.TABLES.values():
         lines += ["", f"## {table.name}", "", f"Written by `{parquet.writer(table.name)}`. One row is {table.row}.", ""]

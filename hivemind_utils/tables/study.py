@@ -122,7 +122,8 @@ class Study:
         if drawn is None:
             _display(f"*No figure: {title}*")
             return
-        caption = " ".join(filter(None, [caption, self.stamp.get("encoder_note")]))
+        notes = [self.stamp.get(name) for name in ("encoder_note", "soundness_note")]
+        caption = " ".join(filter(None, [caption, *notes]))
         fig = getattr(drawn, "figure", drawn)
         figure_files.title(fig, title)
         figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)

@@ -75,6 +75,25 @@ def listed(names, most=3):
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def lost(who, what, n_lost, n_asked, why=None, things="responses"):
+    """Say how often somebody who was asked gave nothing that can be used; empty where nobody was asked.
+
+    Examples
+    --------
+    >>> lost("m", "valid grade", 12, 100, "no JSON object was found in it.")
+    'm gave no valid grade for 12 % of 100 responses, mostly because: no JSON object was found in it'
+    >>> lost("m", "valid grade", 0, 1_200)
+    'm gave a valid grade for each of 1,200 responses'
+    """
+    if not n_asked:
+        return ""
+    if not n_lost:
+        return f"{who} gave a {what} for each of {n_asked:,} {things}"
+    share = percent(n_lost / n_asked, 0 if n_lost * 200 >= n_asked else 1)
+    because = f", mostly because: {str(why).rstrip('.')}" if why else ""
+    return f"{who} gave no {what} for {share} of {n_asked:,} {things}{because}"
+
+
 def counted(n, singular, plural=None):
     """Write a number of things.
 

@@ -183,7 +183,7 @@ def coverage_of(names, n_prompts=3, decodings=("top_p",), n=10):
         "n_unparsed",
         "n_repeated",
     ]
-    return pd.DataFrame(rows, columns=columns).assign(n_reasoned=0)
+    return pd.DataFrame(rows, columns=columns).assign(n_reasoned=0, n_looping=0, n_marked=0)
 
 
 @pytest.mark.parametrize(
@@ -409,6 +409,9 @@ def test_coverage_names_arms_by_model_and_by_decoding_where_there_are_several():
     ]
     fig = responses.coverage(response_table.outcome_shares(coverage_of(["a", "b"], decodings=("as given",))))
     assert texts_of(fig.axes[0], "y") == ["a", "b"]
+    odd = coverage_of(["a", "b"]).assign(n_looping=1, n_marked=2)
+    fig = responses.coverage(response_table.outcome_shares(odd))
+    assert [t.get_text() for t in fig.legends[0].get_texts()][5:7] == ["loops", "template markers"]
 
 
 def test_people_do_not_make_their_lack_of_a_decoding_a_second_one():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from hivemind_utils.llm import gguf, gguf_models
 from hivemind_utils.responses import prompts as response_prompts
@@ -45,3 +46,13 @@ def test_the_local_profile_has_twelve_open_prompts_three_closed_ones_and_paraphr
     originals = prompts[prompts["kind"] == "original"]
     assert originals["category"].notna().all()
     assert set(prompts.loc[prompts["kind"] == "paraphrase", "parent_id"]) <= set(originals["prompt_id"])
+
+
+def test_the_arms_of_the_local_model_have_closed_prompts_enough_for_a_control():
+    values = yaml.safe_load((REFERENCE.parents[1] / "params" / "local-arms.yaml").read_text())["04_generate"]
+    prompts = response_prompts.read_prompts([REFERENCE / path.rpartition("/")[2] for path in values["prompts_path"]])
+    asked = prompts[prompts["prompt_id"].isin(values["prompts"])]
+    assert len(asked) == len(values["prompts"])  # every id that is named exists
+    assert asked["kind"].value_counts().to_dict() == {"original": 12, "closed": 13}
+    elsewhere = response_prompts.read_prompts(REFERENCE / "closed_prompts.csv")
+    assert not set(asked["prompt"]) & set(elsewhere["prompt"])

@@ -11,8 +11,8 @@ from released import label as label_of
 from released import released_rows, write_released
 
 from hivemind_utils.llm import labeling
+from hivemind_utils.queries import headlines, open_endedness, wildchat
 from hivemind_utils.queries import labels as query_labels
-from hivemind_utils.queries import open_endedness, wildchat
 from hivemind_utils.tables import files
 from hivemind_utils.tables.study import Study
 
@@ -113,6 +113,7 @@ class TestAsk:
         assert options["votes"] == 2 and options["seed"] == 0 and options["budget_usd"] == 0
         assert labels.describe() == "4 labels of 2 queries by simulated/x; 2 votes per query"
         assert labels.failures.empty and labels.missing.empty and "partial" not in study.stamp
+        assert headlines.labeller(labels) == "The labeller simulated/x gave a valid label for each of 4 votes"
 
     def test_only_so_many_are_asked_those_with_the_smallest_ids(self, study, monkeypatch):
         assert self.ask(study, monkeypatch, [("a", 0)], n_queries=1)[1][0] == ["a"]
@@ -122,6 +123,9 @@ class TestAsk:
         assert labels.queries["query_id"].tolist() == ["a"] and labels.failures["query_id"].tolist() == ["a"]
         assert study.stamp["partial"] == "2 of 4 votes are missing (no budget)"
         assert "1 response stayed invalid; 2 votes missing" in labels.describe()
+        assert headlines.labeller(labels) == (
+            "The labeller simulated/x gave no valid label for 75 % of 4 votes, mostly because: no budget"
+        )
 
     def test_no_label_at_all_is_an_error_that_says_why(self, study, monkeypatch):
         with pytest.raises(ValueError, match=r"4 of 4 votes are missing \(no budget\)"):
@@ -129,6 +133,20 @@ class TestAsk:
 
 
 class TestCollect:
+    def test_released_labels_of_another_message_are_counted(self, study, tmp_path):
+        write_released(tmp_path / "r.parquet")
+        queries, votes, _, _ = query_labels.read_released([tmp_path / "r.parquet"])
+        text_of = queries.set_index("query_id")["text"]
+        own = [
+            value and value | {"original_query": text_of[q].upper()} for q, value in votes[["query_id", "value"]].values
+        ]
+        assert query_labels.other_messages(queries, votes.assign(value=own)) == 0
+        own[0] = own[0] | {"original_query": "good evening!"}
+        assert query_labels.other_messages(queries, votes.assign(value=own)) == 1
+        labels = open_endedness.collect(study, queries, "released", ASKED, paths="r.parquet")
+        assert f"{labels.n_other} labels whose `original_query` is another message" in labels.describe()
+        assert labels.n_other > 10 and headlines.labeller(labels) == ""  # made up: all repeat "why is that"
+
     def test_released_labels_of_unfiltered_queries_are_counted_and_dropped_unless_wanted(self, study, tmp_path):
         write_released(tmp_path / "r.parquet")
         queries = query_labels.read_released([tmp_path / "r.parquet"])[0]

@@ -8,8 +8,8 @@ import pytest
 from server import serving
 
 from hivemind_utils.demo import provider
+from hivemind_utils.ratings import headlines, loading, scorers, scores
 from hivemind_utils.ratings import labels as rating_labels
-from hivemind_utils.ratings import loading, scorers, scores
 
 
 @pytest.fixture
@@ -63,6 +63,28 @@ class TestCollect:
         assert set(nothing.index) == {"filed", "simulated/mute-judge (overall)", "gone", "gone (whole conversation)"}
         assert "matches an item" in nothing["filed"] and "is a number" in nothing["gone"]
         assert "4 scorers cannot be compared" in study.stamp["partial"]
+
+    def test_how_often_a_judge_gave_no_valid_grade_is_said_for_every_rubric(self, study, annotations):
+        def respond(messages, *, n, seed, parameters):
+            text = messages[0]["content"]
+            good = "[RESULT] 4" if "[RESULT]" in text else '{"overall": {"score": 4}}'
+            return [provider.Answer("hm" if "xxxx" in text else good)] * n
+
+        provider.serve("half-judge", respond)
+        judge = scorers.Judges(["simulated/half-judge", "openai/never"], ["overall", "prometheus:overall"])
+        found = scorers.collect(study, annotations, [judge])
+        rows = found.asked.set_index("scorer")
+        assert rows.loc["simulated/half-judge (overall)", ["n_asked", "n_scored"]].tolist() == [6, 2]
+        assert rows.loc["simulated/half-judge (prometheus:overall)", ["n_asked", "n_scored"]].tolist() == [6, 2]
+        assert rows.loc["openai/never (overall)", "failed"] == 1
+        said = headlines.judges_failed(found)
+        assert said[0] == (
+            "The judge simulated/half-judge (overall) gave no valid grade for 67 % of 6 texts, mostly because: no JSON "
+            "object was found in it"
+        )
+        assert "gave no valid grade for 100 % of 6 texts, mostly because: not asked: `budget_usd` is 0" in said[2]
+        excluded = found.excluded.groupby("scorer").size()
+        assert {"simulated/half-judge (overall)", "openai/never (prometheus:overall)"} <= set(excluded.index)
 
     def test_a_scorer_that_breaks_is_counted_with_its_error(self, study, annotations, tmp_path, monkeypatch):
         monkeypatch.setattr(scorers.importlib.util, "find_spec", lambda name: SimpleNamespace())

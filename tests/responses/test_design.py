@@ -120,6 +120,13 @@ class TestRegistry:
 
 
 class TestCells:
+    @pytest.mark.parametrize(("n", "n_of_paraphrase"), [(8, 8), (20, 20), (50, 20)])
+    def test_a_paraphrase_is_asked_as_often_as_a_prompt_and_at_most_twenty_times(self, prompts, n, n_of_paraphrase):
+        own = prompts.head(1).assign(prompt_id="x-1", kind="paraphrase", prompt="Again?", parent_id="x")
+        models = reg.choose_models(reg.read_registry(REGISTRY), ["openai/a"])
+        made = design.cells(own, models, {"top_p": {"temperature": 1.0}}, n)
+        assert made.groupby("model").size().unique().tolist() == [n_of_paraphrase]
+
     def test_paraphrases_and_closed_prompts_are_asked_under_the_first_decoding(self, prompts):
         models = pd.DataFrame({"model": ["m"], "litellm_id": ["hosted_vllm/m"]})
         cells = design.cells(prompts, models, TOP_P | MIN_P, 12, per_call=5)
@@ -244,11 +251,22 @@ class TestParaphrases:
         assert len(kept) == 3 and (kept["kind"] == "paraphrase").all() and kept["category"].notna().all()
         assert set(kept["parent_id"]) <= set(prompts["prompt_id"])
 
+    def test_dots_of_the_example_are_no_paraphrase(self, prompts, tmp_path):
+        with serving() as server:
+            server.answer = lambda body, number: ['{"paraphrases": ["...", " … "]}']
+            table, problems = paraphrases.write(
+                prompts, n=2, writer="hosted_vllm/w", judge="hosted_vllm/j", n_prompts=3, rng=np.random.default_rng(0),
+                api_base=server.url, store_path=tmp_path / "s.sqlite", budget_usd=1, progress=False,
+            )  # fmt: skip
+        assert table.empty and problems[0].startswith("the writer hosted_vllm/w gave no paraphrase for 100 % of 3")
+        assert "none of them holds a word" in problems[0]
+
     def test_without_a_budget_nothing_is_written_and_the_reason_is_given(self, prompts, tmp_path):
         table, problems = paraphrases.write(
             prompts, n=2, writer="openai/w", judge="openai/j", store_path=tmp_path / "s.sqlite", progress=False
         )
         assert table.empty and "budget_usd" in problems[0]
+        assert problems[0].startswith("the writer openai/w gave no paraphrase for 100 % of") and len(problems) == 1
 
 
 class TestPlanCommand:
@@ -272,7 +290,7 @@ class TestPlanCommand:
     @pytest.mark.local_model
     def test_of_the_local_run_needs_no_budget_and_says_how_long_it_takes(self):
         text = plan.report("local")
-        assert "1,000 responses of 2 models" in text and "$0.00 expected" in text
+        assert "920 responses of 2 models" in text and "$0.00 expected" in text
         assert "for models in GGUF files on" in text and "missing before it can run" not in text
 
     def test_of_the_demo_costs_nothing(self, capsys):

@@ -1,6 +1,7 @@
 """Idea labels: the judge through litellm and its planted error, agreement, floors."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,54 @@ class TestJudge:
         found, counts = response_ideas.judge(
             few, prompts, "simulated/wrong-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite"
         )
-        assert found.empty and counts["n_failed"] == counts["n_asked"] > 0
+        assert found.empty and counts["n_failed"] == counts["n_asked"] == counts["n_wanted"] > 0
+        said = response_ideas.judge_says(counts, "simulated/wrong-by-testwhistle", "lexical")
+        assert "gave no label for 100 % of" in said and "`idea`: Input should be less than or equal to 2" in said
+        assert said.endswith(": ideas are told apart by words alone")
+
+    def test_a_list_that_copies_the_example_of_the_question_is_no_list(self, drawn, prompts, tmp_path):
+        asked = []
+
+        def respond(messages, *, n, seed, parameters):
+            asked.append(messages[-1]["content"])
+            return [provider.Answer('{"ideas": ["First Idea ", "a river"]}')] * n
+
+        provider.serve("copies-by-testwhistle", respond)
+        few = drawn.groupby("prompt_id").head(2)
+        found, counts = response_ideas.judge(
+            few, prompts, "simulated/copies-by-testwhistle", *INSTRUCTIONS, tmp_path / "s.sqlite"
+        )
+        assert found.empty and counts["n_prompts_without_list"] == 2 and counts["n_asked"] == 0
+        assert counts["n_wanted"] > 0 and "it is the example in the question" in counts["why"]
+        assert "it is the example in the question" in asked[-1]  # it is told, and may do better
+
+
+class TestJudgeSays:
+    COUNTS = MappingProxyType(
+        {"model": "m", "n_wanted": 200, "n_asked": 150, "n_labelled": 120, "n_other": 30, "n_failed": 30,
+         "n_missing": 0, "n_prompts": 4, "n_prompts_without_list": 1,
+         "why": "lists of ideas: 1 missing, mostly because it rained"}
+    )  # fmt: skip
+
+    def test_responses_to_a_prompt_without_a_list_count_as_lost(self):
+        assert response_ideas.judge_says(self.COUNTS, "m", "judge") == (
+            "The judge of ideas m gave no label for 40 % of 200 responses, mostly because: lists of ideas: 1 missing, "
+            "mostly because it rained; 25 % of its labels say that none of its ideas fits"
+        )
+
+    @pytest.mark.parametrize(
+        ("wanted", "source", "said"),
+        [
+            ("simulated/x", "given", ""),
+            (None, "given", ""),
+            (None, "lexical", "No judge labelled ideas (no judge is named): ideas are told apart by words alone"),
+            ("simulated/x", "lexical", "a simulated judge labels simulated responses only): ideas are told apart by"),
+            (None, None, "No judge labelled ideas (no judge is named): no ideas are told apart"),
+        ],
+    )
+    def test_without_a_judge_the_reason_is_said_where_ideas_lack(self, wanted, source, said):
+        found = response_ideas.judge_says(None, wanted, source)
+        assert found == said or (said and said in found)
 
 
 def answers(n=12, scopes=2):

@@ -1,5 +1,6 @@
 """Arms compared: measures against slow loops, and every input that lacks something is told or counted."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -178,6 +179,21 @@ class TestWhatIsLacking:
         assert np.isfinite(interventions.measures(asked)["ideas"]).all()
         assert arm_quality.unlabelled(asked_of(frame())) is None
 
+    def test_a_judge_that_gave_no_idea_at_all_is_told(self, tmp_path, monkeypatch):
+        asked = asked_of(frame(n_prompts=3, n_closed=0).assign(idea=None), n_prompts=3)
+        assert arm_quality.unlabelled(asked) is None  # nobody was to label any
+        tables = {"04_ideas": pd.DataFrame(columns=["response_id", "idea"]),
+                  "04_prompts": pd.DataFrame({"prompt_id": asked.prompts["prompt_id"], "text": "?"})}  # fmt: skip
+        study = SimpleNamespace(read=tables.__getitem__, number="10", profile="none")
+        monkeypatch.setattr(arm_quality.files, "store_path", lambda *_: tmp_path / "s.sqlite")
+        reference = Path(__file__).resolve().parents[2] / "data" / "reference" / "instructions"
+        paths = {"propose_path": reference / "ideas_propose.txt", "assign_path": reference / "ideas_assign.txt"}
+        judged = arm_quality.with_ideas(study, asked, "openai/never", **paths)
+        assert arm_quality.unlabelled(judged).startswith("none of 108 usable responses has an idea")
+        (said,) = arm_quality.judges_say(graded_of(judged))
+        assert said.startswith("The judge of ideas openai/never gave no label for 100 % of")
+        assert "not asked: `budget_usd` is 0" in said
+
     def test_what_is_not_found_in_a_list_stays_in_every_denominator(self):
         table = frame()
         lost = (table["condition"] == "list_k") & table["position"].eq(1).fillna(False).astype(bool)
@@ -224,6 +240,22 @@ class TestWhatIsLacking:
         tables["04_arms"] = declared[:1]
         with pytest.raises(ValueError, match="There is no arm to compare: name arms under `arms`"):
             interventions.load(study, "ideas")
+
+
+def test_shares_on_the_frontier_are_written_beside_their_points_and_not_over_each_other():
+    n = 12
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"measure": "diversity", "model": "m", "label": [f"arm {i}" for i in range(n)],
+                          "is_rung": False, "share_on_frontier": np.linspace(0.06, 1, n)})  # fmt: skip
+    close = {"quality": 0.8 + rng.normal(0, 0.004, n), "diversity": 0.4 + rng.normal(0, 0.004, n)}
+    close["quality"][0], close["diversity"][0] = 0.4, 0.1  # so that the others lie close together
+    for name, values in close.items():
+        table = table.assign(**{name: values, f"{name}_lower": values - 0.03, f"{name}_upper": values + 0.03})
+    fig = figures.frontier(table)
+    fig.canvas.draw()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert [text.get_text() for text in fig.axes[0].texts].count("100 %") == 1 and len(boxes) == n
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 class TestQuality:

@@ -52,6 +52,7 @@ def some_coverage(**changes):
     frame = pd.DataFrame({"prompt_id": ["p", "q"], "model": "a", "condition": "default", "decoding": "top_p"})
     counts = {"n_responses": [2, 0], "n_usable": [2, 0], "n_empty": 0, "n_truncated": 0}
     counts |= {"n_refused": 0, "n_filtered": 0, "n_unparsed": 0, "n_repeated": 1, "n_reasoned": 0}
+    counts |= {"n_looping": 0, "n_marked": 0}
     return frame.assign(**counts).assign(**changes)
 
 
