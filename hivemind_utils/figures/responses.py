@@ -7,6 +7,8 @@ import pandas as pd
 
 from hivemind_utils.figures import style
 from hivemind_utils.figures.measures import against_paper as against_paper
+from hivemind_utils.figures.measures import encoder_arms as encoder_arms
+from hivemind_utils.figures.measures import encoder_pairs as encoder_pairs
 from hivemind_utils.figures.measures import measure_validity as measure_validity
 from hivemind_utils.figures.measures import pairs_against_paper as pairs_against_paper
 from hivemind_utils.tables.wording import short, short_name

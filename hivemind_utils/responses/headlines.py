@@ -4,6 +4,8 @@ import numpy as np
 
 from hivemind_utils.responses import homogeneity, reference, repetition, sources
 from hivemind_utils.responses.measure_headlines import against_paper as against_paper
+from hivemind_utils.responses.measure_headlines import encoder_agreement as encoder_agreement
+from hivemind_utils.responses.measure_headlines import encoder_pairs as encoder_pairs
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
 from hivemind_utils.responses.measure_headlines import other_models as other_models

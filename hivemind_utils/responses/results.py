@@ -81,6 +81,16 @@ def _repetition_of_main25(responses, cells, levels):
     return {"main25": {"share_of_prompts_at_least": at_least, "average_bins": _average_bins(responses, cells, wanted)}}
 
 
+def encoders(compared):
+    """Numbers of notebook 05 on several encoders, from `encoder_comparison.arms`."""
+    return {
+        "encoders": compared.arms["encoder"].drop_duplicates().tolist(),
+        "encoder_agreement": compared.agreement.to_dict("records"),
+        "encoder_thresholds": compared.thresholds.to_dict("records"),
+        "no_share_alike": compared.lacking or None,
+    }
+
+
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):
     """Numbers of notebook 06.
 
