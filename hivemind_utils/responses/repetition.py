@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, intervals, lexical, resample, similarity
+from hivemind_utils.metrics import coverage, diversity, intervals, lexical, resample, similarity
 from hivemind_utils.responses import repetition_of_prompt as of_prompt
 from hivemind_utils.responses.loading import choose_decoding
 from hivemind_utils.responses.repetition_of_prompt import ARM
@@ -374,7 +374,8 @@ def rarefaction(responses, ideas):
     Returns
     -------
     pandas.DataFrame
-        Columns group, unit ("idea" or "response"), n, found, estimated (Chao1, mean over cells of full size), n_cells.
+        Columns group, unit ("idea" or "response"), n, found, estimated (Chao1), coverage (share of what an arm
+        would say that has been seen, Chao and Jost), both means over cells of full size, n_cells.
     """
     idea_of = ideas.set_index("response_id")["idea"] if len(ideas) else None
     found = list(responses.map(of_prompt.distinct_counts, vectors=False, idea_of=idea_of))
@@ -390,9 +391,10 @@ def rarefaction(responses, ideas):
         full = [c for c in cells if c.sum() >= size]
         sizes = np.arange(1, size + 1)
         found = np.mean([diversity.rarefaction(c, sizes) for c in full], axis=0)
-        estimated = float(np.mean([diversity.chao1(c).estimate for c in full]))
-        rows += [(name, unit, n, value, estimated, len(full)) for n, value in zip(sizes, found, strict=True)]
-    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "n_cells"])
+        estimated = float(np.mean([coverage.chao1_interval(c).estimate for c in full]))
+        seen = float(np.mean([coverage.coverage(c) for c in full]))
+        rows += [(name, unit, n, value, estimated, seen, len(full)) for n, value in zip(sizes, found, strict=True)]
+    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "coverage", "n_cells"])
 
 
 def paraphrases(responses):
