@@ -110,7 +110,9 @@ def notebook(n_models, n_prompts, n_permutations, n_responses=10, n_dims=384):
     seconds = {name: timed(work)[0] for name, work in steps.items()}
     total, parts = sum(seconds.values()), "; ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
     met = "met" if total <= 60 else "missed"
-    print(f"notebook 11 at {n_models} models × {n_prompts} prompts × {n_responses} responses: {total:.1f} s (60 s: {met})")
+    print(
+        f"notebook 11 at {n_models} models × {n_prompts} prompts × {n_responses} responses: {total:.1f} s (60 s: {met})"
+    )
     print(f"  {parts}")
 
 
