@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.responses import arm_headlines, differences, homogeneity, ideas, modes, repetition
+from hivemind_utils.responses import against_paper, arm_headlines, differences, homogeneity, ideas, modes, repetition
 from hivemind_utils.responses import interventions as arm_interventions
 from hivemind_utils.tables import paper
 
@@ -45,6 +45,7 @@ def intra_model(responses, cells, arms, at_least, references, readings, agreemen
         "shares_both_readings": readings.to_dict("index"),
         "rarefaction": curves.groupby("group").last().to_dict("index"),
         "by_category": repetition.by_category(prompts).to_dict("index"),
+        "open_split": against_paper.open_split(prompts),
         "open_endedness_rank_correlation": float(openness.estimate),
         "open_endedness_rank_correlation_lower": float(openness.lower),
         "open_endedness_rank_correlation_upper": float(openness.upper),
