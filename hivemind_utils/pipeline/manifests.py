@@ -121,9 +121,9 @@ def inputs(notebook, profile, values, input_files, digests):
 
 def _vectors(values, profile):
     """Files of the vectors of every encoder that a notebook's parameters name."""
-    named = [values["encoder"], *(values.get("encoders") or ())]
+    named = [values["encoder"], *(values.get("encoders") or ()), values.get("multilingual_encoder")]
     folder = files.folder(profile) / "embeddings"
-    return [path for name in dict.fromkeys(named) for path in embeddings.files(name, folder)]
+    return [path for name in dict.fromkeys(filter(None, named)) for path in embeddings.files(name, folder)]
 
 
 def outputs(notebook, profile, values, figures, digests):

@@ -7,6 +7,7 @@ from hivemind_utils.responses.measure_headlines import against_paper as against_
 from hivemind_utils.responses.measure_headlines import encoder_agreement as encoder_agreement
 from hivemind_utils.responses.measure_headlines import encoder_pairs as encoder_pairs
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
+from hivemind_utils.responses.measure_headlines import language_effects as language_effects
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
 from hivemind_utils.responses.measure_headlines import other_models as other_models
 from hivemind_utils.responses.measure_headlines import pairs_against_paper as pairs_against_paper

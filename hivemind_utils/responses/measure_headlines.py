@@ -145,3 +145,20 @@ def _orders(row):
     if np.isnan(row.spearman):
         return "no order"
     return f"ρ = {row.spearman:.2f}, τ = {row.kendall:.2f}"
+
+
+def language_effects(table):
+    """Say in which languages responses are more alike than in the reference, from ``11_languages``."""
+    if table.empty:
+        return "Prompts in one language, or of unknown language: nothing to compare"
+    said = []
+    for decision, words in (("more alike", "More"), ("less alike", "Less")):
+        names = table.loc[table["decision"] == decision, "language"]
+        if len(names):
+            said.append(f"{words} alike when asked in {', '.join(names)} than in {table['reference'].iat[0]}")
+    said += [f"{row.language}: inconclusive ({row.reason})" for row in table.itertuples() if row.reason]
+    known = table.dropna(subset=["in_language"])
+    if len(known):
+        worst = known.loc[known["in_language"].idxmin()]
+        said.append(f"fewest replies in the language asked: {percent(worst['in_language'])} ({worst['language']})")
+    return "; ".join(said)
