@@ -18,7 +18,8 @@ FIGURES = {
         "second_opinion", "encoder_agreement", "paraphrases", "repetition_by_prompt", "repetition_by_model",
     },
     "06_inter_model": {
-        "inter_heatmap", "encoder_pairs", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
+        "inter_heatmap", "encoder_pairs", "family_blocks", "nearest_source_models", "verbatim_overlaps",
+        "pooled_diversity",
     },
     "07_clusters": {
         "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",
