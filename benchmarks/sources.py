@@ -1,6 +1,7 @@
 """Sources of similarity: speed of permutations against the literal loop, and what the intervals and tests are worth.
 
-``python benchmarks/sources.py`` permutes 79 models of 100 prompts; then draws 200 populations on the layout of the
+``python benchmarks/sources.py`` permutes 79 models of 100 prompts and runs all that notebook 11 computes at that size;
+then draws 200 populations on the layout of the
 published 26 models, whose vendors differ in how alike their models are, and 200 without any effect of vendors.
 """
 
@@ -8,9 +9,12 @@ import argparse
 import time
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binom
 
 from hivemind_utils.metrics import label_effects, sources
+from hivemind_utils.responses import Responses
+from hivemind_utils.responses import sources as of_run
 
 SIZES = (6, 3, 3, 3, 3, 2, 2, 2, 1, 1)  # models of each vendor in the published matrix
 VENDORS = np.repeat(np.arange(len(SIZES)), SIZES)
@@ -23,6 +27,7 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
     ratios(size.models, size.prompts, size.permutations)
+    notebook(size.models, size.prompts, size.permutations)
     found = worlds(size.populations, seed=0)
     print(f"{size.populations} populations of {len(VENDORS)} models of {len(SIZES)} vendors")
     for words, rate in found.items():
@@ -62,6 +67,53 @@ def ratios(n_models, n_prompts, n_permutations):
     print(f"{n} permutations of vendors, {n_prompts} prompts: {fast:.2f} s, {ratio:.0f}× the loop (50×: {met})")
     near = label_effects.label_test(grams[:5], counts[:5], vendors, rng, n_permutations=1, together=True)[0]
     print(f"  largest difference {abs(near - by_hand):.1e}; omega squared {found[0]:.4f}")
+
+
+def notebook(n_models, n_prompts, n_permutations, n_responses=10, n_dims=384):
+    """Print the time of everything notebook 11 computes, for a simulated run of this size."""
+    rng = np.random.default_rng(0)
+    names = [f"m{k:02}" for k in range(n_models)]
+    vendors = np.array([f"v{k % 15}" for k in range(n_models)])
+    base = [names[k - 1] if k % 4 == 1 else None for k in range(n_models)]
+    models = pd.DataFrame(
+        {"kind": "model", "vendor": vendors, "family": [f"f{k % 20}" for k in range(n_models)], "parent": base,
+         "tuning": ["base" if k % 4 == 0 else "instruct" for k in range(n_models)],
+         "size_b": rng.uniform(1, 400, n_models), "open_weights": True,
+         "release_date": (pd.Timestamp("2023-06-01") + pd.to_timedelta(rng.integers(0, 700, n_models), "D"))
+         .strftime("%Y-%m-%d")},
+        index=pd.Index(names, name="model"),
+    )  # fmt: skip
+    y = population(rng, np.unique(vendors, return_inverse=True)[1], 1.0, 1.0)
+    first, second = np.triu_indices(n_models)
+    pairs = pd.DataFrame({"arm_a": np.array(names)[first], "arm_b": np.array(names)[second], "n_prompts": n_prompts,
+                          "mean_cosine": y[first, second] / 100})  # fmt: skip
+    prompt, model, _ = (x.ravel() for x in np.indices((n_prompts, n_models, n_responses)))
+    vectors = rng.normal(size=(n_prompts, n_dims))[prompt] + 0.4 * rng.normal(size=(n_models, n_dims))[model]
+    vectors = (vectors + rng.normal(size=vectors.shape)).astype(np.float32)
+    ids = np.array([f"p{k:03}" for k in range(n_prompts)], object)
+    table = pd.DataFrame({"prompt_id": ids[prompt], "model": np.array(names, object)[model], "condition": "default",
+                          "decoding": "top_p"})  # fmt: skip
+    table["arm"] = table["model"]
+    prompts = pd.DataFrame({"kind": "original", "parent_id": None}, index=pd.Index(ids, name="prompt_id"))
+    run = Responses(table, vectors, prompts, models, "top_p")
+    cells = pd.DataFrame({"prompt_id": np.repeat(ids, n_models), "model": names * n_prompts})
+    cells["mean_cosine"] = rng.uniform(0.5, 0.9, len(cells))
+    labels = ["vendor", "family", "tuning", "condition", "model"]
+    steps = {
+        "the published matrix": lambda: of_run.analyse(of_run.published_pairs(), rng, n_permutations=n_permutations),
+        "this run's pairs": lambda: of_run.analyse(
+            of_run.run_pairs(pairs, models.reset_index()), rng, n_permutations=n_permutations
+        ),
+        "labels of responses": lambda: of_run.label_table(run, labels, rng),
+        "stages": lambda: of_run.stage_contrasts(cells, models, prompts),
+    }
+    seconds = {name: timed(work)[0] for name, work in steps.items()}
+    total, parts = sum(seconds.values()), "; ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    met = "met" if total <= 60 else "missed"
+    print(
+        f"notebook 11 at {n_models} models × {n_prompts} prompts × {n_responses} responses: {total:.1f} s (60 s: {met})"
+    )
+    print(f"  {parts}")
 
 
 def timed(work, repeats=1):

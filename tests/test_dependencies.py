@@ -57,7 +57,7 @@ def test_what_the_package_and_the_notebooks_import_is_declared():
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         trees += [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
-    optional = declared("local", "scale") | pinned("requirements-llama.lock")
+    optional = declared("local", "scale", "encoders") | pinned("requirements-llama.lock")
     found = third_party(trees)
     assert {"numpy", "pyyaml", "scikit-learn"} < found
     assert found <= declared() | optional, f"not in pyproject.toml: {sorted(found - declared() - optional)}"
@@ -66,7 +66,7 @@ def test_what_the_package_and_the_notebooks_import_is_declared():
 def test_what_tests_and_benchmarks_import_is_declared():
     paths = [path for folder in ("tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     found = third_party(parsed(paths), own={path.stem for path in paths})
-    undeclared = found - declared("dev", "local") - pinned("requirements-llama.lock")
+    undeclared = found - declared("dev", "local", "encoders") - pinned("requirements-llama.lock")
     assert not undeclared, f"not in pyproject.toml: {sorted(undeclared)}"
 
 

@@ -50,6 +50,7 @@ EXERCISED = {
     "make setup": "ci",
     "make setup-dev": "ci",
     "make setup-local": "ci",
+    "make setup-encoders": "ci",
     "make bench": "by hand: minutes, and only ratios matter",
     "make bench-scale": "by hand: minutes of computing at the size of the paper",
     "python -m hivemind_utils.tables.dictionary": "here",

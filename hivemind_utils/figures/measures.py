@@ -176,3 +176,59 @@ def pairs_against_paper(table, ax=None):
     ax.plot([low, high], [low, high], color=style.MUTED, lw=0.8, ls=":", zorder=0)
     ax.set(xlabel="mean similarity in the paper", ylabel="in this run")
     return ax
+
+
+def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"), colour_of=None):
+    """Mean similarity under the main encoder against every other one, a dot per arm or pair; dashed: floors.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``05_encoders`` or ``06_encoders``.
+    agreement : pandas.DataFrame
+        ``05_encoder_agreement`` or ``06_encoder_agreement``.
+    keys : sequence of str
+        Columns that name an arm or a pair.
+    colour_of : dict of str to str, optional
+        Colour by value of the first key.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None without a second encoder, and without words to compare with.
+    """
+    wide = table.pivot(index=list(keys), columns="encoder", values="mean_cosine")
+    order = table.drop_duplicates("encoder")
+    main, others = order["encoder"].iloc[0], order["encoder"].iloc[1:].tolist()
+    if not others or wide[main].notna().sum() == 0:
+        return None
+    sees = order.set_index("encoder")["sees"]
+    floor = order.set_index("encoder")["floor"] if "floor" in order else {}
+    found = agreement[agreement["measure"] == "mean_cosine"].set_index(["encoder_a", "encoder_b"])
+    colours = [(colour_of or {}).get(name, style.ACCENT) for name in wide.index.get_level_values(0)]
+    plt, n = style.pyplot(), len(others)
+    fig, axes = plt.subplots(1, n, figsize=(min(7.2, 2.9 * n + 0.6), 2.8), squeeze=False)
+    for ax, other in zip(axes[0], others, strict=True):
+        ax.scatter(wide[main], wide[other], s=12, c=colours, alpha=0.8, lw=0)
+        name = f"{short(other, 24)} (form)" if sees[other] == "form" else short(other, 30)
+        ax.set_xlabel(f"mean cosine, {short(main, 30)}", parse_math=False)
+        ax.set_ylabel(f"mean cosine, {name}", parse_math=False)
+        for value, line in ((floor.get(main), ax.axvline), (floor.get(other), ax.axhline)):
+            if value is not None and np.isfinite(value):
+                line(value, color=style.MUTED, lw=0.8, ls="--", zorder=0)
+        if (main, other) in found.index:
+            row = found.loc[(main, other)]
+            rho = "no order" if np.isnan(row["spearman"]) else f"ρ = {row['spearman']:.2f}, τ = {row['kendall']:.2f}"
+            ax.set_title(f"{rho}; n = {row['n']:.0f}", fontsize=8, fontweight="normal")
+    return fig
+
+
+def encoder_arms(table, agreement, models):
+    """Draw `encoder_agreement` of arms, coloured by family; `models` is ``04_models``."""
+    family, colours = models["family"].to_dict(), style.family_colours(models)
+    return encoder_agreement(table, agreement, colour_of={name: colours[f] for name, f in family.items()})
+
+
+def encoder_pairs(table, agreement):
+    """Draw `encoder_agreement` of pairs of models."""
+    return encoder_agreement(table, agreement, ("arm_a", "arm_b"))

@@ -7,6 +7,8 @@ import pandas as pd
 
 from hivemind_utils.figures import style
 from hivemind_utils.figures.measures import against_paper as against_paper
+from hivemind_utils.figures.measures import encoder_arms as encoder_arms
+from hivemind_utils.figures.measures import encoder_pairs as encoder_pairs
 from hivemind_utils.figures.measures import measure_validity as measure_validity
 from hivemind_utils.figures.measures import pairs_against_paper as pairs_against_paper
 from hivemind_utils.tables.wording import short, short_name
@@ -167,7 +169,7 @@ def arm_panels(arms, names, models):
 
 
 def rarefaction(curves, ax=None):
-    """Expected number of different responses against the number drawn, one line per group.
+    """Expected number of different responses against the number drawn, one line per group with its coverage.
 
     Returns
     -------
@@ -182,7 +184,7 @@ def rarefaction(curves, ax=None):
     ax.plot([1, largest], [1, largest], color=style.MUTED, lw=0.7, ls=":")
     for name, at in curves.groupby("group"):
         colour = style.HUMAN_COLOUR if name == "people" else next(palette)
-        label = f"{name} (Chao1 ≥ {at['estimated'].iat[0]:.0f})"
+        label = f"{name} ({100 * at['coverage'].iat[0]:.0f} % seen; ≥ {at['estimated'].iat[0]:.0f} in all)"
         ax.plot(at["n"], at["found"], color=colour, lw=1.4, label=label, marker="o" if len(at) == 1 else None)
     ax.set(xlabel="responses drawn", ylabel=f"different {curves['unit'].iat[0]}s", xlim=(0, largest * 1.02))
     ax.set_ylim(0, curves["found"].max() * 1.35)

@@ -115,3 +115,39 @@ def time_slope(slopes, ax=None):
 
 def _patch(colour):
     return style.pyplot().Rectangle((0, 0), 1, 1, color=colour)
+
+
+def language_effects(table):
+    """Difference from the reference language under two measurements, and the share of replies in the language asked.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table ``11_languages``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None where nothing could be measured.
+    """
+    table = table.dropna(subset=["difference"])
+    if table.empty:
+        return None
+    y = np.arange(len(table))
+    size = 7.2, 1.3 + 0.35 * len(table)
+    fig, (left, right) = style.pyplot().subplots(1, 2, figsize=size, sharey=True, width_ratios=[2, 1])
+    for shift, start, colour, name in (
+        (-0.12, "", style.ACCENT, "multilingual encoder"), (0.12, "translated_", "#D55E00", "translated responses")
+    ):  # fmt: skip
+        left.hlines(y + shift, table[f"{start}lower"], table[f"{start}upper"], color=colour, lw=1.2)
+        left.plot(table[f"{start}difference"], y + shift, "o", ms=4, color=colour, label=name)
+    left.axvline(0, color="#BBBBBB", lw=0.8, ls="--", zorder=0)
+    left.set(
+        xlabel=f"repetition above its floor, less that in {table['reference'].iat[0]}", ylim=(len(table) - 0.5, -0.5)
+    )
+    left.set_yticks(y, table["language"], parse_math=False)
+    right.hlines(y, table["in_language_lower"], table["in_language_upper"], color=style.MUTED, lw=1.2)
+    right.plot(table["in_language"], y, "o", ms=4, color="black")
+    right.set(xlabel="share of replies in the language", xlim=(-0.03, 1.03))
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6.5)
+    return fig

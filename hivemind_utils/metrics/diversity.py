@@ -2,6 +2,10 @@
 
 The text measures take texts, or the word lists of `overlap.word_lists` so that each text is normalised once. All
 compare normalised words, and all leave out responses without a word.
+
+Every measure names the axioms it breaks, read as a measure of diversity (those of repetition turned round): M, a new
+idea never lowers it; U, a unique response replaced by a copy never raises it; R, giving every response twice changes
+nothing; S, its expectation does not depend on the number of responses. See `responses.validity`.
 """
 
 import zlib
@@ -36,6 +40,8 @@ def vendi_scores(embeddings, orders=(1, 2, np.inf)):
     r"""Vendi scores of several orders from one spectrum: how many distinct responses there are, judged by cosine.
 
     1 means that all responses point the same way; n_responses, that they are orthogonal.
+
+    Breaks M and U (a response between two others lowers it) and S (it grows with the number); keeps R.
 
     Parameters
     ----------
@@ -113,6 +119,8 @@ def _counts(counts):
 def effective_number(counts, order=1):
     r"""Effective number of ideas: how many equally common ideas would be as diverse (a Hill number).
 
+    Breaks S (it grows with the number of responses: compare equal sizes); keeps M, U and R.
+
     Parameters
     ----------
     counts : sequence of int
@@ -143,6 +151,9 @@ def _worded(texts):
 def duplicate_share(texts):
     """Share of the responses whose normalised text equals that of another response.
 
+    Breaks R (every response then has a copy) and S (it grows with the number of responses); keeps M and U. It sees
+    form alone: one idea in two wordings is no duplicate.
+
     Parameters
     ----------
     texts : sequence of str, or of word lists
@@ -164,7 +175,8 @@ def duplicate_share(texts):
 def distinct_n(texts, n):
     """Distinct word n-grams over all word n-grams of the responses.
 
-    It falls with the number and length of the responses, whatever their diversity: compare equal sizes.
+    It falls with the number and length of the responses, whatever their diversity: compare equal sizes. Breaks M (a
+    new idea in known words lowers it), U (a long response replaced by a short copy may raise it), R (it halves) and S.
 
     Parameters
     ----------
@@ -194,7 +206,9 @@ def _distinct(grams):
 def self_overlap(texts, n=4):
     r"""Word overlap of each response with the other responses, averaged (in the manner of self-BLEU).
 
-    0 means that no response has a word of another; 1, that each response's n-grams all occur in single others.
+    0 means that no response has a word of another; 1, that each response's n-grams all occur in single others. Breaks
+    M (a new idea in known words adds overlap), U (without the response whose words all others share, overlap falls), R
+    (it becomes 1) and S (it grows with the number of responses).
 
     Parameters
     ----------
@@ -253,6 +267,9 @@ def _self_overlap(grams_by_order, owners, n_texts):
 def compression_ratio(texts):
     """How many times smaller the responses are when compressed together: repetitive responses compress well.
 
+    Breaks M (a new idea in known words compresses well), U (a long response replaced by a short copy lowers it), R and
+    S (it grows with the number and length of the responses).
+
     Parameters
     ----------
     texts : sequence of str, or of word lists
@@ -275,6 +292,9 @@ def compression_ratio(texts):
 
 def opener_share(texts, n_words=4):
     """Share of the responses that begin with the commonest opener.
+
+    Breaks M (a new idea may begin like the others), U (a unique response that began like the others lowers it when it
+    is replaced) and S (few responses overstate it); keeps R.
 
     Parameters
     ----------
@@ -300,6 +320,8 @@ def opener_share(texts, n_words=4):
 
 def rarefaction(counts, sizes):
     r"""Return the expected number of distinct ideas among some of the responses, drawn without replacement.
+
+    Breaks R (of responses given twice, fewer in a draw differ); at one size it keeps M, U and S.
 
     Parameters
     ----------
@@ -340,6 +362,9 @@ class Chao1(NamedTuple):
 
 def chao1(counts):
     r"""Chao1 estimate of the number of ideas, seen and unseen.
+
+    Breaks U (a unique response made a copy of an idea seen twice may raise it), R (nothing is then seen once, so it
+    falls to the number seen) and S (a lower bound that rises with the number of responses); keeps M.
 
     Parameters
     ----------
@@ -418,6 +443,9 @@ def lexical_vectors(texts, *, analyzer="word", ngrams=(1, 2), min_df=1):
 
 def mean_pairwise_cosine_sparse(vectors, codes, n_groups=None):
     r"""Mean cosine over the unordered pairs within each group of sparse rows.
+
+    Of TF-IDF rows it is a measure of form; one minus it breaks M, U and R as `similarity.mean_pairwise_cosine` does,
+    and S, for the weights of words depend on all responses.
 
     Parameters
     ----------

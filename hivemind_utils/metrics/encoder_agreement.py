@@ -130,6 +130,52 @@ def share_alike(cosines, ideas, cells, halves, alpha=ALPHA):
     return ShareAlike(shares, *thresholds)
 
 
+class RankAgreement(NamedTuple):
+    """Agreement of two orders.
+
+    Attributes
+    ----------
+    n : int
+        Arms, or pairs of models, that have a value in both.
+    spearman, kendall : float
+        1 for the same order (Kendall's tau-b, for ties); NaN for fewer than three, or where one says the same of all.
+    """
+
+    n: int
+    spearman: float
+    kendall: float
+
+
+def rank_agreement(a, b):
+    """Spearman's and Kendall's correlation of two encoders over arms, or over pairs of models.
+
+    Parameters
+    ----------
+    a, b : ndarray of float, shape (n_arms,)
+        NaN where an encoder has no value.
+
+    Returns
+    -------
+    RankAgreement
+
+    Examples
+    --------
+    >>> found = rank_agreement([1, 2, 3, 4], [1, 3, 2, 9])
+    >>> found.n, round(found.spearman, 3), round(found.kendall, 3)
+    (4, 0.8, 0.667)
+    """
+    from scipy.stats import kendalltau, spearmanr
+
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape:
+        raise ValueError(f"Two orders need as many values, but {a.shape} and {b.shape} were passed.")
+    known = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[known], b[known]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return RankAgreement(len(a), float("nan"), float("nan"))
+    return RankAgreement(len(a), float(spearmanr(a, b).statistic), float(kendalltau(a, b).statistic))
+
+
 def rank_agreements(values):
     """Spearman correlation of every two encoders over arms, or over pairs of models.
 

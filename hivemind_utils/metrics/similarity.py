@@ -51,7 +51,8 @@ def unit_rows(embeddings):
 def mean_pairwise_cosine(embeddings):
     r"""Mean cosine similarity over all unordered pairs of responses.
 
-    1 means every response points the same way; 0, that they are orthogonal on average.
+    1 means every response points the same way; 0, that they are orthogonal on average. One minus it breaks M (a new
+    idea between two others lowers it), U (the same, the other way round) and R (factor 2 (n - 1) / (2 n - 1)); keeps S.
 
     Parameters
     ----------

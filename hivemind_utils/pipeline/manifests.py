@@ -115,15 +115,22 @@ def inputs(notebook, profile, values, input_files, digests):
     """Digests of the files and tables that a notebook reads."""
     needs = [*input_files, *(parquet.path(table, profile) for table in notebook.reads)]
     if notebook.reads_embeddings:
-        needs += embeddings.files(values["encoder"], files.folder(profile) / "embeddings")
+        needs += _vectors(values, profile)
     return {relative(file): digests.of(file) for file in needs}
+
+
+def _vectors(values, profile):
+    """Files of the vectors of every encoder that a notebook's parameters name."""
+    named = [values["encoder"], *(values.get("encoders") or ()), values.get("multilingual_encoder")]
+    folder = files.folder(profile) / "embeddings"
+    return [path for name in dict.fromkeys(filter(None, named)) for path in embeddings.files(name, folder)]
 
 
 def outputs(notebook, profile, values, figures, digests):
     """Digests of everything that a run wrote: tables, results, pictures, embeddings and the executed notebook."""
     written = [parquet.path(table, profile) for table in notebook.writes]
     if notebook.writes_embeddings:
-        written += embeddings.files(values["encoder"], files.folder(profile) / "embeddings")
+        written += _vectors(values, profile)
     written += [files.root() / "results" / profile / f"{notebook.number}.json", executed(profile, notebook.number)]
     drawn = [files.root() / "figures" / profile / f"{slug}.{suffix}" for slug in figures for suffix in FIGURE_SUFFIXES]
     return {relative(file): digests.of(file) for file in (*written, *drawn) if file.exists()}

@@ -17,7 +17,7 @@ from hivemind_utils.tables import schema
 from hivemind_utils.tables.wording import counted
 
 FILTERS = {
-    "english": "the conversation and its first user turn are in one of the languages",
+    "languages": "the conversation and its first user turn are in one of the languages",
     "non_toxic": "neither the conversation nor any of its turns carries the flag `toxic`",
     "not_flagged": "no utterance was flagged by the moderation service",
     "single_turn": "one user turn, whatever the system or the assistant said",
@@ -34,7 +34,7 @@ DUPLICATES = {
 
 
 RULE_NAMES = {
-    "readable": "readable", "english": "English", "non_toxic": "not toxic", "not_flagged": "not flagged",
+    "readable": "readable", "languages": "language", "non_toxic": "not toxic", "not_flagged": "not flagged",
     "single_turn": "single turn", "gpt4": "GPT-4", "length": "length", "exact_duplicates": "no exact duplicates",
     "near_duplicates": "no near-duplicates", "per_user": "cap per user", "none": "all rules",
 }  # fmt: skip
@@ -51,7 +51,7 @@ GRID = {
 
 
 _NEEDS = {
-    "english": "language",
+    "languages": "language",
     "non_toxic": "toxic",
     "not_flagged": "flagged",
     "single_turn": "n_user_turns",
@@ -60,9 +60,12 @@ _NEEDS = {
 
 
 _RULE_OF = {
-    "languages": "english", "max_user_turns": "single_turn", "model_prefixes": "gpt4", "min_chars": "length",
+    "languages": "languages", "max_user_turns": "single_turn", "model_prefixes": "gpt4", "min_chars": "length",
     "max_chars": "length", "near_duplicate_threshold": "near_duplicates",
 }  # fmt: skip
+
+
+_FORMER = {"english": "languages"}  # former names of rules, still read
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,13 @@ class Rules:
     max_per_user: int | None = None
 
     def __post_init__(self):
+        if isinstance(self.languages, str):
+            raise ValueError(f"`languages` must be a list such as ['English'], but {self.languages!r} was passed.")
         for name in ("order", "languages", "model_prefixes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "order", tuple(_FORMER.get(rule, rule) for rule in self.order))
+        if "languages" in self.order and not self.languages:
+            raise ValueError("The rule `languages` needs at least one language, but the list is empty.")
         known = [*FILTERS, *DUPLICATES]
         if unknown := [rule for rule in self.order if rule not in known]:
             raise ValueError(f"The rules are {known}, but {unknown} was passed.")
@@ -356,7 +364,7 @@ def condition(rule, rules):
     languages = "(" + ", ".join(map(conversations.quote, rules.languages)) + ")"
     prefixes = " OR ".join(f"starts_with(model, {conversations.quote(prefix)})" for prefix in rules.model_prefixes)
     return {
-        "english": f"language IN {languages} AND coalesce(first_language, language) IN {languages}",
+        "languages": f"language IN {languages} AND coalesce(first_language, language) IN {languages}",
         "non_toxic": "NOT coalesce(toxic, false)",
         "not_flagged": "NOT coalesce(flagged, false)",
         "single_turn": f"n_user_turns <= {int(rules.max_user_turns)}",

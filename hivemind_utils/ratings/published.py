@@ -58,7 +58,7 @@ def selections(folder):
 
 
 def table_19():
-    """The paper's Table 19, whose selections are defined nowhere: as printed, not recomputed."""
+    """Table 19 as printed: of its selections, Tukey alone is defined, and has the numbers of Sliding."""
     printed = pd.read_csv(files.root() / "data" / "reference" / "tables19_20_selections.csv").query("table == 19")
     return printed.drop(columns="table").set_index(["selection", "subset"])
 

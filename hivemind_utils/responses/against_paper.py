@@ -110,6 +110,44 @@ def crossed_mean(cells, people, decoding):
     return crossed.crossed_mean(wide.to_numpy(float))
 
 
+def open_split(prompts):
+    """Mean repetition of prompts with many good responses and of the others, and their difference; App. B.3.
+
+    Parameters
+    ----------
+    prompts : pandas.DataFrame
+        From `repetition.by_prompt`. A prompt has many if any annotator expects more than 20 (``many_answers`` above 0);
+        one without annotators counts in neither group.
+
+    Returns
+    -------
+    dict
+        ``many``, ``few`` and ``difference`` (many less few), each with mean, lower, upper (jackknife over prompts) and
+        n_prompts; empty where one group has no prompt.
+    """
+    known = prompts[prompts["kind"] == "original"].dropna(subset=["many_answers", "mean_cosine"])
+    many, values = known["many_answers"].to_numpy(float) > 0, known["mean_cosine"].to_numpy(float)
+    if not 0 < many.sum() < len(many):
+        return {}
+    weights = intervals.left_out_weights(known["prompt_id"])
+    sums = {"many": many.astype(float), "few": (~many).astype(float)}
+    means = {
+        name: np.divide(
+            weights @ (values * own), weights @ own, out=np.full(len(weights), np.nan), where=weights @ own > 0
+        )
+        for name, own in sums.items()
+    }
+    means["difference"] = means["many"] - means["few"]
+    found = {}
+    for name, replicates in means.items():
+        n = int(sums[name].sum()) if name in sums else len(many)
+        at = intervals.jackknife_interval(replicates).within(-2, 2)
+        ends = (at.lower, at.upper) if min(many.sum(), (~many).sum()) > 1 else (np.nan, np.nan)
+        bounds = dict(zip(("lower", "upper"), map(float, ends), strict=True))
+        found[name] = {"mean": float(replicates[0])} | bounds | {"n_prompts": n}
+    return found
+
+
 def queries_above(neighbours, n_nearest=50, n_sources=10):
     """Number of prompts whose nearest responses come from more than some models, and of prompts counted; Figure 8.
 

@@ -223,6 +223,10 @@ class Responses(Known):
         """Return the responses to some prompts."""
         return self.where(self.table["prompt_id"].isin(prompt_ids))
 
+    def under(self, cache):
+        """Return the responses with the vectors of another encoder, from its `embeddings.Cache`."""
+        return replace(self, vectors=cache.of(self.table["text_id"]))
+
     def ordered(self, *columns):
         """Return the responses with the rows in another order."""
         rows = self.table.sort_values(list(columns)).index.to_numpy()

@@ -232,8 +232,13 @@ def _without_paraphrases(prompts, arms):
     """Say which prompts an arm of other wordings cannot ask; None where it can ask all."""
     if not any("$paraphrase" in arm.user for arm in arms.values()):
         return None
-    n = int((~_asked_by_arms(prompts)["prompt_id"].isin(prompts["parent_id"])).sum())
+    n = int((~_asked_by_arms(prompts)["prompt_id"].isin(_wordings(prompts).index)).sum())
     return f"{n} prompts have no paraphrase, so the arm that asks in other words lacks them" if n else None
+
+
+def _wordings(prompts):
+    """Paraphrases of every prompt that has some."""
+    return prompts[prompts["kind"] == "paraphrase"].groupby("parent_id")["prompt"].agg(tuple)
 
 
 def _asked_by_arms(prompts):
@@ -445,7 +450,7 @@ def cells(
     """
     rows, arms = [], arms or {}
     others = [arm for arm in arms.values() if arm.name != response_arms.DEFAULT and not arm.pool]
-    wordings = prompts.groupby("parent_id")["prompt"].agg(tuple).to_dict() if others else {}
+    wordings = _wordings(prompts).to_dict() if others else {}
     names = [*dict.fromkeys([*models["model"].astype(str), *models["litellm_id"].astype(str)])]
     bases = checks.addresses("api_bases", api_bases, names)
     aliases = checks.mapping("aliases", aliases)

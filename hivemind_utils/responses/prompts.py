@@ -8,7 +8,8 @@ import pandas as pd
 
 from hivemind_utils.tables import files, ids, reading
 
-PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness"]
+PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "language", "many_answers"]
+PROMPT_NUMBERS = ["open_endedness", "many_answers"]
 
 
 PROMPT = namedtuple("PROMPT", PROMPT_COLUMNS)
@@ -21,8 +22,10 @@ def read_prompts(paths, columns=None):
     ----------
     paths : str, Path or list of them
         CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, kind, parent_id,
-        category, open_endedness, and ``keep`` (rows with "no" are left out: the sheet of a human check). An address,
-        such as ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
+        category, open_endedness, language (such as "en"; with ``parent_id``, a translation of that prompt),
+        many_answers (share of annotators who expect more than 20 good responses), and ``keep`` (rows with "no" are
+        left out: the sheet of a human check). An address, such as
+        ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
     columns : dict of str to str, optional
         Our name of a column: the name in the files, where they have it.
 
@@ -43,7 +46,7 @@ def read_prompts(paths, columns=None):
         if not text:
             raise ValueError(f"{name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
         frame = frame.rename(columns={text[0]: "prompt"})
-        frame = reading.with_texts(frame, [*PROMPT_COLUMNS[:-1], "keep"], name)
+        frame = reading.with_texts(frame, [*(c for c in PROMPT_COLUMNS if c not in PROMPT_NUMBERS), "keep"], name)
         if "keep" in frame:
             frame = frame[~frame["keep"].astype(str).str.strip().str.lower().isin(["no", "n", "0", "false"])]
         frames.append(frame)
@@ -55,11 +58,34 @@ def read_prompts(paths, columns=None):
     if (twice := prompts.duplicated("prompt_id", keep=False)).any():  # before anybody is asked
         same = prompts.loc[twice, ["prompt_id", "prompt"]].head(2).to_dict("records")
         raise ValueError(f"A prompt_id must stand for one prompt, but these have the same: {same}. Rename one.")
-    by_parent = np.where(prompts["parent_id"].notna(), "paraphrase", "original")
-    prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), by_parent)
+    prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), kinds(prompts))
     if unknown := sorted(set(prompts["kind"]) - set(KINDS)):
         raise ValueError(f"`kind` of a prompt must be one of {list(KINDS)}, but {unknown} was found.")
     return prompts
+
+
+def kinds(prompts):
+    """Kind of prompts that do not say it: with a parent a paraphrase, or a translation if in another language than it.
+
+    Parameters
+    ----------
+    prompts : DataFrame
+        With prompt_id, parent_id and language.
+
+    Returns
+    -------
+    ndarray of str, shape (n_prompts,)
+
+    Examples
+    --------
+    >>> rows = [("a", None, "en"), ("b", "a", "de"), ("c", "a", "en"), ("d", "a", None)]
+    >>> [str(kind) for kind in kinds(pd.DataFrame(rows, columns=["prompt_id", "parent_id", "language"]))]
+    ['original', 'translation', 'paraphrase', 'paraphrase']
+    """
+    own = prompts["language"].map(lambda value: str(value).strip().lower() if pd.notna(value) else None)
+    of_parent = prompts["parent_id"].map(dict(zip(prompts["prompt_id"], own, strict=True)))
+    translated = own.notna() & (own != of_parent)
+    return np.where(prompts["parent_id"].isna(), "original", np.where(translated, "translation", "paraphrase"))
 
 
 def _is_there(theirs, frame):
@@ -137,4 +163,4 @@ def plain(texts):
     return texts.astype(str).str.casefold().str.split().str.join(" ")
 
 
-KINDS = ("original", "paraphrase", "closed")
+KINDS = ("original", "paraphrase", "translation", "closed")

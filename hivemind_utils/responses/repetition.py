@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import diversity, intervals, lexical, resample, similarity
+from hivemind_utils.metrics import coverage, diversity, intervals, lexical, resample, similarity
 from hivemind_utils.responses import repetition_of_prompt as of_prompt
 from hivemind_utils.responses.loading import choose_decoding
+from hivemind_utils.responses.prompts import PROMPT_NUMBERS
 from hivemind_utils.responses.repetition_of_prompt import ARM
 from hivemind_utils.responses.table import CELL
 from hivemind_utils.tables import ids
@@ -390,7 +391,8 @@ def rarefaction(responses, ideas):
     Returns
     -------
     pandas.DataFrame
-        Columns group, unit ("idea" or "response"), n, found, estimated (Chao1, mean over cells of full size), n_cells.
+        Columns group, unit ("idea" or "response"), n, found, estimated (Chao1), coverage (share of what an arm
+        would say that has been seen, Chao and Jost), both means over cells of full size, n_cells.
     """
     idea_of = ideas.set_index("response_id")["idea"] if len(ideas) else None
     found = list(responses.map(of_prompt.distinct_counts, vectors=False, idea_of=idea_of))
@@ -406,9 +408,10 @@ def rarefaction(responses, ideas):
         full = [c for c in cells if c.sum() >= size]
         sizes = np.arange(1, size + 1)
         found = np.mean([diversity.rarefaction(c, sizes) for c in full], axis=0)
-        estimated = float(np.mean([diversity.chao1(c).estimate for c in full]))
-        rows += [(name, unit, n, value, estimated, len(full)) for n, value in zip(sizes, found, strict=True)]
-    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "n_cells"])
+        estimated = float(np.mean([coverage.chao1_interval(c).estimate for c in full]))
+        seen = float(np.mean([coverage.coverage(c) for c in full]))
+        rows += [(name, unit, n, value, estimated, seen, len(full)) for n, value in zip(sizes, found, strict=True)]
+    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "coverage", "n_cells"])
 
 
 def paraphrases(responses):
@@ -425,6 +428,8 @@ def paraphrases(responses):
     """
     order = responses.prompt_order
     parents = pd.Series(order).map(responses.prompts["parent_id"])
+    translated = pd.Series(order).map(responses.prompts["kind"]) == "translation"
+    parents = parents.mask(translated)  # a family of its own
     originals = pd.Series(order).where(parents.isna(), parents)
     families = [at.index.tolist() for _, at in originals.groupby(originals) if len(at) > 1]
     families = [at for at in families if originals[at[0]] in {order[k] for k in at}]
@@ -456,7 +461,7 @@ def paraphrase_means(table):
 
 
 def by_prompt(table, responses):
-    """Mean repetition of every prompt over models, with an interval over models; paraphrases and people left out.
+    """Mean repetition of every prompt over models, with an interval over models; originals alone, people left out.
 
     A model's conditions and decodings are averaged first: they are not independent of each other.
 
@@ -469,15 +474,16 @@ def by_prompt(table, responses):
     Returns
     -------
     pandas.DataFrame
-        Columns prompt_id, text, kind, category, open_endedness, mean_cosine, lower, upper, n_models; highest first.
+        Columns prompt_id, text, kind, category, open_endedness, many_answers, mean_cosine, lower, upper, n_models;
+        highest first.
     """
-    paraphrase = table["prompt_id"].map(responses.prompts["kind"]) == "paraphrase"
-    asked_once = table[~table["model"].isin(responses.people) & ~paraphrase]
+    derived = table["prompt_id"].map(responses.prompts["kind"]).isin(["paraphrase", "translation"])
+    asked_once = table[~table["model"].isin(responses.people) & ~derived]
     wide = asked_once.groupby(["model", "prompt_id"])["mean_cosine"].mean().unstack()
     found = intervals.mean_interval(wide.to_numpy()).within(-1, 1)
     means = {"mean_cosine": found.estimate, "lower": found.lower, "upper": found.upper, "n_models": found.n_prompts}
     prompts = pd.DataFrame({"prompt_id": wide.columns} | means)
-    facts = responses.prompts[["text", "kind", "category", "open_endedness"]].reset_index()
+    facts = responses.prompts.reindex(columns=["text", "kind", "category", *PROMPT_NUMBERS]).reset_index()
     prompts = prompts.merge(facts, on="prompt_id", validate="one_to_one")
     return prompts.sort_values("mean_cosine", ascending=False, ignore_index=True)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.responses import arm_headlines, differences, homogeneity, ideas, modes, repetition
+from hivemind_utils.responses import against_paper, arm_headlines, differences, homogeneity, ideas, modes, repetition
 from hivemind_utils.responses import interventions as arm_interventions
 from hivemind_utils.tables import paper
 
@@ -45,6 +45,7 @@ def intra_model(responses, cells, arms, at_least, references, readings, agreemen
         "shares_both_readings": readings.to_dict("index"),
         "rarefaction": curves.groupby("group").last().to_dict("index"),
         "by_category": repetition.by_category(prompts).to_dict("index"),
+        "open_split": against_paper.open_split(prompts),
         "open_endedness_rank_correlation": float(openness.estimate),
         "open_endedness_rank_correlation_lower": float(openness.lower),
         "open_endedness_rank_correlation_upper": float(openness.upper),
@@ -79,6 +80,16 @@ def _repetition_of_main25(responses, cells, levels):
     own = originals[originals["model"].isin(wanted)]
     at_least = {f"{x:g}": repetition.share_at_least(own, responses.people, x).to_dict("index") for x in levels}
     return {"main25": {"share_of_prompts_at_least": at_least, "average_bins": _average_bins(responses, cells, wanted)}}
+
+
+def encoders(compared):
+    """Numbers of notebook 05 on several encoders, from `encoder_comparison.arms`."""
+    return {
+        "encoders": compared.arms["encoder"].drop_duplicates().tolist(),
+        "encoder_agreement": compared.agreement.to_dict("records"),
+        "encoder_thresholds": compared.thresholds.to_dict("records"),
+        "no_share_alike": compared.lacking or None,
+    }
 
 
 def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, pools):

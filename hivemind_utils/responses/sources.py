@@ -42,7 +42,7 @@ class ModelPairs:
     @property
     def years(self):
         """Release of every model in years; NaN where it is unknown."""
-        dates = pd.to_datetime(self.models["release_date"], errors="coerce")
+        dates = pd.to_datetime(self.models["release_date"], format="ISO8601", errors="coerce")  # 2024-08: its first day
         return (dates.dt.year + (dates.dt.dayofyear - 1) / 365.25).to_numpy(float)
 
     @property

@@ -171,6 +171,11 @@ class Stored(Known):
         """Return the responses to some prompts."""
         return self._with(self.cells["prompt_id"].isin(prompt_ids))
 
+    def under(self, cache):
+        """Return the responses with the vectors of another encoder, from its `embeddings.Cache`."""
+        cache.n_dims  # noqa: B018  (raises where there are none)
+        return replace(self, cache=cache)
+
     def ordered(self, *columns):
         """Return the responses with the rows of a prompt in another order."""
         return replace(self, order=columns)

@@ -14,6 +14,7 @@ import pandas as pd
 from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
 from hivemind_utils.responses import families, soundness
+from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import ids, reading, schema
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
@@ -31,19 +32,21 @@ _FIELDS = {
     "family": "family of the model",
     "idea": "given label of the response's idea",
     "finish_reason": "why the model stopped",
-    "kind": "original, paraphrase or closed",
-    "parent_id": "original of a paraphrase",
+    "kind": "original, paraphrase, translation or closed",
+    "parent_id": "original of a paraphrase or translation",
     "category": "category of the prompt",
     "open_endedness": "share of labels that call the prompt open-ended",
+    "language": "language of the prompt",
+    "many_answers": "share of annotators who expect more than 20 good responses",
     "position": "place of the response in its list or chain",
     "probability": "probability the model states for the answer",
     "reply": "number of the list or chain the response is part of",
     "quality": "score of the answer",
 }
-_NUMBERS = ["sample_idx", "open_endedness", "position", "probability", "reply", "quality"]
+_NUMBERS = ["sample_idx", *response_prompts.PROMPT_NUMBERS, "position", "probability", "reply", "quality"]
 
 
-_PROMPT_FIELDS = ["kind", "parent_id", "category", "open_endedness"]
+_PROMPT_FIELDS = response_prompts.PROMPT_COLUMNS[2:]
 _MODEL_FACTS = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
 
 
@@ -460,9 +463,9 @@ def _prompts(frame, registry):
         key = key if key in registry else "prompt_id"
         table = _enrich(table, registry, key, [*(["text"] if key == "prompt_id" else []), *_PROMPT_FIELDS])
     table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
-    by_parent = np.where(table["parent_id"].notna(), "paraphrase", "original")
-    table["kind"] = table["kind"].where(table["kind"].notna(), by_parent)
-    table["open_endedness"] = pd.to_numeric(table["open_endedness"], errors="coerce")
+    table["kind"] = table["kind"].where(table["kind"].notna(), response_prompts.kinds(table))
+    for name in response_prompts.PROMPT_NUMBERS:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.sort_values("prompt_id", ignore_index=True)
 
 

@@ -87,8 +87,8 @@ def references_table(n_prompts=13):
 
 
 def curves_table(groups=("models, min_p", "models, top_p", "people"), n=12):
-    rows = [(g, "response", k, k**0.7, 40.0, 13) for g in groups for k in range(1, n + 1)]
-    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "n_cells"])
+    rows = [(g, "response", k, k**0.7, 40.0, 0.834, 13) for g in groups for k in range(1, n + 1)]
+    return pd.DataFrame(rows, columns=["group", "unit", "n", "found", "estimated", "coverage", "n_cells"])
 
 
 def paraphrases_table(names, between=True):
@@ -479,7 +479,7 @@ def test_arm_panels_leave_a_gap_where_an_arm_lacks_a_measure():
 def test_rarefaction_names_groups_with_their_estimate_and_shows_a_lone_point():
     ax = responses.rarefaction(curves_table(n=1))
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
-        "models, min_p (Chao1 ≥ 40)", "models, top_p (Chao1 ≥ 40)", "people (Chao1 ≥ 40)",
+        f"{name} (83 % seen; ≥ 40 in all)" for name in ("models, min_p", "models, top_p", "people")
     ]  # fmt: skip
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("responses drawn", "different responses")
     assert ax.lines[-1].get_color() == style.HUMAN_COLOUR and ax.lines[-1].get_marker() == "o"

@@ -1,5 +1,6 @@
 """Measures on sets of known content, and the axioms they keep and break."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -196,6 +197,68 @@ def test_mean_distance_keeps_s_and_grows_by_its_factor_when_doubled(degrees):
 def test_mean_distance_breaks_m_and_u():
     assert mean_distance([0, 90, 45]) < mean_distance([0, 90])
     assert mean_distance([0, 0, 90, 90]) > mean_distance([0, 0, 90, 45])
+
+
+FORM = {  # measures of form, turned round where they measure repetition
+    "duplicate_share": lambda texts: 1 - diversity.duplicate_share(texts),
+    "distinct_n": lambda texts: diversity.distinct_n(texts, 2),
+    "self_overlap": lambda texts: 1 - diversity.self_overlap(texts),
+    "compression_ratio": lambda texts: 1 / diversity.compression_ratio(texts),
+    "opener_share": lambda texts: 1 - diversity.opener_share(texts, 2),
+}
+RIVER = ["time is a river", "time is a thief", "love burns like fire"]
+CLOCK = [*RIVER, "time is a clock"]
+HUB = ["a b c d e f g h", "a b", "c d", "e f", "g h", "q r s"]
+LONG = ["time is a river that flows on and on and on through the night", "short words", "a clock"]
+OPENERS = ["time is a river", "time is a thief", "time is a clock", "time is a sea", "love burns"]
+BREAKS = [  # measure, axiom, responses before and after
+    ("duplicate_share", "R", RIVER, RIVER * 2),
+    *((name, "M", RIVER, CLOCK) for name in ("distinct_n", "self_overlap", "compression_ratio", "opener_share")),
+    ("distinct_n", "U", HUB, ["q r s", *HUB[1:]]),
+    ("self_overlap", "U", HUB, ["q r s", *HUB[1:]]),
+    ("compression_ratio", "U", LONG, ["short words", *LONG[1:]]),
+    ("opener_share", "U", OPENERS, ["love burns", *OPENERS[1:]]),
+    *((name, "R", RIVER, RIVER * 2) for name in ("distinct_n", "self_overlap", "compression_ratio")),
+]
+
+
+@pytest.mark.parametrize(("name", "axiom", "before", "after"), BREAKS)
+def test_measures_of_form_break_what_their_docstrings_say(name, axiom, before, after):
+    first, second = FORM[name](before), FORM[name](after)
+    assert {"M": second < first, "U": second > first, "R": abs(second - first) > 0.1}[axiom]
+    broken = getattr(diversity, name).__doc__.split("Breaks", 1)[1].split("keeps")[0]
+    assert re.search(rf"\b{axiom}\b", broken)
+
+
+@modest
+@given(st.lists(st.sampled_from(["a b", "a c", "d e", "d e f", "g"]), min_size=2, max_size=8))
+def test_what_measures_of_form_keep(texts):
+    assert FORM["duplicate_share"]([*texts, "new idea"]) >= FORM["duplicate_share"](texts) - 1e-12
+    for i, text in enumerate(texts):
+        rest = texts[:i] + texts[i + 1 :]
+        if texts.count(text) == 1:
+            assert all(FORM["duplicate_share"]([*rest, x]) <= FORM["duplicate_share"](texts) + 1e-12 for x in rest)
+    assert FORM["opener_share"](texts * 2) == pytest.approx(FORM["opener_share"](texts))
+
+
+@modest
+@given(idea_lists)
+def test_rarefaction_keeps_m_u_and_s_at_one_size(ideas):
+    def found(given):
+        return diversity.rarefaction(np.bincount(given), [2])[0]
+
+    assert found([*ideas, 9]) >= found(ideas) - 1e-9
+    for i in [i for i, x in enumerate(ideas) if ideas.count(x) == 1]:
+        rest = ideas[:i] + ideas[i + 1 :]
+        assert all(found([*rest, x]) <= found(ideas) + 1e-9 for x in rest)
+    drawn = [found([ideas[i] for i in rows]) for rows in combinations(range(len(ideas)), 2)]
+    assert np.mean(drawn) == pytest.approx(found(ideas))
+
+
+def test_rarefaction_breaks_r_and_chao1_breaks_u_and_r():
+    assert diversity.rarefaction([2] * 4, [2])[0] < diversity.rarefaction([1] * 4, [2])[0]
+    assert diversity.chao1([1] * 9 + [3, 2]).estimate > diversity.chao1([1] * 10 + [2, 2]).estimate
+    assert diversity.chao1([2, 2, 4, 6]).estimate < diversity.chao1([1, 1, 2, 3]).estimate
 
 
 @modest

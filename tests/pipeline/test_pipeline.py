@@ -15,10 +15,11 @@ FIGURES = {
     "04_generate": {"coverage"},
     "05_intra_model": {
         "intra_heatmap_top_p", "intra_heatmap_min_p", "similarity_references", "diversity_measures", "rarefaction",
-        "second_opinion", "paraphrases", "repetition_by_prompt", "repetition_by_model",
+        "second_opinion", "encoder_agreement", "paraphrases", "repetition_by_prompt", "repetition_by_model",
     },
     "06_inter_model": {
-        "inter_heatmap", "family_blocks", "nearest_source_models", "verbatim_overlaps", "pooled_diversity",
+        "inter_heatmap", "encoder_pairs", "family_blocks", "nearest_source_models", "verbatim_overlaps",
+        "pooled_diversity",
     },
     "07_clusters": {
         "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",

@@ -498,7 +498,7 @@ def test_a_notebook_is_known_without_running_it(project):
     assert notebook.reads == ("04_prompts",)
     assert set(notebook.writes) == {
         "05_repetition", "05_arms", "05_references", "05_paraphrases", "05_measure_validity", "05_against_paper",
-        "05_power", "05_soundness",
+        "05_power", "05_soundness", "05_encoders", "05_encoder_agreement", "05_encoder_thresholds",
     }  # fmt: skip
     assert notebooks.inspect("04").parameters["answers"].is_path
 

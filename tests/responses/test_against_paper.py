@@ -118,3 +118,29 @@ def test_queries_above_count_prompts_at_the_papers_number():
     assert against_paper.queries_above(table) == {"above": 1, "n_prompts": 2, "largest": 11.0}
     nothing = against_paper.queries_above(table.head(0))
     assert nothing["n_prompts"] == 0 and headlines.queries_above(nothing) == ""
+
+
+def split_of(many, values, kind="original"):
+    ids = [f"p{k}" for k in range(len(many))]
+    return against_paper.open_split(
+        pd.DataFrame({"prompt_id": ids, "kind": kind, "many_answers": many, "mean_cosine": values})
+    )
+
+
+def test_prompts_with_many_good_responses_stand_apart_from_the_others():
+    found = split_of([0.2, 0.04, 1, 0, 0, 0, np.nan], [0.5, 0.6, 0.7, 0.8, 0.8, 0.95, 0.1])
+    assert found["many"]["mean"] == pytest.approx(0.6) and found["many"]["n_prompts"] == 3
+    assert found["few"]["mean"] == pytest.approx(0.85) and found["few"]["n_prompts"] == 3
+    assert found["difference"]["mean"] == pytest.approx(-0.25)
+    assert found["difference"]["lower"] < -0.25 < found["difference"]["upper"] < 0
+
+
+@pytest.mark.parametrize("many", [[1, 1, 1], [0, 0, 0], [np.nan] * 3, []])
+def test_without_two_groups_there_is_no_split(many):
+    assert split_of(many, [0.5] * len(many)) == {}
+
+
+def test_a_group_of_one_prompt_has_no_interval():
+    found = split_of([1, 0, 0, 0], [0.5, 0.6, 0.7, 0.8])
+    assert found["many"]["mean"] == 0.5 and np.isnan(found["difference"]["lower"])
+    assert split_of([1, 0, 0], [0.5, 0.6, 0.7], kind="closed") == {}

@@ -97,10 +97,24 @@ class TestRegistry:
         assert len(shown - {name.rpartition("/")[2] for name in main}) < len(shown)
         assert registry["litellm_id"].is_unique
         assert (
-            pd.to_datetime(registry["release_date"].dropna(), format="%Y-%m-%d")
+            pd.to_datetime(registry["release_date"].dropna(), format="ISO8601")
             .between("2023-01-01", "2025-12-31")
             .all()
         )
+
+    def test_a_date_or_a_base_that_a_models_name_states_is_filled_in_with_its_source(self):
+        registry = reg.read_registry(REGISTRY).set_index("model")
+        assert registry["release_date"]["qwen-max-2025-01-25"] == "2025-01-25"
+        assert registry["release_date"]["claude-3-5-haiku-20241022"] == "2024-10-22"
+        assert registry["release_date"]["CohereForAI/c4ai-command-r-08-2024"] == "2024-08"  # the month is all it says
+        stated = registry["release_source"] == "model name"
+        for model, day in registry.loc[stated, "release_date"].items():
+            year, month, *rest = day.split("-")
+            forms = {day, day.replace("-", "")} if rest else {f"{month}-{year}", f"{year[2:]}{month}"}
+            assert any(form in model for form in forms), (model, day)
+        unsaid = registry[~stated].index
+        assert not unsaid.str.contains(r"20\d\d-\d\d-\d\d").any()  # whatever a name states is there
+        assert (registry["parent"].notna() == registry["parent_source"].notna()).all()
 
     def test_models_are_chosen_by_name_id_or_condition(self):
         registry = reg.read_registry(REGISTRY)

