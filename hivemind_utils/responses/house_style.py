@@ -9,7 +9,7 @@ from hivemind_utils.tables import ids
 NAME = "modes without house style"
 
 
-def control(responses, rng, *, settings=None, progress=None):
+def control(responses, stable, rng, *, settings=None, progress=None):
     """Find the modes of every prompt after each arm's mean has been taken from its responses.
 
     Responses of one model in a template of its own make a mode, whatever they say. What is left without the mean of
@@ -18,6 +18,9 @@ def control(responses, rng, *, settings=None, progress=None):
     Parameters
     ----------
     responses : Responses
+    stable : pandas.Series
+        Stable mode by response_id, from `modes.stable_of_responses`: other responses stay outside of all modes, so that
+        both count the same responses.
     rng : numpy.random.Generator
         Gives one number, from which every prompt has a generator of its own.
     settings : dict, optional
@@ -32,7 +35,8 @@ def control(responses, rng, *, settings=None, progress=None):
     start = int(rng.integers(2**62))
     generators = (ids.generator(start, prompt_id) for prompt_id in responses.prompt_order)
     parts = list(responses.map(_part, generators, progress=progress, settings=settings or {}))
-    return {NAME: pd.concat(parts) if parts else pd.Series(dtype="Int64")}
+    found = pd.concat(parts) if parts else pd.Series(dtype="Int64")
+    return {NAME: found.where(stable.reindex(found.index).notna().to_numpy())}
 
 
 def _part(responses, rng, *, settings):

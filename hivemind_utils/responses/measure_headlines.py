@@ -123,10 +123,9 @@ def encoder_agreement(agreement, unit="arm", lacking=""):
     if own.empty or own["n"].max() < 3:
         return f"Fewer than three {unit}s: no order to compare between encoders"
     said = [f"{_orders(row)} under {row.encoder_a} and {row.encoder_b}" for row in meaning.itertuples()]
-    said = said or [f"One encoder ({form['encoder_a'].iat[0]}); name a second under `encoders`"]
-    first = form.iloc[0]
-    n = counted(int(own["n"].max()), unit)
-    said = f"Order of {n}: {'; '.join(said)}; words alone (TF-IDF, form): {_orders(first)}"
+    said.append(f"{_orders(form.iloc[0])} under {form['encoder_a'].iat[0]} and words alone (TF-IDF)")
+    said = f"Rank agreement of {counted(int(own['n'].max()), unit)}: {'; '.join(said)}"
+    said += "; name a second encoder under `encoders`" if meaning.empty else ""
     if meaning.empty or unit != "arm":
         return said
     alike = agreement[(agreement["measure"] == "share_alike") & (agreement["sees"] == "meaning")]

@@ -23,6 +23,7 @@ FIGURES = {
     },
     "07_clusters": {
         "time_metaphor_map", "mode_ledger", "modes_overview", "mode_stability", "dominant_ideas", "similarity_floors",
+        "idea_profile",
     },
     "08_human_preferences": {
         "rating_entropy", "pairwise_entropy", "contested_ratings", "contested_pairs", "entropy_by_mean",
@@ -35,7 +36,7 @@ FIGURES = {
     "10_interventions": {"interventions", "frontier", "effective_diversity", "cost_per_useful_answer"},
     "11_sources": {
         "published_pair_variance", "published_lineage_effects", "published_residual_pairs", "published_time_slope",
-        "pair_variance", "lineage_effects", "residual_pairs", "label_effects", "time_slope",
+        "pair_variance", "residual_pairs", "label_effects", "time_slope",
     },
 }  # fmt: skip
 RUNS = sorted(FIGURES)
@@ -57,10 +58,11 @@ class TestFixtureProfile:
         again = fixture_run.make("figures", "PROFILE=fixture").stdout
         assert "Nothing to be done" in again and not any(name in again for name in RUNS)
 
-    def test_every_table_is_written_valid_and_stamped_simulated(self, inside):
+    def test_every_table_is_written_valid_and_stamped_with_its_source(self, inside):
         for name in schema.TABLES:
             schema.validate(parquet.read(name, "fixture"), name)
-            assert parquet.stamp(name, "fixture")["source"] == "simulated"
+            of_own_sets = name == "05_measure_validity"  # texts of this project, not of simulated models
+            assert parquet.stamp(name, "fixture")["source"] == ("written" if of_own_sets else "simulated")
 
     def test_every_figure_comes_as_png_pdf_and_csv(self, inside):
         folder = inside / "figures" / "fixture"
@@ -76,7 +78,8 @@ class TestFixtureProfile:
         for name in RUNS:
             results = json.loads((inside / "results" / "fixture" / f"{name[:2]}.json").read_text())
             manifest = json.loads((inside / "executed" / "fixture" / f"{name[:2]}.manifest.json").read_text())
-            assert results["source"] == "simulated" and manifest["partial"] is None
+            published = name == "11_sources"  # whose first part is of the published pairs
+            assert results["source"] == ("released" if published else "simulated") and manifest["partial"] is None
             assert manifest["parameters"]["profile"] == "fixture" and manifest["seconds"] > 0
             assert "numpy" in {package.lower() for package in manifest["packages"]}
             assert all(len(digest) == 64 for digest in manifest["inputs"].values())

@@ -222,7 +222,7 @@ def test_every_notebooks_results_follow_the_schema(fixture_run):
 
     rules = json.loads((REPOSITORY / "data" / "reference" / "results.schema.json").read_text())
     files = sorted((fixture_run.folder / "results" / "fixture").glob("[0-9][0-9].json"))
-    assert len(files) == 9
+    assert len(files) == 11
     for file in files:
         jsonschema.validate(json.loads(file.read_text()), rules)
 

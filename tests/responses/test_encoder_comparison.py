@@ -117,7 +117,9 @@ def test_without_labels_there_is_no_share_and_a_reason(study, ideas, why):
 
 def test_one_encoder_says_how_to_name_a_second(study):
     found = compare(study, encoded={"a": study[0]["a"]})
-    assert "One encoder (a); name a second under `encoders`" in headlines.encoder_agreement(found.agreement)
+    assert "under a and words alone (TF-IDF); name a second encoder under `encoders`" in headlines.encoder_agreement(
+        found.agreement
+    )
     assert "(form)" in figures.encoder_agreement(found.arms, found.agreement).axes[0].get_ylabel()
 
 
@@ -141,7 +143,7 @@ def test_pairs_of_models_without_people(study):
     known = pairs.set_index(["arm_a", "arm_b"])
     own = table[table["encoder"] == "a"].set_index(["arm_a", "arm_b"])
     pd.testing.assert_series_equal(own["mean_cosine"], known.loc[own.index, "mean_cosine"], atol=1e-9)
-    assert "Order of 3 pairs" in headlines.encoder_pairs(agreement)
+    assert "Rank agreement of 3 pairs" in headlines.encoder_pairs(agreement)
     assert len(figures.encoder_pairs(table, agreement).axes) == 2
 
 

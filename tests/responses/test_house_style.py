@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from some_responses import responses_of
 
 from hivemind_utils.metrics import clustering
 from hivemind_utils.responses import encoders, house_style
@@ -55,6 +56,19 @@ def test_only_stable_modes_count():
     modes = pd.DataFrame({"prompt_id": ["p", "p", "q"], "mode": [0, 1, 0], "supported": [True, False, True]})
     found = response_modes.stable_of_responses(response_modes.Analysis(points, modes, None))
     assert found.dropna().to_dict() == {"a": 0, "d": 0} and found.isna().tolist() == [False, True, True, False]
+
+
+def test_the_control_counts_responses_of_stable_modes_only():
+    texts = [template.format(noun) for template in TEMPLATES.values() for noun in NOUNS]
+    models = np.repeat(list(TEMPLATES), len(NOUNS))
+    responses = responses_of(
+        pd.DataFrame({"response_id": [f"r{i}" for i in range(36)], "prompt_id": "p", "model": models, "text": texts}),
+        np.eye(36, dtype=np.float32)[np.arange(36) % 2],
+    )
+    stable = pd.Series(pd.array([0] * 10 + [pd.NA] * 26, "Int64"), responses.table["response_id"].to_numpy())
+    found = house_style.control(responses, stable, np.random.default_rng(0))[house_style.NAME]
+    assert found.index.tolist() == responses.table["response_id"].tolist()
+    assert found[:10].notna().all() and found[10:].isna().all()
 
 
 @pytest.mark.parametrize("n", [1, 2])
