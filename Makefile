@@ -81,6 +81,7 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 	$(PYTHON) benchmarks/wildchat.py
 	$(PYTHON) benchmarks/sampling.py
 	$(PYTHON) benchmarks/clustering.py
+	$(PYTHON) benchmarks/mode_recovery.py
 	$(PYTHON) benchmarks/calibration.py
 	-$(PYTHON) benchmarks/local_model.py
 	$(PYTHON) benchmarks/interventions.py
@@ -94,6 +95,7 @@ bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, 
 	$(PYTHON) benchmarks/verdict_worlds.py
 	$(PYTHON) benchmarks/interval_coverage.py
 	$(PYTHON) benchmarks/typicality_worlds.py
+	$(PYTHON) benchmarks/mode_power.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.pipeline.gallery

@@ -33,6 +33,8 @@ def prompts_of(kinds, parents=None, texts=None):
         "parent_id": [(parents or {}).get(p) for p in kinds],
         "category": None,
         "open_endedness": np.nan,
+        "language": None,
+        "many_answers": np.nan,
     }
     return pd.DataFrame(facts, index=pd.Index(list(kinds), name="prompt_id"))
 

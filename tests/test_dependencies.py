@@ -66,7 +66,7 @@ def test_what_the_package_and_the_notebooks_import_is_declared():
 def test_what_tests_and_benchmarks_import_is_declared():
     paths = [path for folder in ("tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     found = third_party(parsed(paths), own={path.stem for path in paths})
-    undeclared = found - declared("dev", "local", "encoders") - pinned("requirements-llama.lock")
+    undeclared = found - declared("dev", "local", "scale", "encoders") - pinned("requirements-llama.lock")
     assert not undeclared, f"not in pyproject.toml: {sorted(undeclared)}"
 
 

@@ -54,6 +54,9 @@ EXERCISED = {
     "make bench": "by hand: minutes, and only ratios matter",
     "make bench-scale": "by hand: minutes of computing at the size of the paper",
     "python -m hivemind_utils.tables.dictionary": "here",
+    "python -m hivemind_utils.llm.store_care check data/mine/store/04.sqlite": "tests/llm/test_store_care.py",
+    "python -m hivemind_utils.llm.store_care compact data/mine/store/04.sqlite": "tests/llm/test_store_care.py",
+    "python -m hivemind_utils.llm.store_care check|compact": "tests/llm/test_store_care.py",
     "PIP_NO_DEPS=1 conda env create -f environment.yml": "by hand: no solver here; the file is parsed by a test",
 }
 

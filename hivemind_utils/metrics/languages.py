@@ -95,6 +95,13 @@ def difference(found, language, reference):
     Returns
     -------
     intervals.Interval
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> found = SimpleNamespace(above=np.array([[0.1, 0.3], [0.2, 0.4], [0.1, 0.3]]))
+    >>> round(float(difference(found, 1, 0).estimate), 2)
+    0.2
     """
     return intervals.jackknife_interval(found.above[:, language] - found.above[:, reference])
 

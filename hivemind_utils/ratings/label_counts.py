@@ -1,6 +1,7 @@
 """Labels that a file holds as counts per item, such as ``{"e": 30, "n": 70}``: one label per annotator again."""
 
 import json
+from numbers import Number
 
 from hivemind_utils.tables import ids
 
@@ -8,14 +9,15 @@ MOST = 100_000  # labels of one item; more is no count of annotators
 
 
 def is_counts(value):
-    """Whether a value is an object of counts, or JSON of one.
+    """Whether a value is an object of numbers only, or JSON of one: any other object holds something else.
 
     Examples
     --------
-    >>> is_counts('{"e": 30, "n": 70}'), is_counts([3, 4]), is_counts("e")
+    >>> is_counts('{"e": 30, "n": 70}'), is_counts({"role": "user", "content": "Oak"}), is_counts("e")
     (True, False, False)
     """
-    return isinstance(_parsed(value), dict)
+    found = _parsed(value)
+    return isinstance(found, dict) and all(v is None or isinstance(v, Number) for v in found.values())
 
 
 def expanded(values, rows, file):

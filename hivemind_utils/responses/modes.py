@@ -7,7 +7,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import clustering, diversity, intervals, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
-from hivemind_utils.tables import ids
+from hivemind_utils.tables import files, ids
 from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted, percent
 
@@ -289,10 +289,40 @@ def verdict(row):
         return f"All {row['n_responses']} responses are one text."
     if row["n_modes"] == 0:
         sizes = f"{row['n_responses']} responses ({row['n_distinct']} distinct)"
-        return f"No modes: the {sizes} do not fall into groups: one idea throughout, or none that recurs.{again}"
+        none = "do not fall into groups: one idea throughout, or none that recurs"
+        return f"No modes: the {sizes} {none}.{again}{power_says(row['n_distinct'])}"
     if row["n_supported"] == 0:
-        return f"The evidence supports no separate modes: {found}.{again}"
+        return f"The evidence supports no separate modes: {found}.{again}{power_says(row['n_distinct'])}"
     return f"The evidence supports {counted(int(row['n_supported']), 'mode')}: {found}.{again}"
+
+
+def power_says(n_distinct, cosine=0.8):
+    """Say how often a tight mode would have been found with so few responses; empty where they are many.
+
+    Parameters
+    ----------
+    n_distinct : int
+    cosine : float
+        Mean cosine of the mode's responses, a third of all, among others with 0.35; in ``mode_power.csv``.
+
+    Returns
+    -------
+    str
+        Begins with a blank.
+
+    Examples
+    --------
+    >>> power_says(20)
+    ' Inconclusive with 20 distinct responses: a third of them with mean cosine 0.8 would be found in 0 % of studies.'
+    """
+    table = pd.read_csv(files.root() / "data" / "reference" / "mode_power.csv")
+    own = table[(table["mean_cosine"] == cosine) & (table["n_responses"] <= n_distinct)]
+    if n_distinct >= clustering.UMAP_FROM:
+        return ""
+    power = float(own["power"].iloc[-1]) if len(own) else 0.0
+    few = "Inconclusive" if power < 0.8 else "Not for want of responses"
+    tight = f"a third of them with mean cosine {cosine:g} would be found in {percent(power)} of studies"
+    return f" {few} with {n_distinct} distinct responses: {tight}."
 
 
 def verdicts(prompts, texts):

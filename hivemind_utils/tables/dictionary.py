@@ -20,6 +20,8 @@ def dictionary():
         "",
         "In `data/reference/`, besides what the study published:",
         "",
+        "- `mode_power.csv`: how often a planted mode is called stable, by number of responses and mean cosine",
+        "  (`benchmarks/mode_power.py` simulates it again)",
         "- `time_metaphors_smollm2.parquet`: 1,024 responses of a real model to one prompt, sampled here; its",
         "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
         "  (`benchmarks/time_metaphors.py` samples it again)",

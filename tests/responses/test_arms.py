@@ -15,7 +15,7 @@ from hivemind_utils.tables import schema
 PROMPTS = pd.DataFrame(
     {"prompt_id": ["p", "q", "p1"], "prompt": ["Name a tree.", "Pay $5?", "Say a tree."],
      "kind": ["original", "closed", "paraphrase"], "parent_id": [None, None, "p"], "category": None,
-     "open_endedness": None}
+     "open_endedness": None, "language": None, "many_answers": None}
 )  # fmt: skip
 MODELS = pd.DataFrame({"model": ["m"], "litellm_id": ["hosted_vllm/m"]})
 DECODING = {"top_p": {"temperature": 1.0, "top_p": 0.9}}

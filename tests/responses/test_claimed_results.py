@@ -33,7 +33,9 @@ def collected(models=("gpt", "llama", "writers"), kinds=KINDS, decodings=("min_p
     table["text"] = [f"word {k} of {m} to {p}" for p, m, _, _, k in rows]
     vectors = np.random.default_rng(0).normal(size=(len(rows), 5)).astype(np.float32) + 1
     parents = {"p4": "p1"} if "p4" in kinds else {}
-    return responses_of(table, vectors, prompts=prompts_of(kinds, parents))
+    prompts = prompts_of(kinds, parents)
+    prompts["many_answers"] = (np.arange(len(prompts)) % 2).astype(float)
+    return responses_of(table, vectors, prompts=prompts)
 
 
 def intra(responses):

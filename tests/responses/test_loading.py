@@ -75,7 +75,7 @@ def test_what_is_known_of_models_people_and_arms_comes_along(study):
     loaded = load(study)
     assert loaded.people == PEOPLE and loaded.n_models == 2
     assert loaded.arms == ["gpt-1 · default", "gpt-1 · warm", "qwen-2", "writers"]
-    assert loaded.model_of["gpt-1 · warm"] == "gpt-1" and loaded.family_of["qwen-2"] == "qwen"
+    assert loaded.model_of["gpt-1 · warm"] == "gpt-1" and loaded.family_of["qwen-2"] == "Qwen"
     assert loaded.prompt_order == ["p1", "p2"]
     assert loaded.describe() == "7 responses of 4 arms (2 models) to 2 prompts"
     machines = loaded.models_only()

@@ -207,6 +207,14 @@ class TestVerdict:
         again = dict(self.row) | {"n_repeated_texts": 3, "repeated_share": 0.4}
         assert "3 texts alone, given again and again, are 40 %" in response_modes.verdict(again)
 
+    def test_few_responses_are_no_evidence_against_modes(self):
+        none = dict(self.row) | {"n_supported": 0}
+        few, enough, many = (response_modes.verdict(none | {"n_distinct": n}) for n in (32, 150, 400))
+        assert "Inconclusive with 32 distinct responses" in few and "in 78 % of studies" in few
+        assert "Not for want of responses with 150" in enough and "studies" not in many
+        assert "in 0 % of studies" in response_modes.verdict(none | {"n_distinct": 6})
+        assert "studies" not in response_modes.verdict(self.row)
+
     def test_stands_below_every_prompt(self):
         rows = pd.DataFrame([dict(self.row) | {"prompt_id": "p"}])
         said = response_modes.verdicts(rows, {"p": "Say <b>."})

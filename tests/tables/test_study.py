@@ -40,7 +40,7 @@ def models(**changes):
 def prompts():
     return pd.DataFrame(
         {"prompt_id": ["p"], "text": ["Why?"], "kind": ["original"], "parent_id": [None], "category": [None]}
-    ).assign(open_endedness=np.nan)
+    ).assign(open_endedness=np.nan, language=None, many_answers=np.nan)
 
 
 def written(number="04"):
