@@ -1,6 +1,7 @@
 """What can be known of a notebook without running it: parameters, tables read, modules imported."""
 
 import ast
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,14 +218,27 @@ def dotted(node):
 
 def _modules(trees):
     """Files of the package modules that these trees import, directly or through one another."""
-    found, queue = set(), list(trees)
+    found, seen, queue = set(), set(), {name for tree in trees for name in _imported(tree)}
     while queue:
-        for name in _imported(queue.pop()):
-            for path in _files_of(name):
-                if path not in found:
-                    found.add(path)
-                    queue.append(ast.parse(path.read_text(encoding="utf-8")))
+        name = queue.pop()
+        seen.add(name)
+        for path in _files_of(name):
+            if path not in found:
+                found.add(path)
+                queue |= _imported_by(path.read_text(encoding="utf-8")) - seen
     return tuple(sorted(found))
+
+
+@functools.lru_cache(maxsize=1024)  # of the text: twelve notebooks import the same modules
+def _imported_by(text):
+    """Dotted names that a module's text imports."""
+    return frozenset(_imported(ast.parse(text)))
+
+
+@functools.lru_cache(maxsize=64)
+def _names_of_package(text):
+    """Dotted names that the names of a package stand for, by its text."""
+    return {n: t for n, t in _bound(ast.parse(text)).items() if isinstance(t, str)}
 
 
 def _imported(tree):
@@ -251,6 +265,6 @@ def _files_of(name):
                 yield path
     package = files.root().joinpath(*parts[:-1], "__init__.py")
     if package.is_file() and not (package.parent / f"{parts[-1]}.py").is_file():
-        there = {n: t for n, t in _bound(ast.parse(package.read_text(encoding="utf-8"))).items() if isinstance(t, str)}
+        there = _names_of_package(package.read_text(encoding="utf-8"))
         if there.get(parts[-1], name) != name:
             yield from _files_of(there[parts[-1]])

@@ -63,7 +63,7 @@ def test_tests_and_bands_match_the_literal_ones(simulated, pairs):
 corr = st.floats(-0.95, 0.95)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(corr, corr, st.floats(0.001, 0.3)), min_size=1, max_size=6), st.integers(0, 99))
 def test_words_bands_and_intervals_agree(cases, seed):
     r, e, spread = np.array(cases).T

@@ -67,7 +67,7 @@ class TestLayouts:
     )
     def test_counts_that_are_none_are_refused(self, counts):
         frame = pd.DataFrame({"response": ["a"], "labels": [counts]})
-        with pytest.raises(ValueError, match="row 1: |A list of labels was expected"):
+        with pytest.raises(ValueError, match=r"row 1: |A list of labels was expected"):
             rating_labels.unroll(frame)
 
     def test_arrays_of_parquet_are_lists_too(self, tmp_path):
