@@ -154,7 +154,7 @@ def why_stale(notebook, profile, values, input_files, digests):
         return "no record of a finished run"
     if executed(profile, notebook.number).with_suffix(".running.ipynb").exists():
         return "its last run did not finish"
-    if manifest["parameters"] != json.loads(json.dumps(values)):
+    if manifest["parameters"] != parameters(values):
         return "its parameters changed"
     if changed := _different(manifest["code"], code(notebook, digests)):
         return f"{changed} changed"
@@ -165,6 +165,15 @@ def why_stale(notebook, profile, values, input_files, digests):
     if changed := _different(manifest["outputs"], written):
         return f"{changed} is not what the run wrote"
     return None
+
+
+def parameters(values):
+    """Resolved parameters as a manifest keeps them: paths in the project relative to it, so that it can be moved."""
+    if isinstance(values, dict):
+        return {str(name): parameters(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [parameters(value) for value in values]
+    return relative(values) if isinstance(values, str) and Path(values).is_absolute() else values
 
 
 def _different(known, found):

@@ -75,7 +75,7 @@ def _execute_alone(name, profile, spec, strict, unless_current):
     manifest = {
         "notebook": notebook.name,
         "profile": profile.name,
-        "parameters": values,
+        "parameters": manifests.parameters(values),
         "inputs": inputs,
         "code": code,
         "outputs": manifests.outputs(notebook, profile.name, values, figures, digests),

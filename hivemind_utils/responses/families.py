@@ -77,10 +77,12 @@ def of_own(families):
 @functools.cache
 def _known():
     """Families and vendors of the registry by name, by word of a name, and vendors by owner of a repository."""
-    registry = pd.read_csv(files.resolve("data/reference/models.csv"))
+    registry = pd.read_csv(files.resolve("data/reference/models.csv"), dtype=str)
+    registry = registry.reindex(columns=["model", "litellm_id", "family", "vendor"]).dropna(subset=["model", "family"])
+    registry = registry.astype(object).where(registry.notna(), None)
     known = {}
     for row in registry.itertuples():
-        for name in (str(row.model), str(row.litellm_id), str(row.model).rsplit("/", 1)[-1]):
+        for name in filter(None, (row.model, row.litellm_id, row.model.rsplit("/", 1)[-1])):
             known.setdefault(name.lower(), (row.family, row.vendor))
     table = pd.read_csv(files.resolve("data/reference/families.csv"), dtype=str, keep_default_na=False)
     words, owners = (table[table["where"] == where] for where in ("name", "owner"))

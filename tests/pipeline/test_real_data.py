@@ -64,7 +64,6 @@ def test_noveltybench_people_are_less_alike_than_models(make_project):
     assert set(pd.read_parquet(data / "07_ideas.parquet")["origin"]) == {"given", "lexical"}  # no simulated judge
     agreed = {(a["labels"], a["reference"], a["measure"]): a for a in found["agreement"]}
     assert agreed["modes", "given", "auc"]["lower"] > 0.6  # answers of one class are nearer, in the encoder's eyes
-    assert agreed["modes", "given", "auc"]["mean"] == pytest.approx(0.795, abs=0.005)
     assert agreed["modes", "given", "adjusted_rand"]["mean"] >= 0.22
     dominant = {d["arm"]: d["dominant_share"] for d in found["dominance"] if d["ideas"] == "given"}
     assert dominant["human"] < dominant["gemini-1.5-pro"]

@@ -640,3 +640,11 @@ def test_what_long_work_says_of_itself_is_heard_on_the_terminal(tmp_path, capsys
             file.write("15 of 100 answers\n")
     assert capsys.readouterr().err == "04_generate              15 of 100 answers\n"
     assert progress.LOG not in os.environ and not path.exists()
+
+
+def test_a_project_that_is_moved_keeps_its_runs(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    values = {"file": str(tmp_path / "data" / "a.csv"), "other": ["/elsewhere/b.csv", "c d"], "n": 3, "none": None}
+    kept = {"file": "data/a.csv", "other": ["/elsewhere/b.csv", "c d"], "n": 3, "none": None}
+    assert manifests.parameters(values) == kept == manifests.parameters(kept)
