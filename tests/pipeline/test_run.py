@@ -648,3 +648,12 @@ def test_a_project_that_is_moved_keeps_its_runs(tmp_path, monkeypatch):
     values = {"file": str(tmp_path / "data" / "a.csv"), "other": ["/elsewhere/b.csv", "c d"], "n": 3, "none": None}
     kept = {"file": "data/a.csv", "other": ["/elsewhere/b.csv", "c d"], "n": 3, "none": None}
     assert manifests.parameters(values) == kept == manifests.parameters(kept)
+
+
+def test_a_run_leaves_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", "mine")
+    monkeypatch.delenv("HIVEMIND_DRAWN", raising=False)
+    before = dict(os.environ)
+    with run._variables({"IPYTHONDIR": "ours", "HIVEMIND_DRAWN": "x"}):
+        assert (os.environ["IPYTHONDIR"], os.environ["HIVEMIND_DRAWN"]) == ("ours", "x")
+    assert dict(os.environ) == before
