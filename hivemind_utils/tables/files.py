@@ -22,6 +22,20 @@ def root():
     return Path(__file__).resolve().parents[2]
 
 
+@contextlib.contextmanager
+def environment(**values):
+    """Set variables of the environment, which processes inherit, and put back what stood there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
 def folder(profile):
     """Folder of a profile's tables."""
     return root() / "data" / profile

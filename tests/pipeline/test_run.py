@@ -16,6 +16,7 @@ import pytest
 from hivemind_utils.llm import progress
 from hivemind_utils.pipeline import lab, manifests, notebooks, profiles, run
 from hivemind_utils.pipeline import rules as rules_pipeline
+from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import parquet, schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -654,6 +655,6 @@ def test_a_run_leaves_the_environment_as_it_was(monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", "mine")
     monkeypatch.delenv("HIVEMIND_DRAWN", raising=False)
     before = dict(os.environ)
-    with run._variables({"IPYTHONDIR": "ours", "HIVEMIND_DRAWN": "x"}):
+    with table_files.environment(IPYTHONDIR="ours", HIVEMIND_DRAWN="x"):
         assert (os.environ["IPYTHONDIR"], os.environ["HIVEMIND_DRAWN"]) == ("ours", "x")
     assert dict(os.environ) == before
