@@ -20,7 +20,11 @@ BOOTSTRAP ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.1
 PIP = $(PYTHON) -m pip --disable-pip-version-check --quiet
 QUOTED = $(subst ','\'',$(PROFILE))
 # A profile that asks a model in a GGUF file needs llama.cpp, and the model that `make setup-llama` brings.
-READY_RUN = $(READY) $(if $(shell grep -sl '^[^\#]*gguf:' -- 'params/$(QUOTED).yaml' '$(QUOTED)'),$(READY_LLAMA))
+# The name stands in the profile, or in the list of models it names.
+GGUF := $(shell for p in 'params/$(QUOTED).yaml' '$(QUOTED)'; do [ -f "$$p" ] || continue; cat "$$p"; \
+  sed -n "s/^ *models_path: *[\"']*\([^\"'\#]*[^\"'\# ]\).*/\1/p" "$$p" | while read -r m; do cat "notebooks/$$m" "$$m"; done; \
+  done 2>/dev/null | grep -m 1 '^[^\#]*gguf:')
+READY_RUN = $(READY) $(if $(GGUF),$(READY_LLAMA))
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
