@@ -178,7 +178,7 @@ def pairs_against_paper(table, ax=None):
     return ax
 
 
-def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"), colour_of=None):
+def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"), models=None):
     """Mean similarity under the main encoder against every other one, a dot per arm or pair; dashed: floors.
 
     Parameters
@@ -189,8 +189,8 @@ def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"),
         ``05_encoder_agreement`` or ``06_encoder_agreement``.
     keys : sequence of str
         Columns that name an arm or a pair.
-    colour_of : dict of str to str, optional
-        Colour by value of the first key.
+    models : pandas.DataFrame, optional
+        Table ``04_models`` by model, where the first key is a model: dots have the look of its family.
 
     Returns
     -------
@@ -205,11 +205,15 @@ def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"),
     sees = order.set_index("encoder")["sees"]
     floor = order.set_index("encoder")["floor"] if "floor" in order else {}
     found = agreement[agreement["measure"] == "mean_cosine"].set_index(["encoder_a", "encoder_b"])
-    colours = [(colour_of or {}).get(name, style.ACCENT) for name in wide.index.get_level_values(0)]
+    families = None if models is None else wide.index.get_level_values(0).map(models["family"]).tolist()
     plt, n = style.pyplot(), len(others)
     fig, axes = plt.subplots(1, n, figsize=(min(7.2, 2.9 * n + 0.6), 2.8), squeeze=False)
     for ax, other in zip(axes[0], others, strict=True):
-        ax.scatter(wide[main], wide[other], s=12, c=colours, alpha=0.8, lw=0)
+        look = {"s": 12, "alpha": 0.8, "lw": 0}
+        if families is None:
+            ax.scatter(wide[main], wide[other], c=style.ACCENT, **look)
+        else:
+            style.family_dots(ax, wide[main], wide[other], families, models, **look)
         name = f"{short(other, 24)} (form)" if sees[other] == "form" else short(other, 30)
         ax.set_xlabel(f"mean cosine, {short(main, 30)}", parse_math=False)
         ax.set_ylabel(f"mean cosine, {name}", parse_math=False)
@@ -225,8 +229,7 @@ def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"),
 
 def encoder_arms(table, agreement, models):
     """Draw `encoder_agreement` of arms, coloured by family; `models` is ``04_models``."""
-    family, colours = models["family"].to_dict(), style.family_colours(models)
-    return encoder_agreement(table, agreement, colour_of={name: colours[f] for name, f in family.items()})
+    return encoder_agreement(table, agreement, models=models)
 
 
 def encoder_pairs(table, agreement):

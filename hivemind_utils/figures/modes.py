@@ -46,8 +46,7 @@ def prompt_map(points, modes, prompt, models, n_named=10):
     n_named : int
         Largest modes that are named.
     """
-    plt, colours = style.pyplot(), style.family_colours(models)
-    palette = mode_colours(len(modes))
+    plt, palette = style.pyplot(), mode_colours(len(modes))
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.3), height_ratios=[1, 1.05])
     order = np.random.default_rng(0).permutation(len(points))  # no family or mode lies on top of the others
     size = np.clip(1800 / len(points) ** 0.8, 1.5, 14)
@@ -55,10 +54,11 @@ def prompt_map(points, modes, prompt, models, n_named=10):
     for ax, x, y, by in panels:
         # A text given many times is one dot; its area grows with the root of the number.
         dots = points.iloc[order].groupby([x, y, by], sort=False).size().reset_index(name="n")
-        shades = dots[by].map(colours if by == "family" else palette)
-        ax.scatter(
-            dots[x], dots[y], s=size * dots["n"] ** 0.5, c=shades, lw=0, alpha=0.75, rasterized=len(points) > 3000
-        )
+        look = {"s": size * dots["n"] ** 0.5, "lw": 0, "alpha": 0.75, "rasterized": len(points) > 3000}
+        if by == "family":
+            style.family_dots(ax, dots[x], dots[y], dots[by].tolist(), models, **look)
+        else:
+            ax.scatter(dots[x], dots[y], c=dots[by].map(palette), **look)
         ax.set(xticks=[], yticks=[])
     first, second = (f"{100 * prompt[name]:.0f} %" for name in ("explained_1", "explained_2"))
     axes[0, 0].set(xlabel=f"first component ({first} of the variance)", ylabel=f"second component ({second})")
@@ -69,11 +69,7 @@ def prompt_map(points, modes, prompt, models, n_named=10):
     named = modes.head(n_named)
     _name_modes(axes[0, 1], points, named, palette)
     _exemplars(axes[1, 1], named, palette, len(modes) - len(named))
-    families = sorted(set(points["family"]))
-    handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=colours[f]) for f in families]
-    legend = fig.legend(handles, families, loc="outside lower left", ncols=7, fontsize=6.5, handletextpad=0.1)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    style.family_legend(fig, points["family"], models, columns=7, loc="outside lower left")
     return fig
 
 
@@ -216,7 +212,7 @@ def ledger(points, modes, models, largest=18, ax=None):
     """
     if modes.empty:
         return None
-    shown, colours = modes.head(largest), style.family_colours(models)
+    shown, colours, hatches = modes.head(largest), style.family_colours(models), style.family_hatches(models)
     sizes = pd.crosstab(points["mode"], points["family"]).reindex(shown["mode"])
     sizes = sizes.loc[:, sizes.sum() > 0]
     machine = points[points["model"].map(models["kind"]) != "human"].groupby("mode")[["model", "family"]].nunique()
@@ -224,7 +220,8 @@ def ledger(points, modes, models, largest=18, ax=None):
     ax = style.axes(ax, (7.2, max(1.8, 1.1 + 0.27 * len(shown))))
     y, start = np.arange(len(shown)), np.zeros(len(shown))
     for family in sizes.columns:
-        ax.barh(y, sizes[family], left=start, height=0.72, color=colours[family], label=family)
+        look = {"color": colours[family], "hatch": hatches[family], "edgecolor": "white", "lw": 0}
+        ax.barh(y, sizes[family], left=start, height=0.72, label=family, **look)
         start += sizes[family].to_numpy()
     for k, row in enumerate(shown.itertuples()):
         given = f"{_counted(machine['model'].iloc[k], 'model')} of {_counted(machine['family'].iloc[k], 'family')}"
@@ -235,9 +232,7 @@ def ledger(points, modes, models, largest=18, ax=None):
     ax.set(xlabel="responses", ylim=(len(shown) - 0.4, -0.6), xlim=(0, start.max() * 1.72))
     ax.set_yticks(y, labels, parse_math=False)
     ax.tick_params(axis="y", length=0, labelsize=6.5)
-    legend = ax.figure.legend(loc="outside lower center", ncols=7, fontsize=6.5)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    style.plain(ax.figure.legend(loc="outside lower center", ncols=7, fontsize=6.5))
     return ax
 
 
@@ -359,7 +354,9 @@ def dominance(table, family_of, models):
         y = own["arm"].map({arm: k for k, arm in enumerate(order)})
         dots = [colours[family_of[arm]] for arm in own["arm"]]
         ax.hlines(y, own["lower"], own["upper"], color=dots, lw=1)
-        ax.scatter(own["dominant_share"], y, s=16, color=dots, zorder=3, lw=0)
+        style.family_dots(
+            ax, own["dominant_share"], y, own["arm"].map(family_of).tolist(), models, s=16, zorder=3, lw=0
+        )
         given = kind == "given"
         ax.set_title("ideas: labels given with the data" if given else f"stable {kind}" if kind == "modes" else kind,
                      fontsize=8, fontweight="normal")  # fmt: skip
@@ -393,5 +390,7 @@ def explorer(points, modes, models, *, title, source):
     """
     from hivemind_utils.figures import pages  # which takes the modes' colours from here
 
-    names = modes.set_index("mode")["keyphrases"].to_dict()
-    return pages.page(points, title=title, source=source, colours=style.family_colours(models), mode_names=names)
+    stable = modes["supported"].map({True: "", False: " (not stable)"})
+    names = dict(zip(modes["mode"], modes["keyphrases"] + stable, strict=True))
+    looks = {"colours": style.family_colours(models), "shapes": style.family_shapes(models)}
+    return pages.page(points, title=title, source=source, mode_names=names, **looks)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hivemind_utils.figures import modes, style
 from hivemind_utils.metrics import overlap
+from hivemind_utils.tables.wording import short
 
 _FIELDS = {f"{kind}_{side}" for kind in ("model", "text", "spans") for side in "ab"}
 
@@ -17,6 +18,13 @@ _FIELDS |= {"prompt", "cosine", "longest_span_words"}
 LARGEST_HOVER = 400  # characters of a response shown on hover
 
 
+LARGEST_HEADING = 160  # characters of a heading; the whole is shown on hover
+
+
+# Plotly's names of the markers in `style.FAMILY_SHAPES`.
+_SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross"}
+
+
 def _render(name, **values):
     """Fill a template of ``templates/``, where every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,6 +33,7 @@ def _render(name, **values):
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["heading"] = lambda text: short(text, LARGEST_HEADING)
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # in the order given
     return environment.get_template(name).render(values)
 
@@ -65,7 +74,7 @@ def overlap_html(pairs, title, *, source):
     return _render("overlaps.html", title=title, source=source, pairs=shown)
 
 
-def page(table, *, title, source, colours, mode_names):
+def page(table, *, title, source, colours, shapes, mode_names):
     """Write the page: a WebGL scatter of one prompt's responses with colour, filter and search.
 
     Parameters
@@ -74,8 +83,8 @@ def page(table, *, title, source, colours, mode_names):
         One row a response: x, y, model, family, mode (int), idea (str or missing), text.
     title, source : str
         Printed above and below.
-    colours : dict of str to str
-        Colour of every family.
+    colours, shapes : dict of str to str
+        Colour and marker of every family.
     mode_names : dict of int to str
         Name of every mode.
 
@@ -113,6 +122,7 @@ def page(table, *, title, source, colours, mode_names):
         data["groups"][name] = {
             "names": [str(n) for n in names],
             "colours": [palette[n] for n in names],
+            "shapes": [_SYMBOLS[shapes[n]] if name == "family" else _SYMBOLS["o"] for n in names],
             "codes": values.map(code).tolist(),
         }
     return _render(

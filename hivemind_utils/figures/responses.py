@@ -119,7 +119,8 @@ def references(table, ax=None):
     colours = [style.HUMAN_COLOUR if kind == "people" else style.ACCENT for kind in table["kind"]]
     ax.hlines(y, table["q05"], table["q95"], color=colours, lw=5, alpha=0.22)
     ax.scatter(table["median"], y, marker="|", s=60, color=colours, lw=1.2)
-    _error_dots(ax, table["mean"], y, table["lower"], table["upper"], colours)
+    ax.hlines(y, table["lower"], table["upper"], color=colours, lw=1)
+    ax.scatter(table["mean"], y, s=16, c=colours, zorder=3, lw=0)
     labels = [_reference_label(row) for row in table.itertuples()]
     ax.set(xlabel="cosine similarity of two responses", ylim=(-0.6, len(table) - 0.4))
     ax.set_yticks(y, labels, parse_math=False)
@@ -145,7 +146,7 @@ def arm_panels(arms, names, models):
     -------
     matplotlib.figure.Figure
     """
-    plt, colours, family = style.pyplot(), style.family_colours(models), _by_model(models)["family"]
+    plt, family = style.pyplot(), _by_model(models)["family"]
     measures = [name for name in names if name in set(arms["measure"])]
     first = arms[arms["measure"] == measures[0]].sort_values("mean", ignore_index=True)
     keys = ["model", "condition", "decoding"]
@@ -154,8 +155,7 @@ def arm_panels(arms, names, models):
     fig, axes = plt.subplots(1, len(measures), figsize=(7.2, height), sharey=True, squeeze=False)
     for ax, measure in zip(axes[0], measures, strict=True):
         values = first[keys].merge(arms[arms["measure"] == measure], on=keys, how="left")
-        dots = [colours[family[m]] for m in values["model"]]
-        _error_dots(ax, values["mean"], y, values["lower"], values["upper"], dots, size=8)
+        _error_dots(ax, values.assign(family=values["model"].map(family)), y, models, size=8)
         ax.set_title("\n".join(textwrap.wrap(names[measure], 14)), fontsize=7, fontweight="normal")
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)
         ax.tick_params(axis="y", length=0)
@@ -164,7 +164,7 @@ def arm_panels(arms, names, models):
     axes[0, 0].set(ylim=(-0.6, len(first) - 0.4))
     axes[0, 0].set_yticks(y, _arm_labels(first), parse_math=False)
     axes[0, 0].tick_params(axis="y", labelsize=5.5 if len(first) > 12 else 7)
-    _family_legend(fig, first["model"].map(family), colours)
+    style.family_legend(fig, first["model"].map(family), models)
     return fig
 
 
@@ -210,16 +210,16 @@ def second_opinion(wide, names, agreement, models):
     -------
     matplotlib.figure.Figure
     """
-    plt, colours, family = style.pyplot(), style.family_colours(models), _by_model(models)["family"]
+    plt, family = style.pyplot(), _by_model(models)["family"]
     measures = [name for name in names if name in wide]
     fig, axes = plt.subplots(1, len(measures), figsize=(7.2, 2.6), sharex=True, squeeze=False)
-    dots = [colours[family[m]] for m in wide["model"]]
+    families = wide["model"].map(family).tolist()
     for ax, measure in zip(axes[0], measures, strict=True):
-        ax.scatter(wide["mean_cosine"], wide[measure], s=12, c=dots, alpha=0.85, lw=0)
+        style.family_dots(ax, wide["mean_cosine"], wide[measure], families, models, s=12, alpha=0.85, lw=0)
         rho = agreement[measure]
         ax.set(xlabel="mean cosine", ylabel=names[measure])
         ax.set_title("" if np.isnan(rho) else f"ρ = {rho:.2f}", fontsize=8, fontweight="normal")
-    _family_legend(fig, wide["model"].map(family), colours)
+    style.family_legend(fig, families, models)
     return fig
 
 
@@ -233,12 +233,13 @@ def paraphrases(table, models, ax=None):
     """
     if table.empty:
         return None
-    colours, family = style.family_colours(models), _by_model(models)["family"]
+    colours, shapes, family = style.family_colours(models), style.family_shapes(models), _by_model(models)["family"]
     names = ["within", "across", "between"]
     means = table.groupby("model")[names].mean()
     ax = style.axes(ax, (3.5, 2.8))
     for model, row in means.iterrows():
-        ax.plot(range(3), row, color=colours[family[model]], lw=0.8, alpha=0.7, marker="o", ms=2.5)
+        of = family[model]
+        ax.plot(range(3), row, color=colours[of], lw=0.8, alpha=0.7, marker=shapes[of], ms=2.5)
     ax.plot(range(3), means.mean(), color="black", lw=2, marker="o", ms=4)
     for x, value in enumerate(means.mean().dropna()):
         ax.annotate(
@@ -246,7 +247,7 @@ def paraphrases(table, models, ax=None):
         )
     ax.set(xticks=range(3), xlim=(-0.3, 2.3), ylabel="mean cosine similarity")
     ax.set_xticklabels(["same\nprompt", "prompt ×\nparaphrase", "paraphrase ×\nparaphrase"])
-    _family_legend(ax.figure, means.index.map(family), colours, columns=3)
+    style.family_legend(ax.figure, means.index.map(family), models, columns=3)
     return ax
 
 
@@ -284,7 +285,7 @@ def by_prompt(table, largest=45):
     ax.set_yticks(y, [short(text, 58) for text in shown["text"]], parse_math=False)
     ax.tick_params(axis="y", labelsize=6, length=0)
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[c]) for c in palette]
-    _plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
+    style.plain(fig.legend(handles, palette, loc="outside lower center", ncols=3, fontsize=6))
     if len(known):
         axes[0, 1].scatter(known["open_endedness"], known["mean_cosine"], s=14, color=style.ACCENT)
         axes[0, 1].set(xlabel="open-endedness", ylabel="mean repetition")
@@ -309,7 +310,7 @@ def by_facts(table, models):
     known = [name for name in ("size_b", "tuning", "release_date") if table[name].notna().sum() > 2]
     if not known:
         return None
-    plt, colours = style.pyplot(), style.family_colours(models)
+    plt = style.pyplot()
     fig, axes = plt.subplots(1, len(known), figsize=(2.4 * len(known), 2.7), sharey=True, squeeze=False)
     for ax, name in zip(axes[0], known, strict=True):
         at = table.dropna(subset=[name])
@@ -320,10 +321,9 @@ def by_facts(table, models):
             ax.set(xlabel="release date")
             ax.xaxis.set_major_locator(_dates().AutoDateLocator(minticks=2, maxticks=7))
             ax.xaxis.set_major_formatter(_dates().ConciseDateFormatter(ax.xaxis.get_major_locator()))
-        dots = [colours[f] for f in at["family"]]
-        _error_dots(ax, x, at["mean"], at["lower"], at["upper"], dots, vertical=True, size=12)
+        _error_dots(ax, at, x, models, vertical=True, size=12)
     axes[0, 0].set_ylabel("mean repetition")
-    _family_legend(fig, table["family"], colours)
+    style.family_legend(fig, table["family"], models)
     return fig
 
 
@@ -397,12 +397,12 @@ def model_pair_heatmap(values, tree, family, models):
             lines.set_linewidth(0.6)
         top.set_axis_off()
     present = list(dict.fromkeys(family[a] for a in order))
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[f]) for f in sorted(present)]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[f]) for f in sorted(present)]  # rows have their names
     if n > 5 + len(present):  # the empty triangle has room
         legend = ax.legend(handles, sorted(present), title="family", loc="upper right", fontsize=6, title_fontsize=7)
     else:
         legend = fig.legend(handles, sorted(present), loc="outside lower center", ncols=3, fontsize=6)
-    _plain(legend)
+    style.plain(legend)
     return fig
 
 
@@ -491,27 +491,15 @@ def _arm_labels(table):
     return [short_name(" · ".join(filter(None, row))) for row in zip(*parts, strict=True)]
 
 
-def _plain(legend):
-    """Print a dollar in a legend as a dollar."""
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
 def _reference_label(row):
     where = "" if row.decoding in ("all", "as given") else f", {row.decoding}"
     return f"{row.kind}{where}  (n = {row.n_pairs:,})"
 
 
-def _error_dots(ax, x, y, lower, upper, colours, *, vertical=False, size=16):
+def _error_dots(ax, table, places, models, *, vertical=False, size=16):
+    """Dots at `mean` with their intervals, in the look of their families; `places` is the other coordinate."""
+    colours, families = style.family_colours(models), table["family"].tolist()
     line = ax.vlines if vertical else ax.hlines
-    line(x if vertical else y, lower, upper, color=colours, lw=1)
-    ax.scatter(x, y, s=size, c=colours, zorder=3, lw=0)
-
-
-def _family_legend(fig, families, colours, columns=8):
-    plt = style.pyplot()
-    names = sorted(set(families))
-    if len(names) < 2:
-        return
-    handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=colours[f]) for f in names]
-    _plain(fig.legend(handles, names, loc="outside lower center", ncols=min(len(names), columns), fontsize=6.5))
+    line(places, table["lower"], table["upper"], color=[colours[family] for family in families], lw=1)
+    x, y = (places, table["mean"]) if vertical else (table["mean"], places)
+    style.family_dots(ax, x, y, families, models, s=size, zorder=3, lw=0)

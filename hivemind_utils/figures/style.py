@@ -1,4 +1,4 @@
-"""Two widths, one colour per model family, one look for every figure."""
+"""Two widths, one colour and shape per model family, one look for every figure."""
 
 # Colour-blind-safe hues (after Okabe and Ito, and Tol's muted scheme); families take them in sorted order.
 FAMILY_COLOURS = (
@@ -13,6 +13,13 @@ FALLBACK_FONTS = (
     "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS", "Microsoft YaHei",
     "Malgun Gothic", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Segoe UI Symbol", "Unifont",
 )  # fmt: skip
+
+
+# Ten families are told apart by colour alone; the next ten have another shape (in bars: a hatch) as well.
+FAMILIES_PER_SHAPE = 10
+
+
+FAMILY_SHAPES, FAMILY_HATCHES = "osD^vP", ("", "////", "....", "xxxx", "||||", "oooo")
 
 
 HUMAN_COLOUR = "#222222"
@@ -118,8 +125,84 @@ def family_colours(models):
     -------
     dict of str to str
     """
+    families, people = _families(models)
+    colours = dict(zip(families, distinct(len(families)), strict=True))
+    return colours | dict.fromkeys(people, HUMAN_COLOUR)
+
+
+def family_shapes(models):
+    """Marker of every family: the same for ten families, then the next; people have the first.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        Table ``04_models``.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    families, people = _families(models)
+    return {family: FAMILY_SHAPES[_turn(k)] for k, family in enumerate(families)} | dict.fromkeys(people, "o")
+
+
+def family_hatches(models):
+    """Hatch of every family's bars: none for ten families and people, then the next; see `family_shapes`."""
+    families, people = _families(models)
+    return {family: FAMILY_HATCHES[_turn(k)] for k, family in enumerate(families)} | dict.fromkeys(people, "")
+
+
+def _turn(k):
+    return k // FAMILIES_PER_SHAPE % len(FAMILY_SHAPES)
+
+
+def _families(models):
+    """Sorted families of models, and those of people."""
     models = models if "model" in models else models.reset_index()
     people = set(models.loc[models["kind"] == "human", "family"])
-    families = sorted(set(models["family"]) - people)
-    colours = dict(zip(families, distinct(len(families)), strict=True))
-    return colours | dict.fromkeys(sorted(people), HUMAN_COLOUR)
+    return sorted(set(models["family"]) - people), sorted(people)
+
+
+def family_dots(ax, x, y, families, models, **kwargs):
+    """Scatter of dots in the colour and shape of their families.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    x, y : sequence of float
+    families : sequence of str
+        Family of every dot.
+    models : pandas.DataFrame
+        Table ``04_models``.
+    **kwargs
+        Of `matplotlib.axes.Axes.scatter`.
+
+    Returns
+    -------
+    matplotlib.collections.PathCollection
+    """
+    from matplotlib.markers import MarkerStyle
+
+    colours, shapes = family_colours(models), family_shapes(models)
+    dots = ax.scatter(x, y, c=[colours[family] for family in families], **kwargs)
+    marks = {shape: MarkerStyle(shape) for shape in set(shapes.values())}
+    outlines = {shape: mark.get_path().transformed(mark.get_transform()) for shape, mark in marks.items()}
+    if len(families):
+        dots.set_paths([outlines[shapes[family]] for family in families])
+    return dots
+
+
+def family_legend(fig, families, models, columns=8, loc="outside lower center"):
+    """Legend of families by colour and shape, below the figure; none for a single family."""
+    names = sorted(set(families))
+    if len(names) < 2:
+        return
+    colours, shapes = family_colours(models), family_shapes(models)
+    handles = [pyplot().Line2D([], [], marker=shapes[f], ls="", ms=4, color=colours[f]) for f in names]
+    plain(fig.legend(handles, names, loc=loc, ncols=min(len(names), columns), fontsize=6.5, handletextpad=0.2))
+
+
+def plain(legend):
+    """Print a dollar in a legend as a dollar."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -298,7 +298,7 @@ class Anthropic:
             ):
                 reply = client.request(method, url, headers=headers, **options)
         except Exception as error:
-            raise _told(error, None, providers.redact(str(error))) from error
+            raise _told(error, None, providers.redact(str(error))) from None  # which may repeat a key
         if reply.status_code >= 400:
             raise _told(None, reply.status_code, providers.redact(f"status {reply.status_code}: {reply.text[:400]}"))
         return reply

@@ -38,7 +38,7 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from openai import OpenAI
+    from openai import AsyncOpenAI
 
     litellm = providers.litellm()
 
@@ -49,24 +49,28 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
         name = f"text-completion-openai/{model}"
         try:
             with providers.guarded(name, api_base):
-                reply = litellm.text_completion(
+                asked = litellm.atext_completion(
                     model=name, prompt=prefixes[i] + responses[i] + suffix, echo=True,
                     logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,
                     num_retries=0, caching=False, client=client,
                 )  # fmt: skip
+                reply = providers.wait_for(asked, timeout)  # one deadline, however slowly the reply comes
             sent = prefixes[i] + responses[i] + suffix
             _check_echo(reply.choices[0], sent)
             return i, response_logprobs(reply.choices[0].logprobs, len(prefixes[i]), len(responses[i]), sent)
         except Exception as error:  # one call's failure is that row's, whatever litellm calls it
             return i, providers.redact(f"{getattr(error, 'status_code', '')} {error}".strip())[:300]
 
-    # The client is given, so that its connections are closed when this is done.
-    with OpenAI(base_url=api_base, api_key=api_key, max_retries=0) as client, ThreadPoolExecutor(concurrency) as pool:
-        for i, found in pool.map(ask, range(len(responses))):
-            if isinstance(found, str):
-                problems[i] = found
-            else:
-                scores["mean_logprob"][i], scores["minus_perplexity"][i] = found
+    client = AsyncOpenAI(base_url=api_base, api_key=api_key, max_retries=0)  # ours, so that its connections are closed
+    try:
+        with ThreadPoolExecutor(concurrency) as pool:
+            for i, found in pool.map(ask, range(len(responses))):
+                if isinstance(found, str):
+                    problems[i] = found
+                else:
+                    scores["mean_logprob"][i], scores["minus_perplexity"][i] = found
+    finally:
+        providers.wait_for(client.close())
     return scores, problems
 
 

@@ -8,6 +8,9 @@ LOG = "HIVEMIND_PROGRESS"  # environment: file to which a line a minute is added
 FIRST_S, EVERY_S = 10, 60
 
 
+ENOUGH = 5  # responses from which on a rate says how long the rest takes
+
+
 class Display:
     """Bars as text: redrawn in place in a notebook and on a terminal's last line, every minute in a log.
 
@@ -57,10 +60,11 @@ class Display:
         """Responses, rate, cost and time left, in one line."""
         done, wanted = _done(runner), sum(c["wanted"] - c["unsupported"] for c in runner.counts.values())
         seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = (done - (self.before or 0)) / seconds
-        left = f"about {_duration((wanted - done) / rate)} left" if rate > 0 and done < wanted else ""
-        ended = left or f"after {_duration(seconds)}"
-        return f"{done:,} of {wanted:,} answers, {rate:,.2f} a second, ${runner.cost:,.4f}, {ended}"
+        new = done - (self.before or 0)
+        rate, ended = new / seconds, f"after {_duration(seconds)}"
+        if done < wanted and new:
+            ended = f"about {_duration((wanted - done) / rate)} left" if new >= ENOUGH else "time left not known yet"
+        return f"{done:,} of {wanted:,} responses, {rate:,.2f} a second, ${runner.cost:,.4f}, {ended}"
 
     def bars(self, runner):
         """One line per model and one for the whole run."""

@@ -21,7 +21,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hivemind_utils.llm import progress
+from hivemind_utils.llm import progress, providers
 from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profiles, rules, writers
 from hivemind_utils.tables import executor, parquet
 from hivemind_utils.tables import files as table_files
@@ -239,10 +239,11 @@ def _papermill(papermill, notebook, running, values):
         )
     except papermill.PapermillExecutionError as error:
         if error.ename == "CellExecutionError" and not error.traceback:  # `Study.nothing`: a sentence, no error shown
-            _without_marks(running)
+            _rewrite(running, _without_marks)
             return
+        _rewrite(running, _redacted)
         raise notebooks.UserError(
-            f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}\n"
+            f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: {providers.redact(error.evalue)}\n"
             f"The notebook up to there, with the traceback: {manifests.relative(running)}"
         ) from None
     except DeadKernelError:
@@ -256,14 +257,32 @@ def _papermill(papermill, notebook, running, values):
         ) from None
 
 
-def _without_marks(running):
-    """Take out what papermill writes into a notebook whose cell failed."""
+def _rewrite(running, change):
+    """Change the cells of a notebook on disk."""
     import nbformat
 
     content = nbformat.read(running, as_version=4)
-    content.cells = [c for c in content.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", ())]
+    content.cells = change(content.cells)
     with table_files.atomic(running) as temporary:
         nbformat.write(content, temporary)
+
+
+def _without_marks(cells):
+    """Leave out what papermill writes into a notebook whose cell failed."""
+    return [c for c in cells if "papermill-error-cell-tag" not in c.metadata.get("tags", ())]
+
+
+def _redacted(cells):
+    """Take keys out of tracebacks and printed text: an error of a library may repeat what it was called with."""
+    for cell in cells:
+        for output in cell.get("outputs", ()):
+            for place in (output, output.get("data", {})):
+                for name, shown in place.items():
+                    if isinstance(shown, str) and name != "image/png":
+                        place[name] = providers.redact(shown)
+            if "traceback" in output:
+                output["traceback"] = [providers.redact(line) for line in output["traceback"]]
+    return cells
 
 
 def _versions():

@@ -9,7 +9,7 @@ from hivemind_utils.metrics import clustering, diversity, intervals, mode_eviden
 from hivemind_utils.metrics import words as words_metrics
 from hivemind_utils.tables import files, ids
 from hivemind_utils.tables.study import NothingToMeasureError
-from hivemind_utils.tables.wording import counted, percent
+from hivemind_utils.tables.wording import counted, percent, short
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class OnePrompt:
     points: pd.DataFrame
     modes: pd.DataFrame
     row: pd.Series
+
+    @property
+    def quoted(self):
+        """The prompt in quotes, cut where a caption would be nothing else; figures' CSV have the ids of the whole."""
+        return f"“{short(self.text, 240)}”"
 
 
 def with_enough(responses, min_responses):
@@ -416,7 +421,7 @@ def one_prompt(found, responses, wanted):
 def map_caption(shown, encoder):
     """Caption of the map of one prompt, an `OnePrompt`."""
     return (
-        f"“{shown.text}” {counted(len(shown.points), 'response')}, {shown.row['n_distinct']:,} distinct texts, "
+        f"{shown.quoted} {counted(len(shown.points), 'response')}, {shown.row['n_distinct']:,} distinct texts, "
         f"{_who(shown.points)}; encoder {encoder}. "
         f"A star marks modes that are not stable. {verdict(shown.row)}"
     )

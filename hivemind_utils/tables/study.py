@@ -156,8 +156,9 @@ class Study:
 
     @property
     def source_line(self):
-        """One line that says where the data come from."""
-        return figure_files.source_line(self.stamp)
+        """One line that says where the data come from, and what a partial run lacks: for pages of their own."""
+        line, partial = figure_files.source_line(self.stamp), self.stamp.get("partial")
+        return f"PARTIAL: {partial}. {line}" if partial else line
 
     def takeaways(self, answer, bullets=(), results=None, number=None):
         """Write the notebook's numbers, show its takeaways, and put the answer below its title.

@@ -47,10 +47,17 @@ def test_overlap_html_lets_no_markup_through():
     assert page.text.count(EVIL) == 1 + 1 + 1 + 2 * 3 + 3  # title, heading, source, prompts and models, texts
     assert not {"script", "img", "a", "link", "iframe"} & set(page.tags)
     assert {name for name, _ in page.attributes} <= {
-        *("lang", "charset", "name", "content", "http-equiv", "aria-labelledby", "id", "class", "dir")
+        *("lang", "charset", "name", "content", "http-equiv", "aria-labelledby", "id", "class", "dir", "title")
     }
     assert page.tags.count("article") == 2
     assert page.marked == "".join(EVIL[a:b] for a, b in record()["spans_a"]) * 2
+
+
+@pytest.mark.parametrize("prompt", ["Write about " + "time and " * 220, "字" * 2_000, "two\nlines " * 200])
+def test_a_long_prompt_is_cut_in_headings_and_whole_on_hover(prompt):
+    page = Reader(pages.overlap_html([record() | {"prompt": prompt}], prompt, source="test"))
+    assert [value for name, value in page.attributes if name == "title"] == [prompt, prompt]
+    assert prompt[:20] in page.text and prompt[20:] not in page.text and len(page.text) < 5_000
 
 
 def test_overlap_html_says_what_is_missing():

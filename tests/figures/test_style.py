@@ -181,6 +181,32 @@ def test_family_colours_do_not_depend_on_the_order_of_rows():
     assert style.family_colours(models[::-1]) == style.family_colours(models)
 
 
+@pytest.mark.parametrize("n", [1, 10, 11, 24, 60])
+def test_families_beyond_ten_have_another_shape_and_another_hatch(n):
+    models = some_models([f"family {i:02}" for i in range(n)], ["people"])
+    for look in (style.family_shapes(models), style.family_hatches(models)):
+        used = [look[f"family {i:02}"] for i in range(n)]
+        assert len(set(used)) == -(-n // 10) and all(len(set(used[k : k + 10])) == 1 for k in range(0, n, 10))
+    assert style.family_shapes(models)["people"] == "o" and style.family_hatches(models)["people"] == ""
+
+
+def test_every_dot_has_the_outline_and_the_colour_of_its_family():
+    from matplotlib.colors import to_hex
+
+    families = [f"family {i:02}" for i in range(24)]
+    models = some_models(families, [])
+    shown = families[::-1]
+    ax = plt.subplots()[1]
+    dots = style.family_dots(ax, range(24), range(24), shown, models, s=9)
+    corners = [len(path.vertices) for path in dots.get_paths()]
+    alone = {m: len(ax.scatter([0], [0], marker=m).get_paths()[0].vertices) for m in "os"}
+    assert corners[-1] == alone["o"] and corners[5] == alone["s"] and len(corners) == 24
+    colours = style.family_colours(models)
+    assert [to_hex(c) for c in dots.get_facecolors()] == [colours[f].lower() for f in shown]
+    assert len(style.family_dots(ax, [], [], [], models).get_offsets()) == 0
+    plt.close("all")
+
+
 @pytest.mark.parametrize("n", [0, 1, 16, 17, 48])
 def test_distinct_colours_are_distinct_and_begin_with_the_palette(n):
     colours = style.distinct(n)

@@ -202,6 +202,33 @@ class TestForm:
         sent = body["response_format"]["json_schema"]
         assert sent["name"] == "Mood" and sent["schema"]["required"] == ["mood", "score"]
 
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault(400, "This model's maximum context length is 512 tokens", code="context_length_exceeded"),
+            Fault(400, "invalid character in messages"),
+            Fault(413, "payload too large"),
+            Fault(422, "roles must alternate"),
+        ],
+    )
+    def test_a_repair_that_is_refused_costs_that_item_alone(self, fault, tmp_path):
+        lines = ["A calm sea", "odd", "A wild night", "slow"]
+        with serving() as server:
+            server.fault = lambda body, number: fault if "odd" in str(body) and len(body["messages"]) > 1 else None
+            server.answer = lambda body, number: [
+                "no idea" if "odd" in str(body) or ("slow" in str(body) and len(body["messages"]) == 1) else fit()
+            ]
+            for _ in range(2):
+                labels = labeling.label(
+                    items(*lines), INSTRUCTIONS, Mood, "hosted_vllm/m", store_path=tmp_path / "s.sqlite",
+                    api_base=server.url, budget_usd=1, progress=False,
+                )  # fmt: skip
+                assert labels.table["item_id"].tolist() == ["i0", "i2", "i3"] and labels.failures.empty
+                assert labels.table["n_repairs"].tolist() == [0, 0, 1]
+                assert labels.missing["item_id"].tolist() == ["i1"] and fault.message in labels.missing["reason"][0]
+        first = [body for body in server.bodies() if len(body["messages"]) == 1]
+        assert len(first) == len(lines)  # a rerun asks nothing again but what was refused
+
     def test_one_that_takes_no_schema_is_asked_without(self, tmp_path):
         with serving() as server:
             server.fault = lambda body, number: (

@@ -29,12 +29,22 @@ def test_a_line_a_minute_says_how_far_it_is_and_how_long_it_takes(clock, tmp_pat
         display.show(runner(stored=10, added=second // 2))
     lines = log.read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "15 of 100 answers, 0.50 a second, $0.5000, about 3 min left",
-        "45 of 100 answers, 0.50 a second, $0.5000, about 2 min left",
-        "75 of 100 answers, 0.50 a second, $0.5000, about 50 s left",
+        "15 of 100 responses, 0.50 a second, $0.5000, about 3 min left",
+        "45 of 100 responses, 0.50 a second, $0.5000, about 2 min left",
+        "75 of 100 responses, 0.50 a second, $0.5000, about 50 s left",
     ]
     display.show(runner(stored=10, added=90), last=True)
     assert log.read_text(encoding="utf-8").splitlines()[-1].endswith("after 2 min")
+
+
+@pytest.mark.parametrize(
+    "new, said", [(0, "after 10 s"), (1, "not known yet"), (4, "not known yet"), (5, "3 min left")]
+)
+def test_a_few_responses_say_nothing_of_the_time_left(clock, new, said):
+    display = progress.Display()
+    display.show(runner())
+    clock.value += 10
+    assert display.line(runner(added=new)).endswith(said)
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(clock, tmp_path, monkeypatch, capsys):

@@ -638,8 +638,8 @@ def test_what_long_work_says_of_itself_is_heard_on_the_terminal(tmp_path, capsys
     with run._progress(path, "04_generate"):
         noted = Path(os.environ[progress.LOG])
         with noted.open("a", encoding="utf-8") as file:
-            file.write("15 of 100 answers\n")
-    assert capsys.readouterr().err == "04_generate              15 of 100 answers\n"
+            file.write("15 of 100 responses\n")
+    assert capsys.readouterr().err == "04_generate              15 of 100 responses\n"
     assert progress.LOG not in os.environ and not path.exists()
 
 
@@ -658,3 +658,24 @@ def test_a_run_leaves_the_environment_as_it_was(monkeypatch):
     with table_files.environment(IPYTHONDIR="ours", HIVEMIND_DRAWN="x"):
         assert (os.environ["IPYTHONDIR"], os.environ["HIVEMIND_DRAWN"]) == ("ours", "x")
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        'raise RuntimeError(f"refused: {key}")',
+        'print(key)\nraise ValueError("after it was printed")',
+        'try:\n    {}["no"]\nexcept KeyError as error:\n    raise RuntimeError(f"header {key}") from error',
+        'display({"Authorization": key})\nraise ValueError("after it was shown")',
+    ],
+)
+def test_no_key_stays_in_a_notebook_that_failed_nor_in_its_message(project, monkeypatch, capsys, cell):
+    monkeypatch.setenv("SOME_API_KEY", "a-secret-of-mine-0123456789")
+    write_notebook(
+        project / "notebooks" / "05_intra_model.ipynb",
+        [*INTRA[:3], f'import os\nkey = os.environ["SOME_API_KEY"]\n{cell}'],
+    )
+    assert run.main(["04", "--profile", "tiny"]) == 0 and run.main(["05", "--profile", "tiny"]) == 1
+    left = (project / "executed" / "tiny" / "05.running.ipynb").read_text()
+    assert "a-secret-of-mine" not in left + capsys.readouterr().err and "<SOME_API_KEY>" in left
+    assert "Traceback" in left

@@ -361,8 +361,9 @@ def page(n, folder):
     table.loc[0, ["text", "x", "y"]] = [EVIL, 6.0, 6.0]  # alone, so that the mouse finds it
     colours = dict(zip(sorted(set(table["family"])), style.distinct(5), strict=True))
     html = pages.page(
-        table, title="A <b>map</b>", source="source", colours=colours, mode_names={0: "a", 1: "<i>b</i>", 2: "c"}
-    )
+        table, title="A <b>map</b>", source="source", colours=colours, shapes=dict.fromkeys(colours, "o"),
+        mode_names={0: "a", 1: "<i>b</i>", 2: "c"},
+    )  # fmt: skip
     (folder / "map.html").write_text(html, encoding="utf-8")
     return folder / "map.html"
 
@@ -372,6 +373,19 @@ class TestPage:
         html = page(50, tmp_path).read_text(encoding="utf-8")
         data = re.search(r'<script id="data" type="application/json">(.*?)</script>', html, re.DOTALL).group(1)
         assert json.loads(data)["text"][0] == EVIL and "<img" not in html and "<b>map</b>" not in html
+
+    def test_modes_that_are_not_stable_say_so(self):
+        points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": 0.0, "model": "m", "family": "f", "mode": [0, 1, -1]})
+        points = points.assign(idea=None, text=["a", "b", "c"])
+        modes = pd.DataFrame({"mode": [0, 1], "keyphrases": ["river", "thief"], "supported": [True, False]})
+        facts = pd.DataFrame({"model": ["m"], "family": ["f"], "kind": ["model"]})
+        html = modes_figures.explorer(points, modes, facts, title="T" * 900, source="PARTIAL: model b is missing.")
+        data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', html, re.S).group(1))
+        assert data["groups"]["mode"]["names"] == ["outside of all modes", "river", "thief (not stable)"]
+        assert data["groups"]["family"]["shapes"] == ["circle"]
+        assert (
+            "PARTIAL: model b is missing." in html and html.count("T" * 200) == html.count('title="' + "T" * 900) == 1
+        )
 
     def test_opens_offline_shows_filters_and_searches(self, browser, tmp_path):
         context = browser.new_context(viewport={"width": 1100, "height": 800}, offline=True)

@@ -92,6 +92,7 @@ def test_a_partial_run_warns_and_keeps_its_sentences_whatever_comes_first(capsys
     study.partial("model b is missing")
     assert study.stamp == IMPORTED | {"encoder": "minilm", "partial": "model b is missing; a prompt too"}
     assert capsys.readouterr().out.count("WARNING: this run is partial") == 3
+    assert study.source_line.startswith("PARTIAL: model b is missing; a prompt too. source: imported")
     study.takeaways("Nothing")
     assert written()["partial"] == "model b is missing; a prompt too"
 

@@ -37,7 +37,7 @@ function draw() {
     type: "scattergl", mode: "markers", name: escape(name.length > 42 ? name.slice(0, 41) + "…" : name),
     x: rows[k].map(i => data.x[i]), y: rows[k].map(i => data.y[i]), customdata: rows[k],
     text: rows[k].map(i => "<b>" + escape(modelOf(i)) + "</b><br>" + wrap(data.text[i])),
-    hovertemplate: "%{text}<extra></extra>", marker: {size: size, color: group.colours[k], opacity: 0.8}
+    hovertemplate: "%{text}<extra></extra>", marker: {size: size, color: group.colours[k], symbol: group.shapes[k], opacity: 0.8}
   })).filter(trace => trace.x.length);
   const buttons = {responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["toImage"]};
   Plotly.react("map", traces, layout, buttons);
