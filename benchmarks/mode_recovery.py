@@ -1,7 +1,8 @@
 """Which clustering recovers ideas best: planted ideas of the demo by number of responses, and classes that people gave.
 
-The demo chooses: the rule of `clustering.dense_regions` (linkage below, UMAP and HDBSCAN above a size) is fixed on it.
-NoveltyBench, given as a folder, tests the choice: classes within cells of a prompt, model and condition.
+The demo chooses: the rule of `clustering.dense_regions` (linkage below, UMAP and HDBSCAN above a size) is fixed on it,
+and so is that the silhouette says where to cut. NoveltyBench, given as a folder, tests the choice: classes within cells
+of a prompt, model and condition.
 
     python benchmarks/mode_recovery.py [FOLDER_OF_NOVELTYBENCH]
 """
@@ -43,7 +44,7 @@ def umap_hdbscan(unit, rng):
 
 def linkage(share):
     """Average linkage, cut at a share of the mean distance."""
-    return lambda unit, rng: clustering.linked_groups(unit, clustering.smallest_mode(len(unit)), share)
+    return lambda unit, rng: clustering.linked_groups(unit, clustering.smallest_mode(len(unit)), (share,))
 
 
 WAYS = {"UMAP 5 + HDBSCAN": umap_hdbscan, "HDBSCAN on vectors": raw_hdbscan} | {

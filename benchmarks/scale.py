@@ -314,7 +314,7 @@ def compute_07(study, n_prompts):
     largest = loaded.of_prompts(loaded.prompt_order[: n_prompts or 12])
     kept, _ = modes.with_enough(largest, 5)
     list(kept.of_prompts(kept.prompt_order[:1]).map(len))  # processes start
-    settings = {"n_neighbors": 15, "n_dims": 5, "n_epochs": 60, "size_factor": 0.7}
+    settings = {"n_neighbors": 15, "n_dims": 5, "n_epochs": 60, "size_factor": 0.55}
     found = modes.analyse(kept, rng, settings=settings, reruns={"n_seeds": 2, "n_subsamples": 3, "n_gaussians": 7})
     yield "modes", found.prompts
     kept, _ = modes.with_enough(loaded, 5)

@@ -11,11 +11,9 @@ import numpy as np
 from hivemind_utils.metrics import diversity, similarity
 from hivemind_utils.metrics._labels import NOISE, labels_of
 
-MIN_SIZE = 5  # no mode has fewer responses
+MIN_SIZE, SIZE_FACTOR = 4, 0.55  # no mode has fewer responses; smallest of n: this times the root of n
 UMAP_FROM = 400  # distinct responses from which on UMAP and HDBSCAN recover planted ideas better than linkage does
-LINKED_CUT = (
-    0.75  # of the mean distance; the demo alone would say 0.8, people's classes 0.6: benchmarks/mode_recovery.py
-)
+LINKED_CUTS = (0.6, 0.65, 0.7, 0.75, 0.8)  # of the mean distance; the silhouette says which
 
 
 _EXACT = 20_000  # up to so many rows neighbours are exact
@@ -199,18 +197,18 @@ def umap_of():
     return UMAP
 
 
-def smallest_mode(n, size_factor=0.7):
-    """Fewest responses that make a mode among `n`: ``size_factor`` times the square root of n, at least 5.
+def smallest_mode(n, size_factor=SIZE_FACTOR):
+    """Fewest responses that make a mode among `n`: ``size_factor`` times the square root of n, at least 4.
 
     Examples
     --------
     >>> smallest_mode(20), smallest_mode(1_000)
-    (5, 22)
+    (4, 17)
     """
     return max(MIN_SIZE, round(size_factor * n**0.5))
 
 
-def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=0.7):
+def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=SIZE_FACTOR):
     """Modes of the responses to one prompt: HDBSCAN on a UMAP reduction of the distinct rows.
 
     Parameters
@@ -249,7 +247,7 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
     return _by_size(labels[inverse])
 
 
-def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=0.7):
+def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=SIZE_FACTOR):
     """Modes of distinct rows; fewer than two of the smallest modes make none.
 
     From `UMAP_FROM` rows on HDBSCAN on a UMAP reduction; with fewer, groups of average linkage, see `linked_groups`.
@@ -273,8 +271,8 @@ def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs
     return found.fit_predict(reduced)
 
 
-def linked_groups(unit, min_size, cut=LINKED_CUT):
-    """Groups of average linkage, cut at a share of the mean distance of all pairs; small groups are noise.
+def linked_groups(unit, min_size, cuts=LINKED_CUTS):
+    """Groups of average linkage, cut where they are most separate; small groups are noise.
 
     Parameters
     ----------
@@ -282,9 +280,9 @@ def linked_groups(unit, min_size, cut=LINKED_CUT):
         Rows of length 1.
     min_size : int
         Rows of the smallest group.
-    cut : float
-        Mean cosine distance of two groups that stay apart, as a share of the mean over all pairs: no encoder's own
-        scale enters.
+    cuts : sequence of float
+        Mean cosine distances of two groups that stay apart, as shares of the mean over all pairs: no encoder's own
+        scale enters. The one with the largest mean silhouette over all rows is taken, the first of equal ones.
 
     Returns
     -------
@@ -301,8 +299,12 @@ def linked_groups(unit, min_size, cut=LINKED_CUT):
     distance = np.clip(1 - (unit @ unit.T)[np.triu_indices(len(unit), 1)].astype(float), 0, None)
     if not distance.any():
         return np.zeros(len(unit), int)
-    groups = fcluster(linkage(distance, "average"), cut * distance.mean(), "distance") - 1
-    return _by_size(np.where(np.bincount(groups)[groups] >= min_size, groups, NOISE))
+    tree, found = linkage(distance, "average"), []
+    for cut in cuts:
+        groups = fcluster(tree, cut * distance.mean(), "distance") - 1
+        found.append(_by_size(np.where(np.bincount(groups)[groups] >= min_size, groups, NOISE)))
+    separate = [silhouettes(unit, labels).mean().round(9) for labels in found]
+    return found[int(np.argmax(separate))]
 
 
 def _by_size(labels):

@@ -238,7 +238,7 @@ def evidence(
     in_modes = 1 - null_noise
     level = float(np.mean(null_separation[in_modes > 0] / in_modes[in_modes > 0])) if in_modes.any() else 0.0
     together = (n >= clustering.UMAP_FROM) & (value.mean() > bounds[0])
-    apart = (separation > bounds[1]) | (together & (separation > level))
+    apart = (_weighed(separation, labels) > bounds[1]) | (together & (separation > level))
     again = {name: np.where(single, 1.0, clustering.recovery(labels, reruns[name])) for name in ("seeds", "subsamples")}
     holds = single | supported(apart, *again.values(), word_p)
     fewest, most = _bounds(labels, holds, single, ~(word_p > ALPHA), seeds + parts)
@@ -275,7 +275,13 @@ def _null(draw, unit, rng, settings):
     drawn = similarity.unit_rows(draw(unit, rng))
     labels = clustering.dense_regions(drawn, rng, **settings)
     value = clustering.silhouettes(drawn, labels)
-    return value.mean(), labels.max(initial=NOISE) + 1, np.mean(labels == NOISE), _by_mode(value, labels).max(initial=0)
+    best = _weighed(_by_mode(value, labels), labels).max(initial=0)
+    return value.mean(), labels.max(initial=NOISE) + 1, np.mean(labels == NOISE), best
+
+
+def _weighed(separation, labels):
+    """Separation of every mode times the root of its size: a few rows are far from all others by chance."""
+    return separation * np.sqrt(np.bincount(labels[labels != NOISE], minlength=len(separation)))
 
 
 def _by_mode(value, labels, n_modes=0):
@@ -324,8 +330,8 @@ def supported(apart, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA):
     at least `stable`, and (4) its responses share more words than random groups do. The last is a weak test: cuts of
     one cloud pass it too, for an embedding knows words.
 
-    A mode is apart by itself, whatever the rest of the responses looks like, if its mean silhouette exceeds the
-    `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of `clustering.UMAP_FROM` distinct
+    A mode is apart by itself, whatever the rest of the responses looks like, if its mean silhouette times the root of
+    its size exceeds the `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of `clustering.UMAP_FROM` distinct
     responses or more it is also apart if all modes together exceed that bound of all modes of such clouds, and it is no
     less apart than their modes are on average.
 

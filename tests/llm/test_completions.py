@@ -75,18 +75,19 @@ def test_llama_cpp_is_told_apart_from_an_endpoint_that_echoes(servers):
     "start", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b""]
 )
 def test_a_reply_that_drips_for_ever_ends_at_the_deadline(start):
-    def drip(connection):
-        with contextlib.suppress(OSError):
+    def drip():
+        with listening.accept()[0] as connection, contextlib.suppress(OSError):
             connection.sendall(start)
             while True:
                 connection.sendall(b"a")
                 time.sleep(0.05)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        serve = threading.Thread(target=lambda: drip(listening.accept()[0]), daemon=True)
+        serve = threading.Thread(target=drip, daemon=True)
         serve.start()
         begun = time.monotonic()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         found, problems = completions.echo_scores("tiny", address, ["a "], ["fine"], timeout=1)
         assert np.isnan(found["mean_logprob"]).all() and time.monotonic() - begun < 20
-    assert problems[0]
+    serve.join(20)
+    assert problems[0] and not serve.is_alive()

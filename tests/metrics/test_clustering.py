@@ -107,7 +107,7 @@ class TestFindModes:
         labels = clustering.find_modes(np.concatenate([rng.standard_normal((8, 24)), lonely]), rng)
         assert (labels[:8] == -1).all() and (labels[8:] == 0).all()
 
-    @pytest.mark.parametrize("n", [1, 2, 4, 9])
+    @pytest.mark.parametrize("n", [1, 2, 4, 7])
     def test_few_answers_are_noise(self, n, rng):
         labels = clustering.find_modes(rng.standard_normal((n, 6)), rng)
         assert labels.tolist() == [-1] * n
@@ -271,11 +271,12 @@ class TestSkewedLike:
 
 
 class TestLinkedGroups:
-    def test_groups_are_those_of_a_literal_merging(self, rng):
+    @pytest.mark.parametrize("share", [0.6, 0.75, 0.8])
+    def test_groups_are_those_of_a_literal_merging(self, rng, share):
         """Merge the two groups of least mean distance until that exceeds the cut."""
         rows = similarity.unit_rows(np.repeat(np.eye(4, 8), 6, axis=0) + 0.3 * rng.standard_normal((24, 8)))
         distance = 1 - rows @ rows.T
-        cut = 0.75 * distance[np.triu_indices(24, 1)].mean()
+        cut = share * distance[np.triu_indices(24, 1)].mean()
         groups = [[i] for i in range(24)]
         while len(groups) > 1:
             best = min(
@@ -286,8 +287,17 @@ class TestLinkedGroups:
                 break
             groups[best[1]] += groups.pop(best[2])
         kept = {frozenset(group) for group in groups if len(group) >= 5}
-        found = clustering.linked_groups(rows, 5)
+        found = clustering.linked_groups(rows, 5, (share,))
         assert {frozenset(np.flatnonzero(found == k)) for k in range(found.max() + 1)} == kept and kept
+
+    def test_the_silhouette_says_where_to_cut(self, rng):
+        tight = similarity.unit_rows(np.repeat(np.eye(4, 16), 8, axis=0) + 0.05 * rng.standard_normal((32, 16)))
+        loose = similarity.unit_rows(np.repeat(np.eye(4, 16), 8, axis=0) + 0.25 * rng.standard_normal((32, 16)))
+        for rows in (tight, loose):
+            single = [clustering.linked_groups(rows, 4, (cut,)) for cut in clustering.LINKED_CUTS]
+            apart = [clustering.silhouettes(rows, labels).mean() for labels in single]
+            assert clustering.linked_groups(rows, 4).tolist() == single[int(np.argmax(np.round(apart, 9)))].tolist()
+        assert clustering.adjusted_rand(clustering.linked_groups(tight, 4), np.repeat([0, 1, 2, 3], 8)) == 1
 
     def test_scale_of_the_encoder_does_not_matter(self, rng):
         """A component that all rows share, as encoders have, moves every cosine and no group."""
@@ -356,7 +366,7 @@ class TestEvidence:
             labels = clustering.find_modes(rows, rng)
             found = mode_evidence.evidence(rows, labels, rng)
             assert found.supported[0] and set(np.flatnonzero(labels == 0)) == set(range(10))
-            assert (found.fewest, found.most) == (1, 1)
+            assert found.fewest == 1 <= found.most <= 2  # a rerun may find a second one in the remainder
 
     @pytest.mark.parametrize("n", [32, 58, 200])
     def test_skewed_clouds_with_one_peak_hold_no_two_modes(self, n):
