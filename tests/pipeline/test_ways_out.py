@@ -47,8 +47,8 @@ def project(tmp_path, monkeypatch):
 
 
 def run_by_hand(profile, more):
-    prompts = [{"prompt_id": f"p{i}", "text": f"Prompt {i}?", "kind": "original"} for i in range(4)]
-    models = [{"model": m, "family": m[0], "kind": "model"} for m in ("a-1", "b-1")]
+    prompts = [{"prompt_id": f"p{i}", "text": f"Prompt {i}?", "prompt_kind": "original"} for i in range(4)]
+    models = [{"model": m, "family": m[0], "model_kind": "model"} for m in ("a-1", "b-1")]
     answers = [
         {"response_id": f"{p['prompt_id']}{m['model']}{k}", "prompt_id": p["prompt_id"], "model": m["model"],
          "condition": "default", "decoding": "top_p", "sample_idx": k, "text": f"=An {k} {m['model']}"}

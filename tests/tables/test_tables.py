@@ -36,7 +36,7 @@ def some_models(**changes):
         {
             "model": ["a", "b", "people"],
             "family": ["f", "f", "people"],
-            "kind": ["model", "model", "human"],
+            "model_kind": ["model", "model", "human"],
             "size_b": [7.0, None, None],
             "tuning": ["base", "instruct", None],
             "release_date": ["2025-01-01", None, None],
@@ -94,7 +94,7 @@ def test_columns_stand_in_the_order_of_the_schema_with_its_types(project):
 
 def test_some_columns_can_be_read_alone():
     parquet.write(some_models(), "04_models", "mine", STAMP)
-    assert list(parquet.read("04_models", "mine", columns=["kind", "model"])) == ["kind", "model"]
+    assert list(parquet.read("04_models", "mine", columns=["model_kind", "model"])) == ["model_kind", "model"]
 
 
 def test_an_empty_table_keeps_its_columns():
@@ -107,7 +107,7 @@ def test_an_empty_table_keeps_its_columns():
 def test_every_text_survives():
     texts = ["", " spaced ", "a\r\nb\tc", "<b>bold</b> & **bold**", "\N{SNOWMAN}\N{GRINNING FACE}", "NA", "x" * 50_000]
     names = [f"m{i}" for i in range(len(texts))]
-    frame = pd.DataFrame({"model": names, "family": texts, "kind": "model"}).assign(
+    frame = pd.DataFrame({"model": names, "family": texts, "model_kind": "model"}).assign(
         size_b=None, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
     )
     parquet.write(frame, "04_models", "mine", STAMP)
@@ -133,7 +133,11 @@ def test_text_ids_are_stable_and_differ_by_a_single_space():
 @pytest.mark.parametrize(
     ("frame", "name", "problem"),
     [
-        (some_models(kind=["model", "robot", "human"]), "04_models", r"`kind`, row 1: expected one of .*'robot' came"),
+        (
+            some_models(model_kind=["model", "robot", "human"]),
+            "04_models",
+            r"`model_kind`, row 1: expected one of .*'robot' came",
+        ),
         (some_models(family=["f", "f", None]), "04_models", r"`family`, row 2: expected a value"),
         (some_models(size_b=[1, -7, 2]), "04_models", r"`size_b`, row 1: expected at least 0, but .*-7.* came"),
         (some_models(size_b=[1, "big", 2]), "04_models", r"`size_b`, row 1: expected a number, but 'big' came"),
@@ -164,7 +168,7 @@ def test_a_cosine_outside_its_range_is_refused_and_rounding_is_not(value):
 
 
 def test_rows_are_counted_from_zero_whatever_the_index_says():
-    frame = some_models(kind=["model", "robot", "human"]).set_index(pd.Index([5, 5, 5]))
+    frame = some_models(model_kind=["model", "robot", "human"]).set_index(pd.Index([5, 5, 5]))
     with pytest.raises(ValueError, match="row 1: expected one of"):
         parquet.write(frame, "04_models", "mine", STAMP)
 
@@ -217,7 +221,7 @@ def test_a_refused_table_leaves_the_old_file(project):
     parquet.write(some_models(), "04_models", "mine", STAMP)
     before = parquet.path("04_models", "mine").read_bytes()
     with pytest.raises(ValueError, match="expected one of"):
-        parquet.write(some_models(kind="robot"), "04_models", "mine", STAMP)
+        parquet.write(some_models(model_kind="robot"), "04_models", "mine", STAMP)
     assert parquet.path("04_models", "mine").read_bytes() == before
 
 
