@@ -188,6 +188,10 @@ def test_what_cannot_be_exported_is_said(project, capsys):
     (project / "data" / "one" / "04_responses.parquet").write_bytes(b"")
     assert export.main(["--profile", "one"]) == 1
     assert "04_responses.parquet is damaged. Notebook 04_generate writes it: run `make 04" in capsys.readouterr().err
+    models = parquet.read("04_models", "one").rename(columns={"model_kind": "kind"})  # as an earlier version wrote it
+    models.to_parquet(project / "data" / "one" / "04_models.parquet")
+    assert export.main(["--profile", "one"]) == 1
+    assert "04_models.parquet lacks `model_kind`: an earlier version wrote it. Notebook" in capsys.readouterr().err
 
 
 def test_clean_removes_exports(project):

@@ -15,6 +15,7 @@ import pytest
 
 from hivemind_utils.tables import dictionary, files, ids, parquet
 from hivemind_utils.tables import schema as table_schema
+from hivemind_utils.tables.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONE_SURROGATE = pd.Series(["f", "\ud800", "g"], dtype=object)
@@ -95,6 +96,24 @@ def test_columns_stand_in_the_order_of_the_schema_with_its_types(project):
 def test_some_columns_can_be_read_alone():
     parquet.write(some_models(), "04_models", "mine", STAMP)
     assert list(parquet.read("04_models", "mine", columns=["model_kind", "model"])) == ["model_kind", "model"]
+
+
+@pytest.mark.parametrize("columns", [None, ["model", "model_kind"]])
+def test_a_table_of_an_earlier_version_names_the_notebook_that_writes_it(project, columns):
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    file = project / "data" / "mine" / "04_models.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.rename_columns([{"model_kind": "kind"}.get(name, name) for name in table.column_names]), file)
+    message = (
+        r"^data/mine/04_models\.parquet lacks `model_kind`: an earlier version wrote it\. "
+        r"Notebook 04_generate writes it: run `make 04 PROFILE=mine`\.$"
+    )
+    for reads in (lambda: Study("05", "mine").read("04_models", columns), lambda: parquet.stamp("04_models", "mine")):
+        with pytest.raises(parquet.DamagedError, match=message) as raised:
+            reads()
+        assert raised.value.lacking == ("model_kind",)
+    with pytest.raises(parquet.DamagedError, match="Notebook 04_generate writes it: run `make 04 PROFILE=mine`"):
+        parquet.read("04_models", "mine", columns)
 
 
 def test_an_empty_table_keeps_its_columns():
