@@ -97,7 +97,7 @@ def large(folder, n):
     prompts = pd.DataFrame(
         {"prompt_id": [f"p{i}" for i in range(n // 1000)], "prompt": [f"Prompt number {i}?" for i in range(n // 1000)]}
     )
-    prompts = prompts.assign(kind="original").reindex(columns=response_prompts.PROMPT_COLUMNS)
+    prompts = prompts.assign(prompt_kind="original").reindex(columns=response_prompts.PROMPT_COLUMNS)
     models = pd.DataFrame(
         {"model": [f"m{i}" for i in range(20)], "litellm_id": [f"hosted_vllm/m{i}" for i in range(20)]}
     )

@@ -188,10 +188,10 @@ def write(folder, n_prompts, size):
             text_ids = [ids.text_id(text[:k]) for k in (None, 60) for text in texts]
             writer.write_table(pa.table({"text_id": text_ids}, schema=schema))
     prompts = pd.DataFrame({"prompt_id": [f"p{p:06}" for p in range(n_prompts)]})
-    prompts = prompts.assign(text=prompts["prompt_id"], kind="original", parent_id=None, category=None,
+    prompts = prompts.assign(text=prompts["prompt_id"], prompt_kind="original", parent_id=None, category=None,
                              open_endedness=np.nan)  # fmt: skip
     facts = pd.DataFrame({"model": models}).assign(
-        family=[name[:7] for name in models], kind="model", size_b=np.nan, tuning=None, release_date=None
+        family=[name[:7] for name in models], model_kind="model", size_b=np.nan, tuning=None, release_date=None
     )
     arms = pd.DataFrame({"condition": ["default"], "is_intervention": [False]})
     for name, frame in (("04_prompts", prompts), ("04_models", facts), ("04_arms", arms)):

@@ -76,7 +76,7 @@ def notebook(n_models, n_prompts, n_permutations, n_responses=10, n_dims=384):
     vendors = np.array([f"v{k % 15}" for k in range(n_models)])
     base = [names[k - 1] if k % 4 == 1 else None for k in range(n_models)]
     models = pd.DataFrame(
-        {"kind": "model", "vendor": vendors, "family": [f"f{k % 20}" for k in range(n_models)], "parent": base,
+        {"model_kind": "model", "vendor": vendors, "family": [f"f{k % 20}" for k in range(n_models)], "parent": base,
          "tuning": ["base" if k % 4 == 0 else "instruct" for k in range(n_models)],
          "size_b": rng.uniform(1, 400, n_models), "open_weights": True,
          "release_date": (pd.Timestamp("2023-06-01") + pd.to_timedelta(rng.integers(0, 700, n_models), "D"))
@@ -94,7 +94,7 @@ def notebook(n_models, n_prompts, n_permutations, n_responses=10, n_dims=384):
     table = pd.DataFrame({"prompt_id": ids[prompt], "model": np.array(names, object)[model], "condition": "default",
                           "decoding": "top_p"})  # fmt: skip
     table["arm"] = table["model"]
-    prompts = pd.DataFrame({"kind": "original", "parent_id": None}, index=pd.Index(ids, name="prompt_id"))
+    prompts = pd.DataFrame({"prompt_kind": "original", "parent_id": None}, index=pd.Index(ids, name="prompt_id"))
     run = Responses(table, vectors, prompts, models, "top_p")
     cells = pd.DataFrame({"prompt_id": np.repeat(ids, n_models), "model": names * n_prompts})
     cells["mean_cosine"] = rng.uniform(0.5, 0.9, len(cells))

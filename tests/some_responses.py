@@ -14,7 +14,7 @@ def models_of(names, family=None):
     """Table 04_models by model; the family of a model is its name unless given."""
     facts = {
         "family": [(family or {}).get(name, name) for name in names],
-        "kind": ["human" if name in PEOPLE else "model" for name in names],
+        "model_kind": ["human" if name in PEOPLE else "model" for name in names],
         "size_b": np.nan,
         "tuning": None,
         "release_date": None,
@@ -29,7 +29,7 @@ def prompts_of(kinds, parents=None, texts=None):
     """Table 04_prompts by prompt_id, from prompt: kind."""
     facts = {
         "text": [(texts or {}).get(p, f"Prompt {p}") for p in kinds],
-        "kind": list(kinds.values()),
+        "prompt_kind": list(kinds.values()),
         "parent_id": [(parents or {}).get(p) for p in kinds],
         "category": None,
         "open_endedness": np.nan,

@@ -16,7 +16,7 @@ PARTS = {
             [(f"{low:.1f}", low, arm, arm, "top_p", 50.0) for low in (0.8, 0.9) for arm in [*arms, "Average"]],
             columns=["bin", "low", "arm", "model", "decoding", "percent"],
         )
-        models = made.pd.DataFrame({"model": arms, "family": arms, "kind": "model"})
+        models = made.pd.DataFrame({"model": arms, "family": arms, "model_kind": "model"})
         drawn = responses.intra_heatmap(shares, models)
         print([label.get_text() for label in drawn.get_xticklabels()])
     """,
@@ -33,7 +33,7 @@ PARTS = {
         from hivemind_utils.figures import style
         families = [f"f{i}" for i in range(14)]
         kinds = ["human"] * 3 + ["model"] * 11
-        print(style.family_colours(pd.DataFrame({"model": families, "family": families, "kind": kinds})))
+        print(style.family_colours(pd.DataFrame({"model": families, "family": families, "model_kind": kinds})))
     """,
     "names of modes in 07": """
         import numpy as np

@@ -12,7 +12,7 @@ from hivemind_utils.demo import provider
 from hivemind_utils.llm import providers
 from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
-from hivemind_utils.tables import files, ids
+from hivemind_utils.tables import files, ids, reading
 
 CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 4 is the commonest label
 
@@ -130,6 +130,7 @@ def load_world(path):
     for block in ("n_prompts", "n_responses", "n_pairs", "n_pool", "n_annotators", "people", "scorers", "words"):
         if block not in world:
             raise ValueError(f"The planted study must have a `{block}` block, but it has {sorted(world)}.")
+    world["scorers"] = [reading.current_names(scorer, "scorer_type") for scorer in world["scorers"]]
     for scorer in [*world["scorers"], *world.get("judges", [])]:
         if not -1 <= scorer["strength"] <= 1:
             raise ValueError(f"The strength of {scorer} must be a correlation, -1 to 1.")
@@ -173,9 +174,9 @@ def draw_study(world, seed):
     Returns
     -------
     dict of str to pandas.DataFrame
-        ``absolute`` and ``pairs`` have the columns of the released sets; ``scores`` (prompt, response, scorer, kind,
-        score) those of an import file; ``pool`` (prompt, response) holds all responses of a prompt; ``truth`` (prompt,
-        response, quality, blind_where) is for tests.
+        ``absolute`` and ``pairs`` have the columns of the released sets; ``scores`` (prompt, response, scorer,
+        scorer_type, score) those of an import file; ``pool`` (prompt, response) holds all responses of a prompt;
+        ``truth`` (prompt, response, quality, blind_where) is for tests.
     """
     import pandas as pd
 
@@ -284,9 +285,9 @@ def _scores(world, prompt_of, texts, quality, typical, contested, groups, rng):
         if "values" in scorer:  # a judge gives whole numbers
             values = 1.0 + np.searchsorted(np.quantile(values, [0.05, 0.2, 0.5, 0.85]), values)
         values[rng.random(len(values)) < scorer.get("missing", 0)] = np.nan
-        name, kind = scorer["scorer"], scorer["kind"]
+        name, kind = scorer["scorer"], scorer["scorer_type"]
         frames.append(
-            pd.DataFrame({"prompt": prompt_of, "response": texts, "scorer": name, "kind": kind, "score": values})
+            pd.DataFrame({"prompt": prompt_of, "response": texts, "scorer": name, "scorer_type": kind, "score": values})
         )
     return pd.concat(frames, ignore_index=True)
 

@@ -160,7 +160,7 @@ def reader(prompt):
     patterns = {}
     for idea in prompt["ideas"]:
         options = [option for slot, texts in idea["slots"].items() if slot in idea["own"] for option in texts]
-        options += idea["frames"] if "frames" in idea["own"] or prompt.get("kind") == "closed" else []
+        options += idea["frames"] if "frames" in idea["own"] or prompt.get("prompt_kind") == "closed" else []
         patterns[idea["idea"]] = [_pattern(option) for option in sorted(options, key=len, reverse=True)]
 
     def read(text):

@@ -66,7 +66,7 @@ def crossed(population, n_sets, rng):
     rows = []
     for prompt in population["prompts"]:
         ideas = [idea for idea in prompt["ideas"] if "frames" not in idea["own"] and not idea.get("only_people")]
-        if prompt["kind"] != "original" or len(ideas) < SIZE or len(ideas[0]["frames"]) < MIN_FRAMES:
+        if prompt["prompt_kind"] != "original" or len(ideas) < SIZE or len(ideas[0]["frames"]) < MIN_FRAMES:
             continue
         rows += _sets(prompt["prompt_id"], ideas, n_sets, rng)
     if not rows:

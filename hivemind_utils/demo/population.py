@@ -21,7 +21,7 @@ from hivemind_utils.llm import sampler
 from hivemind_utils.responses import arm_cells, design, paraphrases
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import files, ids, parquet
+from hivemind_utils.tables import files, ids, parquet, reading
 
 
 def simulated(faults=0.0):
@@ -118,8 +118,8 @@ def load_population(path):
     Returns
     -------
     dict
-        The same blocks; every prompt now carries ``kind``, ``parent_id``, ``category``, ``frames``, ``slots`` and
-        ``ideas``, each idea with its own ``frames`` and ``slots`` (lists of strings).
+        The same blocks; every prompt now carries ``prompt_kind``, ``parent_id``, ``category``, ``frames``, ``slots``
+        and ``ideas``, each idea with its own ``frames`` and ``slots`` (lists of strings).
 
     Raises
     ------
@@ -147,7 +147,7 @@ def expand_population(raw):
         if not raw.get(block):
             raise ValueError(f"The population must have a `{block}` block, but it is missing or empty.")
     prompts = {}
-    for prompt in raw["prompts"]:
+    for prompt in (reading.current_names(prompt, "prompt_kind") for prompt in raw["prompts"]):
         prompt_id = prompt["prompt_id"]
         if prompt_id in prompts:
             raise ValueError(f"Prompt ids must be unique, but {prompt_id!r} is used twice.")
@@ -191,8 +191,8 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
     Returns
     -------
     answers : DataFrame
-        One row per response: prompt_id, prompt, kind (original/paraphrase/closed), parent_id, category, open_endedness
-        (planted share of annotators who call it open, 0-1), model, decoding, sample_idx, response, finish_reason.
+        One row per response: prompt_id, prompt, prompt_kind, parent_id, category, open_endedness (planted share of
+        annotators who call it open, 0-1), model, decoding, sample_idx, response, finish_reason.
     truth : DataFrame
         One row per response: prompt_id, model, decoding, sample_idx, idea (missing for empty responses and refusals).
     """
@@ -202,7 +202,7 @@ def draw_responses(population, *, seed, prompts=None, models=None, n_samples=Non
         if decodings is None or cell.decoding in decodings:
             rows += _draw_cell(population, cell.prompt, cell.speaker, cell.decoding, cell.n, seed)
     key = ["prompt_id", "model", "decoding", "sample_idx"]
-    columns = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "model", "decoding"]
+    columns = ["prompt_id", "prompt", "prompt_kind", "parent_id", "category", "open_endedness", "model", "decoding"]
     frame = pd.DataFrame(rows, columns=[*columns, "sample_idx", "response", "finish_reason", "idea"])
     return frame.drop(columns="idea"), frame[[*key, "idea"]].copy()
 
@@ -244,7 +244,7 @@ def arms_cells(population, *, prompts=None, models=None, n_samples=None):
     laid_out = [
         Cell(prompt, speaker, first, planted.n_responses(arm, min(prompt["n_samples"], n_samples or 10**6)), arm.name)
         for prompt in population["prompts"]
-        if prompt["kind"] != "paraphrase" and (prompts is None or prompt["prompt_id"] in prompts)
+        if prompt["prompt_kind"] != "paraphrase" and (prompts is None or prompt["prompt_id"] in prompts)
         for speaker in speakers
         if models is None or speaker["model"] in models
         for arm in arms
@@ -258,7 +258,7 @@ def draw_arms(population, *, seed, **chosen):
     for cell in arms_cells(population, **chosen):
         drawn = _draw_cell(population, cell.prompt, cell.speaker, cell.decoding, cell.n, seed, cell.condition)
         rows += [(*row, cell.condition) for row in drawn]
-    columns = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "model", "decoding"]
+    columns = ["prompt_id", "prompt", "prompt_kind", "parent_id", "category", "open_endedness", "model", "decoding"]
     return pd.DataFrame(rows, columns=[*columns, "sample_idx", "response", "finish_reason", "idea", "condition"])
 
 
@@ -379,13 +379,13 @@ def models_frame(population):
     -------
     DataFrame
         One row per model, people last: model, family, vendor (every family has its own), parent (the base model of a
-        tuned one), kind (model/human), size_b (10⁹ parameters), tuning
+        tuned one), model_kind (model/human), size_b (10⁹ parameters), tuning
         (base/instruct), release_date, open_weights.
     """
-    columns = ["model", "family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
+    columns = ["model", "family", "vendor", "parent", "model_kind", "size_b", "tuning", "release_date", "open_weights"]
     bases = {model["model"] for model in population["models"] if model["tuning"] == "base"}
     frame = pd.DataFrame([*population["models"], _people(population)]).assign(
-        kind=lambda frame: np.where(frame["model"] == "people", "human", "model"),
+        model_kind=lambda frame: np.where(frame["model"] == "people", "human", "model"),
         release_date=lambda frame: pd.to_datetime(frame["release_date"]),
         open_weights=lambda frame: frame["open_weights"].astype("boolean"),
         vendor=lambda frame: frame["family"].mask(frame["model"] == "people"),
@@ -429,11 +429,9 @@ def _grammar(block):
 
 def _expand_prompt(prompt):
     prompt_id = prompt["prompt_id"]
-    kind = prompt.get("kind", "original")
-    if kind not in response_prompts.KINDS:
-        raise ValueError(
-            f"The kind of prompt {prompt_id!r} must be one of {list(response_prompts.KINDS)}, but is {kind!r}."
-        )
+    kind = prompt.get("prompt_kind", "original")
+    if kind not in (known := list(response_prompts.KINDS)):
+        raise ValueError(f"`prompt_kind` of {prompt_id!r} must be one of {known}, but is {kind!r}.")
     if not prompt.get("ideas"):
         raise ValueError(f"Prompt {prompt_id!r} must have at least one idea, but has none.")
     shared = _grammar(prompt)
@@ -453,7 +451,7 @@ def _expand_prompt(prompt):
                     )
     if len({idea["idea"] for idea in ideas}) < len(ideas):
         raise ValueError(f"The ideas of prompt {prompt_id!r} must have different names.")
-    return prompt | {"kind": kind, "parent_id": None, "ideas": ideas}
+    return prompt | {"prompt_kind": kind, "parent_id": None, "ideas": ideas}
 
 
 def _expand_paraphrase(prompt, prompts):
@@ -464,7 +462,7 @@ def _expand_paraphrase(prompt, prompts):
     if unknown := sorted(set(weights) - {idea["idea"] for idea in parent["ideas"]}):
         raise ValueError(f"Paraphrase {prompt_id!r} weighs {unknown}, which are no ideas of {parent_id!r}.")
     ideas = [idea | {"weight": weights.get(idea["idea"], idea["weight"])} for idea in parent["ideas"]]
-    return parent | prompt | {"kind": "paraphrase", "ideas": ideas}
+    return parent | prompt | {"prompt_kind": "paraphrase", "ideas": ideas}
 
 
 def _people(population):
@@ -475,12 +473,13 @@ def _people(population):
 def _cells(population, prompt, speaker):
     """Decodings and sample counts of one speaker at one prompt."""
     if speaker["model"] == "people":
-        return [("none", speaker["n_samples"])] if prompt["kind"] != "paraphrase" else []
-    if prompt["kind"] == "paraphrase" and not speaker.get("paraphrased"):
+        return [("none", speaker["n_samples"])] if prompt["prompt_kind"] != "paraphrase" else []
+    if prompt["prompt_kind"] == "paraphrase" and not speaker.get("paraphrased"):
         return []
     cells = []
     for name, decoding in population["decodings"].items():
-        if prompt["kind"] not in decoding["kinds"] or (decoding["needs_open_weights"] and not speaker["open_weights"]):
+        closed = decoding["needs_open_weights"] and not speaker["open_weights"]
+        if closed or prompt["prompt_kind"] not in decoding["kinds"]:
             continue
         cells.append((name, min(prompt["n_samples"], decoding.get("max_samples", prompt["n_samples"]))))
     return cells
@@ -563,7 +562,7 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed, condition=respons
         return prompt["ideas"][pick(("idea", *said), logits)]
 
     rows, said = [], []
-    given = ("prompt_id", "text", "kind", "parent_id", "category", "open_endedness")
+    given = ("prompt_id", "text", "prompt_kind", "parent_id", "category", "open_endedness")
     for sample_idx in range(n):
         said = said if sample_idx % k else []
         idea = pick_idea(said)
@@ -584,7 +583,8 @@ def _draw_cell(population, prompt, speaker, decoding, n, seed, condition=respons
 
 def _off_topic(population, prompt, speaker, decoding, rng):
     """Response to another prompt."""
-    others = [p for p in population["prompts"] if p["kind"] == "original" and p["prompt_id"] != prompt["prompt_id"]]
+    prompts = [other for other in population["prompts"] if other["prompt_kind"] == "original"]
+    others = [other for other in prompts if other["prompt_id"] != prompt["prompt_id"]]
     other = others[rng.integers(len(others))] if others else prompt
     return _draw_cell(population, other, speaker, decoding, 1, ("off topic", int(rng.integers(2**31))))[0][9]
 

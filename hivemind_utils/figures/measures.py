@@ -88,7 +88,7 @@ def idea_profile(table, family_of, models, ax=None):
     place = {order: k for k, order in enumerate(orders)}
     lines = table[table["order"] == orders[-1]].sort_values("hill")["arm"].tolist()
     named = set(lines if len(lines) <= 8 else [*lines[:3], *lines[-3:]]) | set(
-        table.loc[table["kind"] == "people", "arm"]
+        table.loc[table["respondent"] == "people", "arm"]
     )
     ends, marks = [], iter("osD^vP")
     for arm, line in table.sort_values("order").groupby("arm"):
@@ -96,7 +96,7 @@ def idea_profile(table, family_of, models, ax=None):
         if arm not in named:
             ax.plot(x, line["hill"], color=colour, lw=0.7, alpha=0.35)
             continue
-        people = (line["kind"] == "people").all()
+        people = (line["respondent"] == "people").all()
         look = {"lw": 2.2, "ls": "--"} if people else {"lw": 1.4, "marker": next(marks, "x"), "ms": 4}
         drawn = ax.plot(x, line["hill"], color=colour, zorder=3, **look)[0]
         sides = np.clip([line["hill"] - line["lower"], line["upper"] - line["hill"]], 0, None)[:, [0, -1]]

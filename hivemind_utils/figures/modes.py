@@ -215,7 +215,9 @@ def ledger(points, modes, models, largest=18, ax=None):
     shown, colours, hatches = modes.head(largest), style.family_colours(models), style.family_hatches(models)
     sizes = pd.crosstab(points["mode"], points["family"]).reindex(shown["mode"])
     sizes = sizes.loc[:, sizes.sum() > 0]
-    machine = points[points["model"].map(models["kind"]) != "human"].groupby("mode")[["model", "family"]].nunique()
+    machine = (
+        points[points["model"].map(models["model_kind"]) != "human"].groupby("mode")[["model", "family"]].nunique()
+    )
     machine = machine.reindex(shown["mode"], fill_value=0)
     ax = style.axes(ax, (7.2, max(1.8, 1.1 + 0.27 * len(shown))))
     y, start = np.arange(len(shown)), np.zeros(len(shown))
@@ -296,7 +298,7 @@ def floors(table, threshold):
         return None
     plt = style.pyplot()
     y = np.arange(len(table))
-    colours = [KIND_COLOURS[kind] for kind in table["kind"]]
+    colours = [KIND_COLOURS[kind] for kind in table["pair_type"]]
     fig, (left, right) = plt.subplots(
         1, 2, figsize=(7.2, max(1.8, 1.0 + 0.34 * len(table))), sharey=True, width_ratios=[1.25, 1]
     )
@@ -322,7 +324,7 @@ def floors(table, threshold):
 def _floor_label(row):
     sources = {"given": ", given ideas", "judge": ", ideas of the judge", "lexical": ", lexical ideas: biased low"}
     marked = sources.get(row.ideas, "")
-    return f"{row.kind}\n(n = {row.n_pairs:,}{marked})"
+    return f"{row.pair_type}\n(n = {row.n_pairs:,}{marked})"
 
 
 def dominance(table, family_of, models):

@@ -87,7 +87,7 @@ def intra_heatmap(shares, models, ax=None):
     wide = shares.pivot(index="bin", columns="arm", values="percent")
     wide = wide.loc[shares.drop_duplicates("bin").sort_values("low", ascending=False)["bin"]]
     model_of = shares.drop_duplicates("arm").set_index("arm")["model"]
-    human = set(facts.index[facts["kind"] == "human"])
+    human = set(facts.index[facts["model_kind"] == "human"])
     persons = [a for a in wide.columns if model_of[a] in human]
     centre = shares.assign(weighted=shares["percent"] * (shares["low"] + 0.05)).groupby("arm")["weighted"].sum()
     machines = sorted(set(wide.columns) - {"Average"} - set(persons), key=lambda a: (-centre[a], a))
@@ -116,7 +116,7 @@ def references(table, ax=None):
     table = table.sort_values("mean", ignore_index=True)
     y = np.arange(len(table))
     ax = style.axes(ax, (7.2, max(1.6, 0.9 + 0.3 * len(table))))
-    colours = [style.HUMAN_COLOUR if kind == "people" else style.ACCENT for kind in table["kind"]]
+    colours = [style.HUMAN_COLOUR if kind == "people" else style.ACCENT for kind in table["pair_type"]]
     ax.hlines(y, table["q05"], table["q95"], color=colours, lw=5, alpha=0.22)
     ax.scatter(table["median"], y, marker="|", s=60, color=colours, lw=1.2)
     ax.hlines(y, table["lower"], table["upper"], color=colours, lw=1)
@@ -272,7 +272,7 @@ def by_prompt(table, largest=45):
     )
     shown = shown.reset_index(drop=True)
     category = shown["category"].where(shown["category"].notna(), "category unknown")
-    category = category.mask(shown["kind"] == "closed", "closed-ended")
+    category = category.mask(shown["prompt_kind"] == "closed", "closed-ended")
     names = sorted(set(category))
     palette = dict(zip(names, style.distinct(len(names)), strict=True))
     height = max(2.0, 1.0 + 0.17 * len(shown))
@@ -493,7 +493,7 @@ def _arm_labels(table):
 
 def _reference_label(row):
     where = "" if row.decoding in ("all", "as given") else f", {row.decoding}"
-    return f"{row.kind}{where}  (n = {row.n_pairs:,})"
+    return f"{row.pair_type}{where}  (n = {row.n_pairs:,})"
 
 
 def _error_dots(ax, table, places, models, *, vertical=False, size=16):

@@ -39,7 +39,7 @@ def calibration(kinds, words):
     if kinds.empty:
         return None
     plt = style.pyplot()
-    order = kind_order(kinds["kind"])
+    order = kind_order(kinds["scorer_type"])
     titles = PANELS[kinds["items"].iloc[0]]
     families = [family for family in titles if (kinds["family"] == family).any()]
     size = (7.2, 2.5 * len(families) + 0.6)
@@ -49,7 +49,7 @@ def calibration(kinds, words):
         rules = list(dict.fromkeys(at["rule"]))
         width = 0.8 / len(order)
         for j, kind in enumerate(order):
-            row = at[at["kind"] == kind].set_index("rule").reindex(rules)
+            row = at[at["scorer_type"] == kind].set_index("rule").reindex(rules)
             x = np.arange(len(rules)) + (j - (len(order) - 1) / 2) * width
             ax.bar(x, row["rho"], width * 0.86, color=kind_colour(kind), alpha=0.85, label=scorer_kind(kind))
             ax.vlines(x, row["lower"], row["upper"], color="black", lw=0.7)
@@ -95,15 +95,15 @@ def verdict(kinds, verdicts, words):
     -------
     matplotlib.figure.Figure or None
     """
-    decided = verdicts[verdicts["level"] == "kind"].set_index("kind")["verdict"]
-    order = [kind for kind in kind_order(kinds["kind"]) if kind in decided.index]
+    decided = verdicts[verdicts["level"] == "kind"].set_index("scorer_type")["verdict"]
+    order = [kind for kind in kind_order(kinds["scorer_type"]) if kind in decided.index]
     if not order:
         return None
     size = (max(3.5, 1.9 * len(order) + 0.5), 3.2)
     fig, axes = style.pyplot().subplots(1, len(order), figsize=size, sharey=True, squeeze=False)
     x = np.arange(len(words))
     for ax, kind in zip(axes[0], order, strict=True):
-        at = kinds[kinds["kind"] == kind].set_index("rule").reindex(list(words))
+        at = kinds[kinds["scorer_type"] == kind].set_index("rule").reindex(list(words))
         ax.bar(x, at["null_upper"] - at["null_lower"], 0.7, at["null_lower"], color="#D9D9D9", label=NULL)
         ax.hlines(at["expected"], x - 0.35, x + 0.35, color="#777777", lw=1, label="loses nothing")
         ax.plot(x, at["line"], color="#777777", marker="o", mfc="none", ms=7, ls="", label=LINE)
@@ -147,8 +147,8 @@ def kept(verdicts, ax=None):
     table = verdicts[verdicts["kept"].notna()]
     if table.empty:
         return None
-    order = {kind: i for i, kind in enumerate(kind_order(table["kind"]))}
-    table = table.assign(place=table["kind"].map(order), top=table["level"] != "kind")
+    order = {kind: i for i, kind in enumerate(kind_order(table["scorer_type"]))}
+    table = table.assign(place=table["scorer_type"].map(order), top=table["level"] != "kind")
     table = table.sort_values(["place", "top", "kept"], ignore_index=True)
     y = np.arange(len(table))
     ax = style.axes(ax, (7.2, 1.2 + 0.19 * len(table)))
@@ -161,7 +161,7 @@ def kept(verdicts, ax=None):
             ax.plot([], [], "o", ms=4, color=colour, label=name)
     for share, style_ in ((0.5, ":"), (0.9, ":"), (1.0, "-")):
         ax.axvline(share, color="black", lw=0.7, ls=style_, zorder=0)
-    names = [scorer_kind(r.kind) if r.level == "kind" else short_name(r.scorer, 46) for r in table.itertuples()]
+    names = [scorer_kind(r.scorer_type) if r.level == "kind" else short_name(r.scorer, 46) for r in table.itertuples()]
     ax.set_yticks(y, names, parse_math=False)
     for label, level in zip(ax.get_yticklabels(), table["level"], strict=True):
         label.set_fontweight("bold" if level == "kind" else "normal")
@@ -193,8 +193,8 @@ def scorer_heatmap(calibrated, words, ax=None):
     import seaborn as sns
 
     rules = list(dict.fromkeys(calibrated["rule"]))
-    order = {kind: i for i, kind in enumerate(kind_order(calibrated["kind"]))}
-    full = calibrated[calibrated["rule"] == rules[0]].assign(place=lambda t: t["kind"].map(order))
+    order = {kind: i for i, kind in enumerate(kind_order(calibrated["scorer_type"]))}
+    full = calibrated[calibrated["rule"] == rules[0]].assign(place=lambda t: t["scorer_type"].map(order))
     scorers = full.sort_values(["place", "rho"], ascending=[True, False])
     wide = calibrated.pivot(index="scorer", columns="rule", values="rho").loc[scorers["scorer"], rules]
     sizes = calibrated.groupby("rule")["n"].max()
@@ -208,7 +208,7 @@ def scorer_heatmap(calibrated, words, ax=None):
     names = [f"{words[r]} (n = {sizes[r]})" for r in rules]
     ax.set_xticks(np.arange(len(rules)) + 0.5, names, rotation=90, fontsize=6)
     ax.set_yticks(np.arange(len(wide)) + 0.5, [short_name(s, 42) for s in wide.index], parse_math=False, fontsize=6)
-    for label, kind in zip(ax.get_yticklabels(), scorers["kind"], strict=True):
+    for label, kind in zip(ax.get_yticklabels(), scorers["scorer_type"], strict=True):
         label.set_color(kind_colour(kind))
     ax.tick_params(length=0)
     return ax
@@ -238,8 +238,8 @@ def selections(table):
     for ax, (family, title) in zip(axes.flat, panels.items(), strict=False):
         at = table[table["family"] == family]
         steps = list(dict.fromkeys(at["step"]))
-        for kind in kind_order(at["kind"]):
-            row = at[at["kind"] == kind].set_index("step").reindex(steps)
+        for kind in kind_order(at["scorer_type"]):
+            row = at[at["scorer_type"] == kind].set_index("step").reindex(steps)
             x, colour = np.arange(len(steps)), kind_colour(kind)
             ax.plot(x, row["rho"], color=colour, marker="o", ms=3, lw=1.2, label=scorer_kind(kind))
             ax.plot(x, row["expected"], color=colour, lw=0.9, ls=":")
@@ -276,11 +276,11 @@ def typicality(table, ax=None):
     """
     if table.empty:
         return None
-    order = {kind: i for i, kind in enumerate(kind_order(table["kind"]))}
-    table = table.assign(place=table["kind"].map(order)).sort_values(["place", "coefficient"], ignore_index=True)
+    order = {kind: i for i, kind in enumerate(kind_order(table["scorer_type"]))}
+    table = table.assign(place=table["scorer_type"].map(order)).sort_values(["place", "coefficient"], ignore_index=True)
     y = np.arange(len(table))
     ax = style.axes(ax, (7.2, 1.0 + 0.19 * len(table)))
-    colours = [kind_colour(kind) for kind in table["kind"]]
+    colours = [kind_colour(kind) for kind in table["scorer_type"]]
     ax.hlines(y, table["lower"], table["upper"], color=colours, lw=1.2)
     ax.scatter(table["coefficient"], y, s=18, c=colours, zorder=3)
     ax.axvline(0, color="black", lw=0.8)

@@ -159,7 +159,7 @@ def _turn(k):
 def _families(models):
     """Sorted families of models, and those of people."""
     models = models if "model" in models else models.reset_index()
-    people = set(models.loc[models["kind"] == "human", "family"])
+    people = set(models.loc[models["model_kind"] == "human", "family"])
     return sorted(set(models["family"]) - people), sorted(people)
 
 

@@ -45,7 +45,7 @@ def find(results, place):
 
     Examples
     --------
-    >>> find({"kinds": [{"kind": "judge", "rho": 0.3}]}, "kinds/kind=judge/rho")[0]
+    >>> find({"kinds": [{"scorer_type": "judge", "rho": 0.3}]}, "kinds/scorer_type=judge/rho")[0]
     0.3
     """
     value, siblings, steps = results, {}, place.split("/")

@@ -43,10 +43,13 @@ def responses(name):
     models = parquet.read("04_models", name).set_index("model")
     table = parquet.read("04_responses", name)
     frame = pd.DataFrame({"response_id": table["response_id"], "prompt_id": table["prompt_id"]})
-    for ours, theirs in (("prompt", "text"), ("prompt_kind", "kind"), ("category", "category")):
+    for ours, theirs in (("prompt", "text"), ("prompt_kind", "prompt_kind"), ("category", "category")):
         frame[ours] = table["prompt_id"].map(prompts[theirs])
     frame["arm"], frame["model"] = arm_names(table), table["model"]
-    frame["family"], frame["model_kind"] = table["model"].map(models["family"]), table["model"].map(models["kind"])
+    frame["family"], frame["model_kind"] = (
+        table["model"].map(models["family"]),
+        table["model"].map(models["model_kind"]),
+    )
     kept = ["condition", "decoding", "sample_idx", "text", "outcome", "usable", "finish_reason"]
     frame[kept] = table[kept]
     ideas = _there("07_ideas", name)

@@ -14,7 +14,7 @@ def lines(plan, frame, pilot):
     plan : pandas.DataFrame
         From `design.cost_plan`.
     frame : pandas.DataFrame
-        The cells that are asked: prompt_id, kind, condition and decoding.
+        The cells that are asked: prompt_id, prompt_kind, condition and decoding.
     pilot : str
         Profile whose notebook 05 gives the variances.
 
@@ -36,7 +36,7 @@ def lines(plan, frame, pilot):
         ]
     values = {name: float("nan") if components[name] is None else components[name] for name in planner.Pilot._fields}
     found = planner.Pilot(**values)
-    cells = frame[(frame["kind"] == "original") & (frame["condition"] == "default")]
+    cells = frame[(frame["prompt_kind"] == "original") & (frame["condition"] == "default")]
     if cells.empty:
         return []
     n_prompts, wanted = cells["prompt_id"].nunique(), cells["request"].map(lambda request: request.n)

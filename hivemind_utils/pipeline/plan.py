@@ -71,14 +71,14 @@ def _asked(values):
             f"{ASSUMED_PROMPTS} prompts of {ASSUMED_CHARS} characters"
         )
         names = [f"{i:0{ASSUMED_CHARS}d}" for i in range(ASSUMED_PROMPTS)]
-        prompts = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "original"})
+        prompts = pd.DataFrame({"prompt_id": names, "prompt": names, "prompt_kind": "original"})
     prompts = prompts.reindex(columns=response_prompts.PROMPT_COLUMNS)
     if values["prompts"] is not None:
         prompts = prompts[prompts["prompt_id"].isin(values["prompts"])]
     if values["categories_path"]:
         prompts, _ = response_prompts.join_categories(prompts, reading.read_any(values["categories_path"]))
     if values["draw_prompts"]:  # the notebook's own draw
-        n = min(values["draw_prompts"], int((prompts["kind"] == "original").sum()))
+        n = min(values["draw_prompts"], int((prompts["prompt_kind"] == "original").sum()))
         prompts = response_prompts.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))
     arms = response_arms.read(values["arms"])
     options = {"per_call": values["per_call"], "api_bases": values["api_bases"], "arms": arms}
@@ -88,7 +88,7 @@ def _asked(values):
         missing.append(
             f"paraphrases: {n} are written and checked first, which is not priced; their responses are counted below"
         )
-        added = pd.DataFrame({"prompt_id": names, "prompt": names, "kind": "paraphrase"})
+        added = pd.DataFrame({"prompt_id": names, "prompt": names, "prompt_kind": "paraphrase"})
         prompts = pd.concat([prompts, added], ignore_index=True)
         options["n_paraphrase_samples"] = paraphrasing.get("n_samples", 20)
     models = registry.choose_models(registry.read_registry(values["models_path"]), values["models"])

@@ -101,8 +101,8 @@ def _check_table(table, profile, spec):
         raise notebooks.UserError(parquet.missing_message(table, profile, spec))
     try:
         parquet.stamp(table, profile)
-    except parquet.DamagedError:
-        raise notebooks.UserError(parquet.damaged_message(table, profile, spec)) from None
+    except parquet.DamagedError as error:
+        raise notebooks.UserError(parquet.damaged_message(table, profile, spec, error.lacking)) from None
 
 
 def make(target, spec, jobs):

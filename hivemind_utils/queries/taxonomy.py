@@ -191,7 +191,7 @@ def categorise(votes, taxonomy, min_share=0.5):
         Table ``03_categories``; a name given twice in one vote counts once, and a name the taxonomy knows is
         predefined whatever the labeller calls it.
     named : pandas.DataFrame
-        query_id, vote, category, kind: every name of every valid vote.
+        query_id, vote, category, category_type: every name of every valid vote.
     n_votes : pandas.Series
         Valid votes of every query that has any.
     """
@@ -204,12 +204,12 @@ def categorise(votes, taxonomy, min_share=0.5):
             if isinstance(name, str) and clean_name(name):
                 leaf = taxonomy.find(name) or taxonomy.find(clean_name(name))
                 rows.append((row.query_id, row.vote, leaf or clean_name(name), "predefined" if leaf else "new"))
-    named = pd.DataFrame(rows, columns=["query_id", "vote", "category", "kind"]).drop_duplicates()
-    counted = named.groupby(["query_id", "category", "kind"]).size().rename("n").reset_index()
+    named = pd.DataFrame(rows, columns=["query_id", "vote", "category", "category_type"]).drop_duplicates()
+    counted = named.groupby(["query_id", "category", "category_type"]).size().rename("n").reset_index()
     counted["vote_share"] = counted["n"] / counted["query_id"].map(n_votes)
-    counted = counted[(counted["vote_share"] >= min_share) | counted["kind"].eq("new")]
-    level = counted["category"].map(taxonomy.levels).where(counted["kind"].eq("predefined"), "new")
-    table = counted.assign(level=level)[["query_id", "category", "level", "kind", "vote_share"]]
+    counted = counted[(counted["vote_share"] >= min_share) | counted["category_type"].eq("new")]
+    level = counted["category"].map(taxonomy.levels).where(counted["category_type"].eq("predefined"), "new")
+    table = counted.assign(level=level)[["query_id", "category", "level", "category_type", "vote_share"]]
     return table.sort_values(["query_id", "category"], ignore_index=True), named, n_votes
 
 
@@ -233,7 +233,7 @@ def shares(categories, taxonomy, n_queries, published=None):
     """
     if n_queries < 1:
         raise ValueError("There is no labelled query: shares cannot be computed.")
-    counts = categories.loc[categories["kind"].eq("predefined"), "category"].value_counts()
+    counts = categories.loc[categories["category_type"].eq("predefined"), "category"].value_counts()
     table = taxonomy.leaves[["name", "level"]].rename(columns={"name": "category"})
     table["n"] = table["category"].map(counts).fillna(0).astype(int)
     lower, upper = wilson(table["n"], n_queries)
@@ -260,7 +260,7 @@ def cooccurrence(categories, n_queries):
     pandas.DataFrame
         a, b (a before b in the alphabet), n, expected, lift (n / expected).
     """
-    known = categories[categories["kind"].eq("predefined")]
+    known = categories[categories["category_type"].eq("predefined")]
     counts = known["category"].value_counts()
     together = {pair: 0 for pair in combinations(sorted(counts.index), 2)}
     for _, names in known.groupby("query_id")["category"]:
@@ -327,7 +327,7 @@ def stability(named, n_votes):
         return pd.Series(dtype=float)
     votes = several.max()
     there = np.arange(votes) < several.to_numpy()[:, None]
-    known = named[named["kind"].eq("predefined") & named["query_id"].isin(several.index)]
+    known = named[named["category_type"].eq("predefined") & named["query_id"].isin(several.index)]
     alphas = {}
     for name, rows in known.groupby("category"):
         yes = rows.groupby("query_id").size().reindex(several.index, fill_value=0).to_numpy()[:, None]
@@ -340,7 +340,7 @@ def stability(named, n_votes):
 
 def per_query(categories, n_votes):
     """Count the categories of the taxonomy that each labelled query has: Series by query_id, 0 included."""
-    known = categories[categories["kind"] == "predefined"]
+    known = categories[categories["category_type"] == "predefined"]
     return known.groupby("query_id").size().reindex(n_votes.index, fill_value=0)
 
 
@@ -352,7 +352,7 @@ def mean_per_query(counts):
 
 def novel_names(categories):
     """Count queries by name of a new category, cleaned but not merged: Series."""
-    return categories[categories["kind"] == "new"].groupby("category")["query_id"].nunique()
+    return categories[categories["category_type"] == "new"].groupby("category")["query_id"].nunique()
 
 
 def with_merged_names(categories, novel):
@@ -371,16 +371,16 @@ def with_merged_names(categories, novel):
         Table ``03_categories``.
     """
     names = novel.set_index("name")["merged"]
-    is_new = categories["kind"] == "new"
+    is_new = categories["category_type"] == "new"
     category = categories["category"].mask(is_new, categories["category"].map(names))
-    keys = ["query_id", "category", "level", "kind"]
+    keys = ["query_id", "category", "level", "category_type"]
     return categories.assign(category=category).groupby(keys, as_index=False)["vote_share"].max()
 
 
 def novel_groups(categories, novel):
     """Count queries and spellings of every new category, the largest first: merged, spellings, n."""
     groups = novel.groupby("merged").size().rename("spellings").reset_index()
-    groups["n"] = groups["merged"].map(categories[categories["kind"] == "new"].groupby("category").size())
+    groups["n"] = groups["merged"].map(categories[categories["category_type"] == "new"].groupby("category").size())
     return groups.sort_values(["n", "merged"], ascending=[False, True], ignore_index=True)
 
 
@@ -515,13 +515,13 @@ def draft(seed):
     str
         YAML in the form of ``taxonomy.yaml``: the commonest categories first, each with one of its queries.
     """
-    rows = seed.assign(kind=seed["kinds"].str.split(";")).explode("kind")
-    rows["kind"] = rows["kind"].fillna("").str.strip()
-    rows = rows[rows["kind"] != ""]
-    rows["key"] = rows["kind"].map(_key)
+    rows = seed.assign(name=seed["kinds"].str.split(";")).explode("name")
+    rows["name"] = rows["name"].fillna("").str.strip()
+    rows = rows[rows["name"] != ""]
+    rows["key"] = rows["name"].map(_key)
     leaves = []
     for _, group in sorted(rows.groupby("key"), key=lambda item: (-len(item[1]), item[0])):
-        names = group["kind"].value_counts().index
+        names = group["name"].value_counts().index
         leaves.append({"name": names[0], "definition": "", "example": group["query"].iloc[0], "aliases": []})
     levels = [{"level": "To be grouped", "leaves": leaves}]
     return yaml.safe_dump({"levels": levels}, sort_keys=False, allow_unicode=True, width=120)

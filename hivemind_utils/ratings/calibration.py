@@ -269,21 +269,21 @@ def _kind_rows(made, judged, scorer_rows, n_splits, rng):
         for k, kind in enumerate(made.kinds):
             rows.append(
                 {
-                    "items": made.item_type, "kind": kind, "rule": rule.name, "rho": found.estimate[r, k],
+                    "items": made.item_type, "scorer_type": kind, "rule": rule.name, "rho": found.estimate[r, k],
                     "lower": found.lower[r, k], "upper": found.upper[r, k], "se": found.se[r, k],
                     "n_prompts": found.n_prompts[0, k], "expected": middle[k], "null_lower": low[k],
                     "null_upper": high[k],
                 }
             )  # fmt: skip
-    keys = ["items", "kind", "rule"]
+    keys = ["items", "scorer_type", "rule"]
     at = scorer_rows[scorer_rows["items"] == made.item_type]
     means = at.groupby([*keys, "family"], sort=False, as_index=False).agg(
         n=("n", "max"), n_scorers=("scorer", "size"), within=("within", "mean"), line=("line", "mean")
     )
     table = means.merge(pd.DataFrame(rows), on=keys)
     crossed = cross_fit_table(made, n_splits, rng)
-    crossed = crossed.groupby(["kind", "rule"], as_index=False)[["crossed", "half_panel", "people"]].mean()
-    table = table.merge(crossed, on=["kind", "rule"], how="left")
+    crossed = crossed.groupby(["scorer_type", "rule"], as_index=False)[["crossed", "half_panel", "people"]].mean()
+    table = table.merge(crossed, on=["scorer_type", "rule"], how="left")
     return table.merge(published.published_values(files.root() / "data" / "reference"), on=keys, how="left")
 
 
@@ -335,11 +335,11 @@ def cross_fit_table(made, n_splits, rng):
     Returns
     -------
     pandas.DataFrame
-        scorer, kind, rule, crossed, half_panel, people; see `cross_fit.cross_fit`. Empty where labels are too few.
+        scorer, scorer_type, rule, crossed, half_panel, people; see `cross_fit.cross_fit`. Empty where labels are few.
     """
     scored, items = made.scored, made.scored.items
     enough = (~np.isnan(items.values)).sum(1) >= cross_fit.LEAST_LABELS
-    columns = ["scorer", "kind", "rule", "crossed", "half_panel", "people"]
+    columns = ["scorer", "scorer_type", "rule", "crossed", "half_panel", "people"]
     if enough.mean() < 0.5:
         return pd.DataFrame(columns=columns)
     groups, is_pair = items.prompts[enough], np.full(enough.sum(), items.is_pairs)
@@ -374,7 +374,7 @@ def soft_table(scored):
     pandas.DataFrame
     """
     rows = [row for part in scored.values() for row in (*_distribution_rows(part), *_order_rows(part))]
-    columns = ["items", "scorer", "kind", "measure", "value", "lower", "upper", "n"]
+    columns = ["items", "scorer", "scorer_type", "measure", "value", "lower", "upper", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -408,7 +408,7 @@ def _order_rows(scored):
 
 
 def _soft_row(scored, scorer, measure, per_item):
-    kind = scored.scorers.set_index("scorer")["kind"][scorer]
+    kind = scored.scorers.set_index("scorer")["scorer_type"][scorer]
     return (scored.items.item_type, scorer, kind, measure, *mean_over_items(per_item, scored.items.prompts))
 
 
@@ -447,10 +447,11 @@ def selections(scored, n_draws, rng):
     Returns
     -------
     pandas.DataFrame
-        kind, family, title, step, rule, n, rho, lower, upper, expected, published; empty without ratings. ``expected``
-        is the rank-linear line where the human mean decides who is in, else the correlation on the rest at equal means.
+        scorer_type, family, title, step, rule, n, rho, lower, upper, expected, published; empty without ratings.
+        ``expected`` is the rank-linear line where the human mean decides who is in, else the correlation on the rest
+        at equal means.
     """
-    columns = ["kind", "family", "title", "step", "rule", "n", "rho", "lower", "upper", "expected", "published"]
+    columns = ["scorer_type", "family", "title", "step", "rule", "n", "rho", "lower", "upper", "expected", "published"]
     if "absolute" not in scored:
         return pd.DataFrame(columns=columns)
     rules = [subsets.Rule("full", "full", "all"), *subsets.similar_rules(), *subsets.measure_rules(MEASURES)]
@@ -470,12 +471,12 @@ def selections(scored, n_draws, rng):
     table = pd.DataFrame(rows, columns=columns[:-1])
     table["selection"] = table["family"].map(MEASURE_NAMES)
     printed = published.selections(files.root() / "data" / "reference")
-    return table.merge(printed, how="left", on=["selection", "step", "kind"])[columns]
+    return table.merge(printed, how="left", on=["selection", "step", "scorer_type"])[columns]
 
 
 def narrowest(table, suffix):
     """Mean correlation over kinds of scorers at the narrowest step of the families whose names end in `suffix`."""
-    at = table[table["family"].str.endswith(suffix) & ~table["kind"].isin(BASELINES)]
+    at = table[table["family"].str.endswith(suffix) & ~table["scorer_type"].isin(BASELINES)]
     steps = at["step"].astype(float)
     return float(at.loc[steps == steps.groupby(at["family"]).transform("min"), "rho"].mean())
 

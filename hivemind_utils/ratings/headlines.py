@@ -130,7 +130,7 @@ def verdict(verdicts, item_type):
     Examples
     --------
     >>> import pandas as pd
-    >>> rows = {"items": "absolute", "level": "kind", "share": 0.33, "kind": ["judge", "reward"]}
+    >>> rows = {"items": "absolute", "level": "kind", "share": 0.33, "scorer_type": ["judge", "reward"]}
     >>> verdict(pd.DataFrame(rows | {"verdict": ["holds up", "degrades"]}), "absolute")
     'On the most contested 33 % of ratings reward models degrade; judges hold up'
     """
@@ -142,7 +142,7 @@ def verdict(verdicts, item_type):
         return f"The {name} do not differ in how contested they are: no scorer can be judged on contested ones"
     parts = []
     for decision, words in _SAID.items():
-        kinds = at.loc[at["verdict"] == decision, "kind"]
+        kinds = at.loc[at["verdict"] == decision, "scorer_type"]
         if len(kinds):
             parts.append(f"{listed([scorer_kind(kind) for kind in kinds], most=6)} {words}")
     return f"On the most contested {percent(at['share'].iloc[0])} of {name} {'; '.join(parts)}"
@@ -166,7 +166,9 @@ def calibration_verdict(verdicts, item_type):
 
 def calibration_contrasts(verdicts, item_type):
     """Count the verdicts of the scorers of one type of item, from ``09_verdicts``."""
-    at = verdicts[(verdicts["items"] == item_type) & (verdicts["level"] == "scorer") & (verdicts["kind"] != "text")]
+    at = verdicts[
+        (verdicts["items"] == item_type) & (verdicts["level"] == "scorer") & (verdicts["scorer_type"] != "text")
+    ]
     counts = at["verdict"].value_counts()
     if counts.empty:
         return f"No scorer of {ITEM_NAMES[item_type]} can be judged"
@@ -186,7 +188,7 @@ def calibration_absolute(kinds, name="ratings"):
     """
     if kinds.empty:
         return f"No scorer has scores of {name}"
-    at = kinds[~kinds["family"].isin(["full", "primary"]) & (kinds["kind"] != "text")]
+    at = kinds[~kinds["family"].isin(["full", "primary"]) & (kinds["scorer_type"] != "text")]
     known = at.dropna(subset=["rho", "null_lower"])
     if len(known):
         inside = known["rho"].between(known["null_lower"], known["null_upper"]).sum()
@@ -230,7 +232,7 @@ def calibration_selections(table):
 
 def pluralism(table):
     """Say how many scorers prefer typical responses at equal human mean, from ``09_pluralism``."""
-    at = table[table["kind"] != "text"]
+    at = table[table["scorer_type"] != "text"]
     if at.empty:
         return "No pool of responses, or no texts: typicality is unknown"
     n = int((at["lower"] > 0).sum())
@@ -239,8 +241,8 @@ def pluralism(table):
 
 def agreement_of_kinds(kinds, item_type):
     """List the mean correlations over all items per kind of scorer, from ``09_kinds``; Markdown."""
-    at = kinds[(kinds["items"] == item_type) & (kinds["rule"] == "full") & (kinds["kind"] != "text")]
-    parts = [f"{scorer_kind(r.kind)} {estimate(r.rho, r.lower, r.upper)}" for r in at.itertuples()]
+    at = kinds[(kinds["items"] == item_type) & (kinds["rule"] == "full") & (kinds["scorer_type"] != "text")]
+    parts = [f"{scorer_kind(r.scorer_type)} {estimate(r.rho, r.lower, r.upper)}" for r in at.itertuples()]
     return f"Mean Spearman ρ with {ITEM_NAMES[item_type]}: {'; '.join(parts)}" if parts else ""
 
 

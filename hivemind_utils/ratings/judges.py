@@ -26,7 +26,7 @@ CRITERIA = {  # of Prometheus, which takes one criterion a call and responses in
 SCALE, PAIR_SCALE = (1, 2, 3, 4, 5), (-2, -1, 0, 1, 2)
 
 
-COLUMNS = ["prompt_id", "response", "scorer", "kind", "score", "distribution", "raw"]
+COLUMNS = ["prompt_id", "response", "scorer", "scorer_type", "score", "distribution", "raw"]
 
 
 def schema(criteria, scale=SCALE):
@@ -100,7 +100,7 @@ def judge_responses(responses, model, rubric, instructions, *, votes=1, probabil
         distribution = None if shares is None else json.dumps([round(s, 6) for s in shares.tolist()])
         rows.append((*texts.loc[item_id, ["prompt_id", "response"]], score, distribution, str(grades)))
     frame = pd.DataFrame(rows, columns=["prompt_id", "response", "score", "distribution", "raw"])
-    return frame.assign(scorer=f"{model} ({rubric})", kind="judge")[COLUMNS], labels
+    return frame.assign(scorer=f"{model} ({rubric})", scorer_type="judge")[COLUMNS], labels
 
 
 def judge_pairs(items, model, instructions, *, votes=1, **options):
@@ -118,8 +118,9 @@ def judge_pairs(items, model, instructions, *, votes=1, **options):
     Returns
     -------
     scores : pandas.DataFrame
-        item_id, scorer, kind, score (half the difference of the two orders: positive, the first is better), position
-        (half their sum: positive, whatever comes first is preferred), distribution, raw. A pair needs both orders.
+        item_id, scorer, scorer_type, score (half the difference of the two orders: positive, the first is better),
+        position (half their sum: positive, whatever comes first is preferred), distribution, raw. A pair needs both
+        orders.
     labels : labeling.Labels
     """
     asked = items[["item_id", "prompt", "response_1", "response_2"]]
@@ -133,7 +134,7 @@ def judge_pairs(items, model, instructions, *, votes=1, **options):
     found = found.reindex(items["item_id"]).dropna()
     return pd.DataFrame(
         {
-            "item_id": found.index, "scorer": f"{model} (pairs)", "kind": "judge",
+            "item_id": found.index, "scorer": f"{model} (pairs)", "scorer_type": "judge",
             "score": (found["as given"] - found["swapped"]) / 2,
             "position": (found["as given"] + found["swapped"]) / 2,
             "distribution": None,

@@ -19,12 +19,12 @@ def published_values(folder):
     Returns
     -------
     pandas.DataFrame
-        items, kind, rule, published.
+        items, scorer_type, rule, published.
     """
     models = pd.read_csv(folder / "tables23_26_lm_perplexity_selected_cols.csv").assign(type="lm")
     others = pd.read_csv(folder / "tables23_26_rm_and_judges.csv")
     both = pd.concat([models, others])
-    table = both.assign(kind=both["type"].map(PUBLISHED_KINDS)).groupby("kind").mean(numeric_only=True)
+    table = both.assign(scorer_type=both["type"].map(PUBLISHED_KINDS)).groupby("scorer_type").mean(numeric_only=True)
     rows = []
     for column in table.columns:
         item_type, *rest = column.split("_")
@@ -35,7 +35,7 @@ def published_values(folder):
         else:
             name = "full" if rest[0] == "full" else f"tukey {rest[0][1:]}"
         rows += [(item_type, kind, name, value) for kind, value in table[column].dropna().items()]
-    return pd.DataFrame(rows, columns=["items", "kind", "rule", "published"])
+    return pd.DataFrame(rows, columns=["items", "scorer_type", "rule", "published"])
 
 
 def selections(folder):
@@ -49,11 +49,11 @@ def selections(folder):
     Returns
     -------
     pandas.DataFrame
-        selection, step, kind, published.
+        selection, step, scorer_type, published.
     """
     printed = pd.read_csv(folder / "tables19_20_selections.csv").query("table == 20")
     printed = printed.rename(columns={"lm": "lm perplexity"})
-    table = printed.melt(["selection", "subset"], ["lm perplexity", "reward", "judge"], "kind", "published")
+    table = printed.melt(["selection", "subset"], ["lm perplexity", "reward", "judge"], "scorer_type", "published")
     return table.assign(step=table["subset"].str.removesuffix(" %")).drop(columns="subset")
 
 

@@ -62,7 +62,7 @@ def judge_calibration(collected, judged, verdicts, grids, kinds, selections, typ
     dict
     """
     return {
-        "n_scorers": collected.table.groupby("kind")["scorer"].nunique().to_dict(),
+        "n_scorers": collected.table.groupby("scorer_type")["scorer"].nunique().to_dict(),
         "n_excluded": collected.excluded.groupby("reason").size().to_dict(),
         **nested_kinds(kinds, {item_type: grid.merged for item_type, grid in grids.items()}),
         "contested": {
@@ -103,12 +103,12 @@ def nested_kinds(kinds, merged):
         "crossed", "people",
     ]  # fmt: skip
     stated = published.published_values(files.root() / "data" / "reference")
-    stated = stated.set_index(["items", "kind", "rule"])["published"].to_dict()
+    stated = stated.set_index(["items", "scorer_type", "rule"])["published"].to_dict()
     nested = {}
     for row in kinds.to_dict("records"):
-        place = nested.setdefault(row["items"], {}).setdefault(row["kind"], {})
+        place = nested.setdefault(row["items"], {}).setdefault(row["scorer_type"], {})
         for name in (row["rule"], *merged[row["items"]].get(row["rule"], [])):
-            own = {"published": stated.get((row["items"], row["kind"], name))}
+            own = {"published": stated.get((row["items"], row["scorer_type"], name))}
             place[name] = {key: row[key] for key in names} | own
     return nested
 
@@ -123,9 +123,9 @@ def nested_verdicts(verdicts):
     for row in verdicts.sort_values("level", kind="stable").to_dict("records"):
         numbers = {name: row[name] for name in names}
         if row["level"] == "kind":
-            nested[row["kind"]] = numbers | {"scorers": {}}
+            nested[row["scorer_type"]] = numbers | {"scorers": {}}
         else:
-            nested.setdefault(row["kind"], {"scorers": {}})["scorers"][row["scorer"]] = numbers
+            nested.setdefault(row["scorer_type"], {"scorers": {}})["scorers"][row["scorer"]] = numbers
     return nested
 
 
@@ -134,7 +134,7 @@ def nested_measures(table):
     nested = {}
     for row in table[table["family"].isin(MEASURE_NAMES)].to_dict("records"):
         place = nested.setdefault(MEASURE_NAMES[row["family"]], {})
-        place.setdefault(str(round(7.5 * float(row["step"]))), {})[row["kind"]] = {
+        place.setdefault(str(round(7.5 * float(row["step"]))), {})[row["scorer_type"]] = {
             key: row[key] for key in ("n", "rho", "lower", "upper", "expected")
         }
     return nested

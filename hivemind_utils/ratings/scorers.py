@@ -327,7 +327,7 @@ class Collected:
     @property
     def counts(self):
         """Scores per scorer: a frame to look at."""
-        return self.table.groupby(["kind", "scorer", "source"]).size().rename("items").to_frame()
+        return self.table.groupby(["scorer_type", "scorer", "source"]).size().rename("items").to_frame()
 
     @property
     def reasons(self):
@@ -454,7 +454,7 @@ def _long(name, table, kinds):
     parts = []
     for column, kind in kinds.items():
         scorer = f"{name} (whole conversation)" if kind == "lm perplexity" else name
-        part = table[["prompt_id", "response"]].assign(scorer=scorer, kind=kind, score=table[column])
+        part = table[["prompt_id", "response"]].assign(scorer=scorer, scorer_type=kind, score=table[column])
         parts.append(part.assign(raw=part["score"].astype(str)))
     return pd.concat(parts, ignore_index=True)
 

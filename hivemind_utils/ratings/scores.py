@@ -19,10 +19,10 @@ from hivemind_utils.ratings.loading import AnnotatedItems
 from hivemind_utils.tables import files, reading
 from hivemind_utils.tables import ids as table_ids
 
-_FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "kind", "score")
+_FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "scorer_type", "score")
 
 
-COLUMNS = ["item_id", "scorer", "kind", "source", "score", "distribution"]
+COLUMNS = ["item_id", "scorer", "scorer_type", "source", "score", "distribution"]
 
 
 def read(paths, *, columns=None, where=None, score_columns=None, values=None, kinds=None, encoding=None):
@@ -48,7 +48,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
     Returns
     -------
     pandas.DataFrame
-        Long: what identifies the item, scorer, kind, ``score`` (float, NaN where it is no number) and ``raw``.
+        Long: what identifies the item, scorer, scorer_type, ``score`` (float, NaN where it is no number) and ``raw``.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
     frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
@@ -58,7 +58,7 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
 
 def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, kinds=None, file="the scores"):
     """Bring a frame of scores into long form; see `read`."""
-    columns = dict(columns or {})
+    columns = reading.current_names(columns or {}, "scorer_type")
     frame = labels.keep_where(frame, where)
     for field, theirs in columns.items():
         if field not in _FIELDS:
@@ -71,7 +71,7 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
         for part in more:
             joined = joined.astype(str) + " · " + part.astype(str)
         columns[field] = joined
-    frame = frame.assign(**columns)
+    frame = reading.with_current_name(frame.assign(**columns), "scorer_type", file, columns)
     identifying = [f for f in _FIELDS[:6] if f in frame]
     if score_columns:
         for column in score_columns:
@@ -84,16 +84,16 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
     if not identifying:
         raise ValueError(f"Scores need item_id, or prompt and response; there are {list(frame.columns)}.")
     checks.names("scores_kinds", kinds or {}, sorted(frame["scorer"].astype(str).unique()), of="scorers")
-    if "kind" not in frame:
-        frame["kind"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
+    if "scorer_type" not in frame:
+        frame["scorer_type"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
     elif kinds:
-        frame["kind"] = [kinds.get(s, k) for s, k in zip(frame["scorer"], frame["kind"], strict=True)]
+        frame["scorer_type"] = [kinds.get(s, k) for s, k in zip(frame["scorer"], frame["scorer_type"], strict=True)]
     translate = {str(k): v for k, v in (values or {}).items()}
     raw = frame["score"]
     mapped = [translate.get(str(v).strip(), np.nan if isinstance(v, bool | np.bool_) else v) for v in raw]
     numbers = pd.to_numeric(pd.Series(mapped, index=frame.index), errors="coerce").astype(float)
     numbers = numbers.where(np.isfinite(numbers))
-    keep = [*identifying, "scorer", "kind"]
+    keep = [*identifying, "scorer", "scorer_type"]
     return frame[keep].assign(score=numbers, raw=raw.astype(str)).reset_index(drop=True)
 
 
@@ -228,7 +228,7 @@ def text_lengths(items):
     first = items.dropna(subset=["response_1"])
     lengths = first["response_1"].str.len() - first["response_2"].str.len().fillna(0)
     return pd.DataFrame(
-        {"item_id": first["item_id"], "scorer": "text length", "kind": "text", "source": "text",
+        {"item_id": first["item_id"], "scorer": "text length", "scorer_type": "text", "source": "text",
          "score": lengths.astype(float), "distribution": None}
     ).reset_index(drop=True)  # fmt: skip
 
@@ -239,12 +239,14 @@ def wide(scores, items):
     Returns
     -------
     scorers : pandas.DataFrame
-        ``scorer`` and ``kind``, in the order of rows: by kind, then name.
+        ``scorer`` and ``scorer_type``, in the order of rows: by type, then name.
     values : ndarray of float, shape (n_scorers, n_items)
         NaN where a scorer lacks an item. Scorers without any score of these items are left out.
     """
     at = scores[scores["item_id"].isin(items["item_id"])]
-    scorers = at.drop_duplicates("scorer")[["scorer", "kind"]].sort_values(["kind", "scorer"], ignore_index=True)
+    scorers = at.drop_duplicates("scorer")[["scorer", "scorer_type"]].sort_values(
+        ["scorer_type", "scorer"], ignore_index=True
+    )
     table = at.pivot(index="scorer", columns="item_id", values="score")
     return scorers, table.reindex(index=scorers["scorer"], columns=items["item_id"]).to_numpy(float)
 
@@ -325,9 +327,9 @@ def _direct(good, items):
 def _differences(good, items):
     """Scores of pairs from the scores of their two responses."""
     pairs = items.dropna(subset=["response_1_id", "response_2_id"])[["item_id", "response_1_id", "response_2_id"]]
-    one = good[["key", "scorer", "kind", "score"]]
+    one = good[["key", "scorer", "scorer_type", "score"]]
     first = pairs.merge(one.rename(columns={"key": "response_1_id"}), on="response_1_id")
-    second = one.rename(columns={"key": "response_2_id", "score": "other"}).drop(columns="kind")
+    second = one.rename(columns={"key": "response_2_id", "score": "other"}).drop(columns="scorer_type")
     found = first.merge(second, on=["response_2_id", "scorer"])
     found = found.assign(score=found["score"] - found["other"], key=found["response_1_id"], distribution=None)
     return found.assign(second=found["response_2_id"])[[*COLUMNS[:3], "score", "distribution", "key", "second"]]
@@ -352,7 +354,7 @@ class Scored:
     ----------
     items : AnnotatedItems
     scorers : pandas.DataFrame
-        ``scorer`` and ``kind``, by kind and name.
+        ``scorer`` and ``scorer_type``, by type and name.
     scores : ndarray of float, shape (n_scorers, n_items)
         NaN where a scorer lacks an item.
     distributions : dict of str to ndarray of float, shape (n_items, n_values)
@@ -367,7 +369,7 @@ class Scored:
     @property
     def kinds(self):
         """Kind of every scorer."""
-        return self.scorers["kind"].to_numpy()
+        return self.scorers["scorer_type"].to_numpy()
 
     @cached_property
     def prepared(self):

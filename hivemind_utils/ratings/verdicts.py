@@ -12,7 +12,7 @@ from hivemind_utils.tables.wording import scorer_kind
 
 BASELINES = ("text",)  # text length is a yardstick, not a scorer that could lose touch
 COLUMNS = [
-    "items", "level", "scorer", "kind", "n", "share", "effective_size", "n_prompts", "rho_full", "rho_contested",
+    "items", "level", "scorer", "scorer_type", "n", "share", "effective_size", "n_prompts", "rho_full", "rho_contested",
     "r", "e", "kept", "lower", "upper", "p_degrades", "p_holds_up", "expected", "null_lower", "null_upper",
     "verdict", "reason",
 ]  # fmt: skip
@@ -74,9 +74,9 @@ class Judged:
         full, inside = (np.array([mean_of_known(values[at]) for at in members]) for values in (full, inside))
         band = self.band(item_type, inside, of_kinds=True)
         rows = _numbers(family.kind_comparison, family.kind_verdicts, full, inside, band)
-        names = {"scorer": family.kinds, "kind": family.kinds, "level": "kind"}
+        names = {"scorer": family.kinds, "scorer_type": family.kinds, "level": "kind"}
         kinds = pd.DataFrame(names).assign(n=[int(n[at].max()) for at in members], **facts, **rows)
-        return kinds[~kinds["kind"].isin(BASELINES)], scorers
+        return kinds[~kinds["scorer_type"].isin(BASELINES)], scorers
 
 
 def judge(scored):
@@ -157,5 +157,5 @@ def least_kept(verdicts, item_type):
     if at.empty:
         return "share of the correlation kept on contested items", np.nan, np.nan, np.nan
     row = at.nsmallest(1, "kept").iloc[0]
-    label = f"share of the correlation that {scorer_kind(row['kind'])} keep on contested {ITEM_NAMES[item_type]}"
+    label = f"share of the correlation that {scorer_kind(row['scorer_type'])} keep on contested {ITEM_NAMES[item_type]}"
     return label, *(float(row[name]) for name in ("kept", "lower", "upper"))

@@ -125,7 +125,7 @@ def open_split(prompts):
         ``many``, ``few`` and ``difference`` (many less few), each with mean, lower, upper (jackknife over prompts) and
         n_prompts; empty where one group has no prompt.
     """
-    known = prompts[prompts["kind"] == "original"].dropna(subset=["many_answers", "mean_cosine"])
+    known = prompts[prompts["prompt_kind"] == "original"].dropna(subset=["many_answers", "mean_cosine"])
     many, values = known["many_answers"].to_numpy(float) > 0, known["mean_cosine"].to_numpy(float)
     if not 0 < many.sum() < len(many):
         return {}

@@ -155,7 +155,7 @@ def grade(
     values = pd.Series(np.nan, index=table.index)
     if path is not None:
         long = rating_scores.read(path, columns=columns)
-        scorers, kinds = sorted(long["scorer"].unique()), set(long["kind"])
+        scorers, kinds = sorted(long["scorer"].unique()), set(long["scorer_type"])
         values = _mean_of([_scaled(_matched(part, asked, study), table, scale) for _, part in long.groupby("scorer")])
         if values.isna().all():
             problems.append("no score of the file belongs to a response: check prompt and response")

@@ -20,7 +20,7 @@ class Known:
     @cached_property
     def people(self):
         """Names in `model` that stand for people."""
-        return set(self.models.index[self.models["kind"] == "human"])
+        return set(self.models.index[self.models["model_kind"] == "human"])
 
     @cached_property
     def arms(self):
@@ -73,7 +73,7 @@ class Known:
 
     def open_ended(self, decoding):
         """Return the responses of models to open-ended original prompts under one decoding."""
-        own, kinds = self.models_only().of_decoding(decoding), self.prompts["kind"]
+        own, kinds = self.models_only().of_decoding(decoding), self.prompts["prompt_kind"]
         return own.of_prompts([prompt_id for prompt_id in own.prompt_order if kinds.get(prompt_id) == "original"])
 
     def map(self, function, *items, groups=None, progress=None, vectors=True, **options):

@@ -136,7 +136,7 @@ def _imported(found, chosen, layout, facts, calls, asking):
         origin=", ".join(file.name for file in found),
         cells=no_cells(),
         given=response_table.select(given, **kept),
-        models=response_table.read_facts(facts["models_path"]),
+        models=response_table.read_facts(facts["models_path"], kind="model_kind"),
         prompts=_told_of_prompts(given, facts),
         human=layout["human"],
         asking=asking,
@@ -223,7 +223,7 @@ def _told_of_prompts(given, facts):
         texts = given.reindex(columns=["prompt_id", "prompt"]).dropna(axis="columns", how="all")
         texts = texts.rename(columns={"prompt": "text"}).drop_duplicates()
         prompts = texts if prompts is None else prompts.merge(texts, on="prompt_id", how="left")
-    named = prompts.reindex(columns=["text", "category"]).rename(columns={"text": "prompt"}).assign(kind="original")
+    named = prompts.reindex(columns=["text", "category"]).assign(prompt=lambda t: t["text"], prompt_kind="original")
     known, _ = response_prompts.join_categories(named, reading.read_any(facts["categories_path"]))
     return prompts.assign(category=known["category"])
 
@@ -238,11 +238,11 @@ def _without_paraphrases(prompts, arms):
 
 def _wordings(prompts):
     """Paraphrases of every prompt that has some."""
-    return prompts[prompts["kind"] == "paraphrase"].groupby("parent_id")["prompt"].agg(tuple)
+    return prompts[prompts["prompt_kind"] == "paraphrase"].groupby("parent_id")["prompt"].agg(tuple)
 
 
 def _asked_by_arms(prompts):
-    return prompts[prompts["kind"].isin(["original", "closed"])]
+    return prompts[prompts["prompt_kind"].isin(["original", "closed"])]
 
 
 def _sizes(frame, arms, *, chains=False):
@@ -480,8 +480,8 @@ def cells(
             )
         first = next(iter(own))
         for prompt in prompts[response_prompts.PROMPT_COLUMNS].itertuples(index=False):
-            n = n_paraphrase_samples if prompt.kind == "paraphrase" else n_samples
-            for name in list(own)[: None if prompt.kind == "original" else 1]:
+            n = n_paraphrase_samples if prompt.prompt_kind == "paraphrase" else n_samples
+            for name in list(own)[: None if prompt.prompt_kind == "original" else 1]:
                 asked = request_llm.requests(
                     model.litellm_id,
                     prompt.prompt,
@@ -492,7 +492,7 @@ def cells(
                     aliases=also,
                 )
                 rows += [(*prompt, model.model, response_arms.DEFAULT, name, request) for request in asked]
-            for arm in others if prompt.kind in ("original", "closed") else ():
+            for arm in others if prompt.prompt_kind in ("original", "closed") else ():
                 said = wordings.get(prompt.prompt_id, ())
                 if "$paraphrase" in arm.user and not said:
                     continue

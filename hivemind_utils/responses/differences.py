@@ -27,7 +27,7 @@ def of_references(responses, cells):
     """
     known = cells.reset_index()
     known = known[(known["n"] >= 2) & ~known["model"].isin(responses.people)]
-    known = known[known["prompt_id"].map(responses.prompts["kind"]) == "original"]
+    known = known[known["prompt_id"].map(responses.prompts["prompt_kind"]) == "original"]
     n_pairs = known["n"] * (known["n"] - 1) / 2
     known = known.assign(pairs=n_pairs, total=n_pairs * known["mean_cosine"])
     sums = known.groupby(["prompt_id", "decoding"])[["total", "pairs"]].sum()

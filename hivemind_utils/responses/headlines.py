@@ -37,7 +37,7 @@ def similarity_references(references, decoding, paper=""):
 
     `paper` stands behind the latter, where there is one.
     """
-    mean = references.set_index(["kind", "decoding"])["mean"]
+    mean = references.set_index(["pair_type", "decoding"])["mean"]
     same = f"Mean similarity of two responses of one model: {number(mean['same model', decoding])} ({decoding})"
     floor = mean.get(("different prompts", decoding))
     return same if floor is None else f"{same}; to different prompts: {number(floor)} {paper}".rstrip()
@@ -85,7 +85,7 @@ def paraphrases(means, paper=""):
 
 def repetition_by_prompt(prompts):
     """Say how far original prompts differ, from `repetition.by_prompt`."""
-    means = prompts.loc[prompts["kind"] == "original", "mean_cosine"]
+    means = prompts.loc[prompts["prompt_kind"] == "original", "mean_cosine"]
     return f"Mean repetition of open-ended prompts: {number(means.min())} to {number(means.max())}"
 
 
@@ -232,7 +232,7 @@ def dominant_ideas(dominance, difference):
     if dominance.empty:
         return "Too few responses to compare shares of the commonest idea at equal numbers"
     best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
-    means = best.groupby("kind")["dominant_share"].mean()
+    means = best.groupby("respondent")["dominant_share"].mean()
     n = best["n"].iloc[0]
     what = "share the commonest idea" if best["ideas"].iloc[0] == "given" else "fall in one stable mode"
     whose = "a model" if "model" in means else "people"
@@ -248,7 +248,7 @@ def dominant_ideas(dominance, difference):
 
 def _without_style(dominance, best):
     """Share of modes without what a model's responses have in common, where modes are all there is."""
-    own = dominance[(dominance["ideas"] == house_style.NAME) & (dominance["kind"] == best["kind"].iloc[0])]
+    own = dominance[(dominance["ideas"] == house_style.NAME) & (dominance["respondent"] == best["respondent"].iloc[0])]
     if best["ideas"].iloc[0] != "modes" or own.empty:
         return ""
     return f" ({percent(own['dominant_share'].mean())} without what they all have in common)"
@@ -256,7 +256,7 @@ def _without_style(dominance, best):
 
 def similarity_floors(floors, excess, threshold):
     """Set same-prompt pairs against the demanding null, from `ideas.shown` and `ideas.excess`."""
-    share = floors.set_index("kind")["share_above"]
+    share = floors.set_index("pair_type")["share_above"]
     where = f"reach a similarity of {threshold:g}"
     null = "same prompt, different idea"
     if excess is None or null not in share:
@@ -292,7 +292,7 @@ def floor_ratio(excess, paper):
 
 def responses_there(tables, usable):
     """Say how many responses there are, of whom, and how many are usable, from the tables of notebook 04."""
-    kinds = tables["04_models"]["kind"].value_counts()
+    kinds = tables["04_models"]["model_kind"].value_counts()
     people = " and people" if kinds.get("human", 0) else ""
     share = estimate(float(usable.estimate), float(usable.lower), float(usable.upper), 1, as_percent=True)
     return (

@@ -372,7 +372,7 @@ def overlaps(responses, min_span_words, n_spans_kept, n_nearest_pairs, progress=
     for own, share in responses.map(of_prompt.overlaps, progress=progress, **options):
         rows += own
         shares += [share] if share else []
-    columns = ["kind", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_responses",
+    columns = ["overlap_type", "prompt_id", "model_a", "model_b", "response_a", "response_b", "n_models", "n_responses",
                "cosine", "longest_span_words", "shared_8grams", "span"]  # fmt: skip
     whole = dict.fromkeys(["n_models", "n_responses", "longest_span_words"], int)
     table = pd.DataFrame(rows, columns=columns).astype(whole | {"cosine": float, "shared_8grams": float})

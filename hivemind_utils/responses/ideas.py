@@ -492,7 +492,7 @@ def floors(counts, thresholds):
             found = intervals.ratio_interval(*_above(histograms, threshold))
             bounds = np.clip([found.estimate, found.lower, found.upper], 0, 1)
             rows.append((kind, origin, threshold, int(pooled.sum()), prompts, *bounds, *quantiles))
-    columns = ["kind", "ideas", "threshold", "n_pairs", "n_prompts", "share_above", "lower", "upper", "q05", "q25",
+    columns = ["pair_type", "ideas", "threshold", "n_pairs", "n_prompts", "share_above", "lower", "upper", "q05", "q25",
                "median", "q75", "q95"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
@@ -567,15 +567,15 @@ def shown(table, source, threshold):
     compare within a cell), the pairs that the null is part of are shown next to all of the prompt.
     """
     own = table[(table["threshold"] == threshold) & table["ideas"].isin(["none", source])]
-    whole = own.loc[own["kind"] == "same prompt", "n_pairs"].sum()
-    own = own[(own["kind"] != "same prompt, ideas compared") | (own["n_pairs"] != whole)]
-    return own.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), ignore_index=True)
+    whole = own.loc[own["pair_type"] == "same prompt", "n_pairs"].sum()
+    own = own[(own["pair_type"] != "same prompt, ideas compared") | (own["n_pairs"] != whole)]
+    return own.sort_values("pair_type", key=lambda kinds: kinds.map(KINDS.index), ignore_index=True)
 
 
 def quoted(floors_shown, gain):
     """Floors for the results: share above with interval by kind; ratio and difference over the demanding null."""
-    kinds = {row.kind: {"share_above": row.share_above, "lower": row.lower, "upper": row.upper, "n_pairs": row.n_pairs,
-                        "median": row.median} for row in floors_shown.itertuples()}  # fmt: skip
+    names = ["share_above", "lower", "upper", "n_pairs", "median"]
+    kinds = {row["pair_type"]: {name: row[name] for name in names} for row in floors_shown.to_dict("records")}
     if gain is None:
         return kinds
     ratio = gain["ratio"]

@@ -68,7 +68,7 @@ class Asked:
         One row per arm: model, condition, decoding, title, label, k, is_chain, is_rung, comparator (its condition),
         and other, direct: rows of the comparator and of the model's default; -1 where there is none.
     prompts : pandas.DataFrame
-        prompt_id and kind.
+        prompt_id and prompt_kind.
     rows : ndarray of int, shape (n_prompts, n_arms, n)
         Row of every response in `table`; -1 pads.
     vectors : ndarray of float, shape (n_responses, n_dims), or OnDisk
@@ -90,7 +90,7 @@ class Asked:
     @property
     def open(self):
         """Which prompts are open-ended."""
-        return (self.prompts["kind"] == "original").to_numpy()
+        return (self.prompts["prompt_kind"] == "original").to_numpy()
 
     @property
     def asked(self):
@@ -177,11 +177,11 @@ def load(study, encoder, *, models=None, decoding=None):
     varied = sorted(table.loc[table["condition"].isin(others), "model"].unique())
     if models is not None and (absent := sorted(set(models) - set(table["model"]))):
         raise ValueError(f"`models` names {absent}, but responses come from {sorted(table['model'].unique())}.")
-    kinds = prompts.set_index("prompt_id")["kind"]
+    kinds = prompts.set_index("prompt_id")["prompt_kind"]
     table = table[table["model"].isin(varied if models is None else models)]
     table = table[table["prompt_id"].map(kinds).isin(["original", "closed"])]
     table = table[table["condition"].isin({*declared.index, response_arms.DEFAULT})]
-    people = set(known.index[known["kind"] == "human"])
+    people = set(known.index[known["model_kind"] == "human"])
     plain = table["condition"] == response_arms.DEFAULT
     chosen = loading.choose_decoding(table[plain], people, decoding)
     table = table[~plain | (table["decoding"] == chosen) | table["model"].isin(people)]
@@ -254,7 +254,7 @@ def arranged(table, arms, kinds, vectors, never_asked=()):
     number = table.groupby([p, a]).cumcount().to_numpy()
     rows = np.full((len(prompt_ids), len(arms), number.max() + 1), -1)
     rows[p, a, number] = np.arange(len(table))
-    prompts = pd.DataFrame({"prompt_id": prompt_ids, "kind": [kinds[name] for name in prompt_ids]})
+    prompts = pd.DataFrame({"prompt_id": prompt_ids, "prompt_kind": [kinds[name] for name in prompt_ids]})
     return Asked(table, arms, prompts, rows, vectors, list(never_asked))
 
 

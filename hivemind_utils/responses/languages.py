@@ -1,6 +1,6 @@
 """Prompts in several languages: whether responses are more alike when asked in another one, and come in it.
 
-Prompts of one meaning are an original and its translations (kind ``translation``, ``parent_id``). See
+Prompts of one meaning are an original and its translations (``prompt_kind`` is translation, with ``parent_id``). See
 `metrics.languages` for what may be said; the language of a reply is an outcome, never a reason to drop it.
 """
 
@@ -109,9 +109,11 @@ def compare(loaded, translated=None, *, reference="en", multilingual=True):
         Table ``11_languages``: one row per language but the reference; none where prompts name no second language.
     """
     table = loaded.table
-    facts = loaded.prompts.reindex(columns=["language", "parent_id", "kind"])
+    facts = loaded.prompts.reindex(columns=["language", "parent_id", "prompt_kind"])
     spoken = table["prompt_id"].map(facts["language"])
-    parent = table["prompt_id"].map(facts["parent_id"]).where(table["prompt_id"].map(facts["kind"]) == "translation")
+    parent = (
+        table["prompt_id"].map(facts["parent_id"]).where(table["prompt_id"].map(facts["prompt_kind"]) == "translation")
+    )
     meaning = parent.where(parent.notna(), table["prompt_id"])
     rows = []
     for language in sorted(set(spoken.dropna()) - {reference}):

@@ -44,14 +44,14 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     prompts = study.read("04_prompts").set_index("prompt_id")
     models = study.read("04_models").set_index("model")
     path = study.look("04_responses")
-    people = set(models.index[models["kind"] == "human"])
+    people = set(models.index[models["model_kind"] == "human"])
     index = stored.index(path)
     if one_decoding:
         counts = index[~index["model"].isin(people)].groupby("decoding")["n"].sum()
         decoding = _chosen(counts, decoding)
     kept = index[index["usable"]]
     if prompt_kinds is not None:
-        kept = kept[kept["prompt_id"].map(prompts["kind"]).isin(prompt_kinds)]
+        kept = kept[kept["prompt_id"].map(prompts["prompt_kind"]).isin(prompt_kinds)]
     human = kept["model"].isin(people)
     if one_decoding:
         here = (kept["decoding"] == decoding) | human
@@ -70,7 +70,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     if kept.empty:
         wanted = f" to a prompt of kind {' or '.join(prompt_kinds)}" if prompt_kinds else ""
         raise NothingToMeasureError(
-            f"There is no usable response{wanted}: see `kind` in 04_prompts and `usable` in 04_responses."
+            f"There is no usable response{wanted}: see `prompt_kind` in 04_prompts and `usable` in 04_responses."
         )
     kept = kept.sort_values(CELL, ignore_index=True)
     kept["arm"] = arm_names(kept)

@@ -39,7 +39,7 @@ def idea_profile(profiles, covered):
 
     From ``07_profiles`` and ``07_coverage``, one source of ideas each; people stay out.
     """
-    models = profiles[profiles["kind"] == "model"] if len(profiles) else profiles
+    models = profiles[profiles["respondent"] == "model"] if len(profiles) else profiles
     if models.empty:
         return "Too few responses with an idea to draw profiles"
     mean = models.groupby("order")["hill"].mean()
@@ -47,7 +47,7 @@ def idea_profile(profiles, covered):
         f"Of {counted(int(models['n'].iloc[0]), 'response')} a model has {number(mean[0], 1)} ideas, "
         f"effectively {number(mean[1], 1)}; the commonest alone counts as {number(mean[np.inf], 1)}"
     )
-    known = covered[(covered["kind"] == "model") & (covered["n_compared"] > 0)]
+    known = covered[(covered["respondent"] == "model") & (covered["n_compared"] > 0)]
     if known.empty:
         seen = percent(covered["coverage"].mean())
         return f"{said}; coverage {seen}, with too few responses to compare arms at equal coverage"

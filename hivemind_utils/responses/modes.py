@@ -478,7 +478,7 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
     Returns
     -------
     pandas.DataFrame
-        Columns ideas, arm, kind (model or people), prompt_id, n (drawn), share (mean over draws).
+        Columns ideas, arm, respondent (model or people), prompt_id, n (drawn), share (mean over draws).
     """
     rows, start = [], int(rng.integers(2**62))
     whole = responses.columns("response_id", "arm", "prompt_id")
@@ -495,7 +495,7 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
             share = (picks[:, :, None] == picks[:, None, :]).sum(2).max(1).mean() / size
             kind = "people" if responses.model_of[arm] in responses.people else "model"
             rows.append((name, arm, kind, prompt_id, size, share))
-    return pd.DataFrame(rows, columns=["ideas", "arm", "kind", "prompt_id", "n", "share"])
+    return pd.DataFrame(rows, columns=["ideas", "arm", "respondent", "prompt_id", "n", "share"])
 
 
 def dominance(shares):
@@ -512,10 +512,10 @@ def dominance(shares):
         Table ``07_dominance``.
     """
     rows = []
-    for (name, arm, kind, n), cells in shares.groupby(["ideas", "arm", "kind", "n"]):
+    for (name, arm, kind, n), cells in shares.groupby(["ideas", "arm", "respondent", "n"]):
         found = intervals.share_interval(cells["share"])
         rows.append((arm, kind, n, len(cells), found.estimate, found.lower, found.upper, name))
-    columns = ["arm", "kind", "n", "n_prompts", "dominant_share", "lower", "upper", "ideas"]
+    columns = ["arm", "respondent", "n", "n_prompts", "dominant_share", "lower", "upper", "ideas"]
     table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:7], float))
     order = list(shares["ideas"].unique())  # stays as passed: the last is the best
     return table.sort_values("ideas", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
@@ -535,7 +535,7 @@ def dominance_difference(shares):
         None where models or people are missing.
     """
     best = shares[shares["ideas"] == shares["ideas"].iloc[-1]] if len(shares) else shares
-    wide = best.groupby(["prompt_id", "kind"])["share"].mean().unstack()
+    wide = best.groupby(["prompt_id", "respondent"])["share"].mean().unstack()
     if not {"model", "people"} <= set(wide.columns):
         return None
     return intervals.difference_interval(wide["model"], wide["people"])

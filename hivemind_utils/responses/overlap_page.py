@@ -24,14 +24,14 @@ def page_records(table, responses, n):
         ["longest_span_words", "cosine", "response_a"], ascending=[False, False, True], kind="stable"
     ).drop_duplicates(["prompt_id", "span"])
     quota = {"exact": n // 4, "nearest": n // 4, "span": n - 2 * (n // 4)}
-    chosen = pd.concat([ranked[ranked["kind"] == kind].head(k) for kind, k in quota.items()])
+    chosen = pd.concat([ranked[ranked["overlap_type"] == kind].head(k) for kind, k in quota.items()])
     spare = ranked.drop(chosen.index).head(n - len(chosen))
     chosen = pd.concat([chosen, spare]).sort_values("longest_span_words", ascending=False, kind="stable")
     text = responses.texts({*chosen["response_a"], *chosen["response_b"]}, set(chosen["prompt_id"]))
     records = []
     for row in chosen.itertuples():
         text_a, text_b = text[row.response_a], text[row.response_b]
-        shortest = min(4, row.longest_span_words) if row.kind == "exact" else 4  # "yes" is the whole text
+        shortest = min(4, row.longest_span_words) if row.overlap_type == "exact" else 4  # "yes" is the whole text
         spans = overlap.shared_characters(text_a, text_b, shortest)
         records.append(
             {

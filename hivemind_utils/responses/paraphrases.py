@@ -87,7 +87,7 @@ def write(prompts, *, n=4, writer, judge, n_prompts=None, rng=None, **asking):
     problems : list of str
         What is missing and why.
     """
-    originals = prompts[prompts["kind"] == "original"].sort_values("prompt_id")
+    originals = prompts[prompts["prompt_kind"] == "original"].sort_values("prompt_id")
     if n_prompts is not None and n_prompts < len(originals):
         originals = originals.sample(n_prompts, random_state=rng).sort_values("prompt_id")
     items = pd.DataFrame({"item_id": originals["prompt_id"], "query": originals["prompt"], "n": n})
@@ -131,5 +131,5 @@ def accepted(paraphrases, prompts):
     kept = paraphrases[paraphrases["same_meaning"].fillna(False).astype(bool)]
     kept = kept[~kept["text"].isin(prompts["prompt"])]  # one that is a prompt already would share its answers
     parents = prompts.set_index("prompt_id").reindex(columns=["category", *response_prompts.PROMPT_COLUMNS[5:]])
-    frame = kept[["prompt_id", "parent_id", "text"]].rename(columns={"text": "prompt"}).assign(kind="paraphrase")
+    frame = kept[["prompt_id", "parent_id", "text"]].rename(columns={"text": "prompt"}).assign(prompt_kind="paraphrase")
     return frame.join(parents, on="parent_id").reindex(columns=response_prompts.PROMPT_COLUMNS).reset_index(drop=True)

@@ -48,7 +48,9 @@ def of_arms(responses, ideas, rng):
         cells = idea_counts(responses, idea_of)
         if cells.empty:
             continue
-        cells["kind"] = ["people" if responses.model_of[arm] in responses.people else "model" for arm in cells["arm"]]
+        cells["respondent"] = [
+            "people" if responses.model_of[arm] in responses.people else "model" for arm in cells["arm"]
+        ]
         lines.append(profiles(cells, rng).assign(ideas=name))
         covered.append(at_equal_coverage(cells).assign(ideas=name))
     tables = [pd.concat(parts, ignore_index=True) if parts else None for parts in (lines, covered)]
@@ -76,23 +78,23 @@ def profiles(cells, rng):
     Parameters
     ----------
     cells : pandas.DataFrame
-        From `idea_counts`, with `kind`.
+        From `idea_counts`, with `respondent`.
     rng : numpy.random.Generator
 
     Returns
     -------
     pandas.DataFrame
-        arm, kind, n (responses), n_prompts, n_left_out (prompts with fewer), order, hill, lower, upper.
+        arm, respondent, n (responses), n_prompts, n_left_out (prompts with fewer), order, hill, lower, upper.
     """
     size = int(cells.groupby("arm")["n"].median().min())
     rows = []
-    for (arm, kind), own in cells.groupby(["arm", "kind"]):
+    for (arm, kind), own in cells.groupby(["arm", "respondent"]):
         full = own[own["n"] >= size]
         values = np.array([hill_profile_at(counts, size, rng) for counts in full["counts"]])
         found = intervals.mean_interval(values).within(1, size)
         for order, *three in zip(ORDERS, found.estimate, found.lower, found.upper, strict=True):
             rows.append((arm, kind, size, len(full), len(own) - len(full), float(order), *map(float, three)))
-    names = ["arm", "kind", "n", "n_prompts", "n_left_out", "order", "hill", "lower", "upper"]
+    names = ["arm", "respondent", "n", "n_prompts", "n_left_out", "order", "hill", "lower", "upper"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -129,7 +131,7 @@ def at_equal_coverage(cells):
     Parameters
     ----------
     cells : pandas.DataFrame
-        From `idea_counts`, with `kind`.
+        From `idea_counts`, with `respondent`.
 
     Returns
     -------
@@ -144,19 +146,19 @@ def at_equal_coverage(cells):
             chao = coverage.chao1_interval(cell.counts)
             rows.append(
                 {
-                    "arm": cell.arm, "kind": cell.kind, "prompt_id": prompt_id, "n": cell.n,
+                    "arm": cell.arm, "respondent": cell.respondent, "prompt_id": prompt_id, "n": cell.n,
                     "coverage": found.coverage[k], "target": found.target if not found.reason else np.nan,
                     "observed": chao.observed, "estimated": chao.estimate, "least": chao.lower, "most": chao.upper,
                 } | {f"hill_{q}": found.hill[k, j] for j, q in enumerate(EQUAL_ORDERS)}
             )  # fmt: skip
     by_prompt = pd.DataFrame(rows)
     table = []
-    for (arm, kind), own in by_prompt.groupby(["arm", "kind"]):
+    for (arm, kind), own in by_prompt.groupby(["arm", "respondent"]):
         compared = own[own["target"].notna()]
         covered = intervals.share_interval(own["coverage"])
         row = {
-            "arm": arm, "kind": kind, "n": float(own["n"].mean()), "n_prompts": len(own), "n_compared": len(compared),
-            "coverage": float(covered.estimate), "coverage_lower": float(covered.lower),
+            "arm": arm, "respondent": kind, "n": float(own["n"].mean()), "n_prompts": len(own),
+            "n_compared": len(compared), "coverage": float(covered.estimate), "coverage_lower": float(covered.lower),
             "coverage_upper": float(covered.upper), "ideas_seen": float(own["observed"].mean()),
             "chao1": float(own["estimated"].mean()), "n_chao1_intervals": int(own["least"].notna().sum()),
             "chao1_lower": float(own["least"].mean()), "chao1_upper": float(own["most"].mean()),

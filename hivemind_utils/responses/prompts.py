@@ -8,7 +8,16 @@ import pandas as pd
 
 from hivemind_utils.tables import files, ids, reading
 
-PROMPT_COLUMNS = ["prompt_id", "prompt", "kind", "parent_id", "category", "open_endedness", "language", "many_answers"]
+PROMPT_COLUMNS = [
+    "prompt_id",
+    "prompt",
+    "prompt_kind",
+    "parent_id",
+    "category",
+    "open_endedness",
+    "language",
+    "many_answers",
+]
 PROMPT_NUMBERS = ["open_endedness", "many_answers"]
 
 
@@ -21,8 +30,8 @@ def read_prompts(paths, columns=None):
     Parameters
     ----------
     paths : str, Path or list of them
-        CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, kind, parent_id,
-        category, open_endedness, language (such as "en"; with ``parent_id``, a translation of that prompt),
+        CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, prompt_kind,
+        parent_id, category, open_endedness, language (such as "en"; with ``parent_id``, a translation of that prompt),
         many_answers (share of annotators who expect more than 20 good responses), and ``keep`` (rows with "no" are
         left out: the sheet of a human check). An address, such as
         ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
@@ -37,11 +46,13 @@ def read_prompts(paths, columns=None):
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
         frame, name = reading.read_any(path), Path(path).name
-        here = {ours: theirs for ours, theirs in (columns or {}).items() if _is_there(theirs, frame)}
+        named = reading.current_names(columns or {}, "prompt_kind")
+        here = {ours: theirs for ours, theirs in named.items() if _is_there(theirs, frame)}
         taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in here.items()}
         frame = frame.drop(columns=[theirs for theirs in here.values() if theirs in frame]).assign(**taken)
         if {"keep", "note"} <= set(frame):  # the sheet of `write_sheet`
             frame = files.natural(frame)
+        frame = reading.with_current_name(frame, "prompt_kind", name, here)
         text = [name for name in ("text", "prompt", "query") if name in frame]
         if not text:
             raise ValueError(f"{name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
@@ -58,9 +69,9 @@ def read_prompts(paths, columns=None):
     if (twice := prompts.duplicated("prompt_id", keep=False)).any():  # before anybody is asked
         same = prompts.loc[twice, ["prompt_id", "prompt"]].head(2).to_dict("records")
         raise ValueError(f"A prompt_id must stand for one prompt, but these have the same: {same}. Rename one.")
-    prompts["kind"] = prompts["kind"].where(prompts["kind"].notna(), kinds(prompts))
-    if unknown := sorted(set(prompts["kind"]) - set(KINDS)):
-        raise ValueError(f"`kind` of a prompt must be one of {list(KINDS)}, but {unknown} was found.")
+    prompts["prompt_kind"] = prompts["prompt_kind"].where(prompts["prompt_kind"].notna(), kinds(prompts))
+    if unknown := sorted(set(prompts["prompt_kind"]) - set(KINDS)):
+        raise ValueError(f"`prompt_kind` must be one of {list(KINDS)}, but {unknown} was found.")
     return prompts
 
 
@@ -112,7 +123,7 @@ def join_categories(prompts, categories):
     known = categories.assign(text=plain(categories["text"])).drop_duplicates("text").set_index("text")["category"]
     found = plain(prompts["prompt"]).map(known)
     filled = prompts.assign(category=prompts["category"].where(prompts["category"].notna(), found))
-    return filled, float(filled.loc[filled["kind"] == "original", "category"].notna().mean())
+    return filled, float(filled.loc[filled["prompt_kind"] == "original", "category"].notna().mean())
 
 
 def draw_prompts(prompts, n, rng):
@@ -130,7 +141,7 @@ def draw_prompts(prompts, n, rng):
     -------
     DataFrame
     """
-    originals = prompts[prompts["kind"] == "original"]
+    originals = prompts[prompts["prompt_kind"] == "original"]
     if n > len(originals):
         raise ValueError(f"`n` may be at most {len(originals)}, the number of original prompts, but {n} was passed.")
     category = originals["category"].fillna("none")
@@ -138,7 +149,7 @@ def draw_prompts(prompts, n, rng):
     rest = (quota % 1).sort_values(ascending=False, kind="stable").index[: n - int((quota // 1).sum())]
     counts = (quota // 1).astype(int) + pd.Series(1, rest).reindex(quota.index, fill_value=0)
     drawn = [originals[category == name].sample(counts[name], random_state=rng) for name in counts.index]
-    return pd.concat([*drawn, prompts[prompts["kind"] != "original"]]).sort_index().reset_index(drop=True)
+    return pd.concat([*drawn, prompts[prompts["prompt_kind"] != "original"]]).sort_index().reset_index(drop=True)
 
 
 def write_sheet(prompts, path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from hivemind_utils.llm import checks, cost, gguf_models, retirement
-from hivemind_utils.tables import conditions, files
+from hivemind_utils.tables import conditions, files, reading
 
 
 def choose_models(registry, names=None):
@@ -47,7 +47,8 @@ def choose_models(registry, names=None):
 
 def read_registry(path=None):
     """Read the registry of models, by default the project's; what is unknown is missing."""
-    registry = pd.read_csv(files.resolve("data/reference/models.csv" if path is None else path))
+    path = files.resolve("data/reference/models.csv" if path is None else path)
+    registry = reading.with_current_name(pd.read_csv(path), "model_kind", Path(path).name)
     missing = [name for name in ("model", "litellm_id") if name not in registry]
     if missing:
         raise ValueError(f"{Path(path).name} needs the columns model and litellm_id, but lacks {missing}.")

@@ -127,10 +127,11 @@ def originals(table, responses):
     ValueError
         If no model gave two responses to such a prompt.
     """
-    kept = table[table["prompt_id"].map(responses.prompts["kind"]) == "original"]
+    kept = table[table["prompt_id"].map(responses.prompts["prompt_kind"]) == "original"]
     if kept["model"].isin(responses.people).all():
         raise NothingToMeasureError(
-            "No model gave two responses to an original prompt: see `kind` in 04_prompts and 04_models."
+            "No model gave two responses to an original prompt: see "
+            "`prompt_kind` in 04_prompts and `model_kind` in 04_models."
         )
     return kept.join(responses.arm_of, on=["model", "condition"])
 
@@ -428,7 +429,7 @@ def paraphrases(responses):
     """
     order = responses.prompt_order
     parents = pd.Series(order).map(responses.prompts["parent_id"])
-    translated = pd.Series(order).map(responses.prompts["kind"]) == "translation"
+    translated = pd.Series(order).map(responses.prompts["prompt_kind"]) == "translation"
     parents = parents.mask(translated)  # a family of its own
     originals = pd.Series(order).where(parents.isna(), parents)
     families = [at.index.tolist() for _, at in originals.groupby(originals) if len(at) > 1]
@@ -474,23 +475,23 @@ def by_prompt(table, responses):
     Returns
     -------
     pandas.DataFrame
-        Columns prompt_id, text, kind, category, open_endedness, many_answers, mean_cosine, lower, upper, n_models;
-        highest first.
+        Columns prompt_id, text, prompt_kind, category, open_endedness, many_answers, mean_cosine, lower, upper,
+        n_models; highest first.
     """
-    derived = table["prompt_id"].map(responses.prompts["kind"]).isin(["paraphrase", "translation"])
+    derived = table["prompt_id"].map(responses.prompts["prompt_kind"]).isin(["paraphrase", "translation"])
     asked_once = table[~table["model"].isin(responses.people) & ~derived]
     wide = asked_once.groupby(["model", "prompt_id"])["mean_cosine"].mean().unstack()
     found = intervals.mean_interval(wide.to_numpy()).within(-1, 1)
     means = {"mean_cosine": found.estimate, "lower": found.lower, "upper": found.upper, "n_models": found.n_prompts}
     prompts = pd.DataFrame({"prompt_id": wide.columns} | means)
-    facts = responses.prompts.reindex(columns=["text", "kind", "category", *PROMPT_NUMBERS]).reset_index()
+    facts = responses.prompts.reindex(columns=["text", "prompt_kind", "category", *PROMPT_NUMBERS]).reset_index()
     prompts = prompts.merge(facts, on="prompt_id", validate="one_to_one")
     return prompts.sort_values("mean_cosine", ascending=False, ignore_index=True)
 
 
 def by_category(prompts):
     """Mean repetition of the original prompts of every category, and their number, from `by_prompt`."""
-    return prompts[prompts["kind"] == "original"].groupby("category")["mean_cosine"].agg(["mean", "size"])
+    return prompts[prompts["prompt_kind"] == "original"].groupby("category")["mean_cosine"].agg(["mean", "size"])
 
 
 def openness_correlation(prompts):
@@ -558,7 +559,7 @@ def _distribution(kind, decoding, counts, threshold):
     pooled = counts.sum(0)
     quantiles = {name: similarity.histogram_quantile(pooled, q) for name, q in _QUANTILES.items()}
     return {
-        "kind": kind,
+        "pair_type": kind,
         "decoding": decoding,
         "n_pairs": int(pooled.sum()),
         "mean": float(found.estimate),

@@ -93,7 +93,7 @@ def at_equal_size(words, embeddings, size, n_draws, rng):
 
 def pair_counts(responses):
     """Histograms of pairs of one prompt by kind of `_KINDS` and decoding, shape (2, 2000): within, between."""
-    table, kind = responses.table, responses.prompts["kind"][responses.table["prompt_id"].iat[0]]
+    table, kind = responses.table, responses.prompts["prompt_kind"][responses.table["prompt_id"].iat[0]]
     arms = pd.factorize(table["model"] + "\0" + table["condition"], sort=True)[0]
     models = pd.factorize(table["model"], sort=True)[0]
     counts = {}
@@ -127,7 +127,7 @@ def counts_within(responses, decodings):
 def distinct_counts(responses, *, idea_of):
     """Whether all responses to one prompt have ideas; per cell its group, and how often each idea and text comes."""
     table = responses.table
-    if responses.prompts["kind"][table["prompt_id"].iat[0]] != "original":
+    if responses.prompts["prompt_kind"][table["prompt_id"].iat[0]] != "original":
         return True, []
     labels = {"response": pd.Series([" ".join(w) for w in responses.words], index=table.index)}
     whole = idea_of is not None

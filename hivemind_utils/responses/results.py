@@ -37,8 +37,8 @@ def intra_model(responses, cells, arms, at_least, references, readings, agreemen
         "share_of_prompts_at_least": {f"{level:g}": t.to_dict("index") for level, t in at_least.items()},
         "average_bins": _average_bins(responses, cells),
         **_repetition_of_main25(responses, cells, list(at_least)),
-        "references": {f"{row.kind}, {row.decoding}": row.mean for row in references.itertuples()},
-        "reference_intervals": {f"{r.kind}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
+        "references": {f"{row.pair_type}, {row.decoding}": row.mean for row in references.itertuples()},
+        "reference_intervals": {f"{r.pair_type}, {r.decoding}": [r.lower, r.upper] for r in references.itertuples()},
         "reference_differences": differences.of_references(responses, cells),
         "arms": headline.to_dict("records"),
         "rank_agreement": agreement.to_dict(),
@@ -119,7 +119,7 @@ def inter_model(responses, pairs, blocks, families, curve, overlaps, shares, poo
         "rank_agreement_with_words": homogeneity.pair_agreement(pairs),
         "nearest_sources": _nearest_sources(curve),
         "family_blocks": families.to_dict("records"),
-        "overlaps": overlaps["kind"].value_counts().to_dict(),
+        "overlaps": overlaps["overlap_type"].value_counts().to_dict(),
         "n_span_pairs": int(shares["n_span_pairs"].sum()),
         "share_exact": float(shares["exact"].mean()) if len(shares) else None,
         "share_span": float(shares["span"].mean()) if len(shares) else None,
@@ -256,8 +256,8 @@ def generated(tables, usable):
     n = len(tables["04_responses"])
     outcomes = ("empty", "truncated", "repeated", "refused", "filtered", "unparsed")
     return {
-        "n_prompts": tables["04_prompts"]["kind"].value_counts().to_dict(),
-        "n_models": tables["04_models"]["kind"].value_counts().to_dict(),
+        "n_prompts": tables["04_prompts"]["prompt_kind"].value_counts().to_dict(),
+        "n_models": tables["04_models"]["model_kind"].value_counts().to_dict(),
         "n_responses": n,
         "n_usable": int(tables["04_responses"]["usable"].sum()),
         "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},

@@ -217,7 +217,7 @@ def beside(cells, coverage, responses):
         Table ``05_soundness``: an arm per row. Both means are over prompts where two sound responses are left, and so
         is their difference (without minus with), with its interval over prompts.
     """
-    kinds = responses.prompts["kind"]
+    kinds = responses.prompts["prompt_kind"]
     counts = coverage[coverage["prompt_id"].map(kinds) == "original"].groupby(list(ARM)).sum(numeric_only=True)
     rows = []
     for arm, own in cells.groupby(list(ARM), sort=True):

@@ -80,7 +80,7 @@ def run_pairs(pairs, models):
     ModelPairs
     """
     models = models if "model" in models else models.reset_index()
-    facts = models[models["kind"] != "human"].set_index("model").sort_index()
+    facts = models[models["model_kind"] != "human"].set_index("model").sort_index()
     model_of = {arm: arm.split(" · ")[0] for arm in set(pairs["arm_a"]) | set(pairs["arm_b"])}
     named = pairs.assign(a=pairs["arm_a"].map(model_of), b=pairs["arm_b"].map(model_of))
     named = named[(named["a"] != named["b"]) & named["a"].isin(facts.index) & named["b"].isin(facts.index)]
@@ -382,7 +382,7 @@ def stage_contrasts(repetition, models, prompts):
     """
     columns = ["base", "model", "difference", "lower", "upper", "n_units", "unit"]
     facts = models if "model" not in models else models.set_index("model")
-    repetition = repetition[repetition["prompt_id"].map(prompts["kind"]) == "original"]
+    repetition = repetition[repetition["prompt_id"].map(prompts["prompt_kind"]) == "original"]
     tuned = [m for m in facts.index if facts["parent"].get(m) in facts.index and facts["tuning"][m] != "base"]
     by_model = repetition.pivot_table(index="prompt_id", columns="model", values="mean_cosine")
     rows = []

@@ -32,7 +32,7 @@ _FIELDS = {
     "family": "family of the model",
     "idea": "given label of the response's idea",
     "finish_reason": "why the model stopped",
-    "kind": "original, paraphrase, translation or closed",
+    "prompt_kind": "original, paraphrase, translation or closed",
     "parent_id": "original of a paraphrase or translation",
     "category": "category of the prompt",
     "open_endedness": "share of labels that call the prompt open-ended",
@@ -47,7 +47,7 @@ _NUMBERS = ["sample_idx", *response_prompts.PROMPT_NUMBERS, "position", "probabi
 
 
 _PROMPT_FIELDS = response_prompts.PROMPT_COLUMNS[2:]
-_MODEL_FACTS = ["family", "vendor", "parent", "kind", "size_b", "tuning", "release_date", "open_weights"]
+_MODEL_FACTS = ["family", "vendor", "parent", "model_kind", "size_b", "tuning", "release_date", "open_weights"]
 
 
 def read(paths, *, columns=None, constants=None, encoding=None):
@@ -75,7 +75,7 @@ def read(paths, *, columns=None, constants=None, encoding=None):
     ValueError
         If a mapping names an unknown field or column, a needed column is missing, or a value is not a text.
     """
-    columns = dict(columns or {})
+    columns, constants = (reading.current_names(given or {}, "prompt_kind") for given in (columns, constants))
     wide = columns.pop("response") if isinstance(columns.get("response"), list) else None
     frames = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
@@ -83,6 +83,7 @@ def read(paths, *, columns=None, constants=None, encoding=None):
         frame = reading.read_file(path, encoding=encoding)
         frame = frame if wide is None else reading.unpivot(frame, wide)
         frame = reading.select_fields(frame, columns, _FIELDS, name, constants)
+        frame = reading.with_current_name(frame, "prompt_kind", name, {**columns, **constants})
         if "response" not in frame.columns and "responses" in frame.columns:
             frame = frame.rename(columns={"responses": "response"})
         missing = [f for f in ("response", "model") if f not in frame.columns]
@@ -107,15 +108,16 @@ def _with_texts(frame, name):
     return frame.assign(is_object=is_object) if is_object.any() else frame
 
 
-def read_facts(path, columns=None):
-    """Read facts about models or prompts from a file or several, columns named as `columns` says; None without one."""
+def read_facts(path, columns=None, kind="prompt_kind"):
+    """Read facts about prompts, or models (`kind`: "model_kind"), columns named as `columns` says; None without any."""
     if path is None:
         return None
     if isinstance(path, list | tuple):
-        return pd.concat([read_facts(one, columns) for one in path], ignore_index=True)
-    frame, name = reading.read_any(path), Path(path).name
-    taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in (columns or {}).items()}
-    frame = frame.drop(columns=[theirs for theirs in (columns or {}).values() if theirs in frame]).assign(**taken)
+        return pd.concat([read_facts(one, columns, kind) for one in path], ignore_index=True)
+    frame, name, columns = reading.read_any(path), Path(path).name, reading.current_names(columns or {}, kind)
+    taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in columns.items()}
+    frame = frame.drop(columns=[theirs for theirs in columns.values() if theirs in frame]).assign(**taken)
+    frame = reading.with_current_name(frame, kind, name, columns)
     asked = [other for other in ("prompt", "query") if other in frame and "prompt_id" in frame]
     if asked and "text" not in frame:
         frame = frame.rename(columns={asked[0]: "text"})
@@ -223,7 +225,7 @@ def coverage(responses, prompts):
     pandas.DataFrame
         Table ``04_coverage``.
     """
-    frame = responses.merge(prompts[["prompt_id", "kind"]], on="prompt_id", validate="many_to_one")
+    frame = responses.merge(prompts[["prompt_id", "prompt_kind"]], on="prompt_id", validate="many_to_one")
     frame["repeated"] = frame.duplicated([*CELL, "text_id"]) & frame["text"].str.strip().ne("")
     frame["unparsed"] = frame["outcome"].eq("unparsed")
     frame["empty"] = frame["text"].str.strip().eq("") & ~frame["unparsed"]
@@ -244,8 +246,8 @@ def coverage(responses, prompts):
         n_repeated=("repeated", "sum"),
         n_reasoned=("reasoned", "sum"),
     )
-    arms = frame[["kind", *CELL[1:]]].drop_duplicates()
-    expected = prompts[["prompt_id", "kind"]].merge(arms, on="kind").drop(columns="kind")
+    arms = frame[["prompt_kind", *CELL[1:]]].drop_duplicates()
+    expected = prompts[["prompt_id", "prompt_kind"]].merge(arms, on="prompt_kind").drop(columns="prompt_kind")
     return expected.merge(counted.reset_index(), on=CELL, how="left").fillna(0).astype(
         {name: int for name in counted.columns}
     ).sort_values(CELL, ignore_index=True)  # fmt: skip
@@ -463,7 +465,7 @@ def _prompts(frame, registry):
         key = key if key in registry else "prompt_id"
         table = _enrich(table, registry, key, [*(["text"] if key == "prompt_id" else []), *_PROMPT_FIELDS])
     table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
-    table["kind"] = table["kind"].where(table["kind"].notna(), response_prompts.kinds(table))
+    table["prompt_kind"] = table["prompt_kind"].where(table["prompt_kind"].notna(), response_prompts.kinds(table))
     for name in response_prompts.PROMPT_NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.sort_values("prompt_id", ignore_index=True)
@@ -479,8 +481,8 @@ def _models(frame, human, registry):
     table = table.assign(**{name: None for name in _MODEL_FACTS if name != "family"})
     if registry is not None:
         table = _enrich(table, registry, "model", _MODEL_FACTS)
-    is_human = table["model"].isin(human) | table["kind"].eq("human").fillna(False).astype(bool)
-    table["kind"] = np.where(is_human, "human", "model")
+    is_human = table["model"].isin(human) | table["model_kind"].eq("human").fillna(False).astype(bool)
+    table["model_kind"] = np.where(is_human, "human", "model")
     found = {model: families.lineage(model) for model in table["model"]}
     guessed = table["family"].map(_is_blank) & ~is_human
     for name in ("family", "vendor"):

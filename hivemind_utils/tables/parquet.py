@@ -15,7 +15,14 @@ RESULTS_SCHEMA = "hivemind-results/1"  # of results/<profile>/NN.json; a change 
 
 
 class DamagedError(ValueError):
-    """A table's file is there but is no table: cut off, empty, or written by something else."""
+    """A table's file is there but is no table: cut off, empty, or written by something else.
+
+    Also where it lacks columns, named in `lacking`: another version of this project wrote it.
+    """
+
+    def __init__(self, message, lacking=()):
+        super().__init__(message)
+        self.lacking = tuple(lacking)
 
 
 def path(name, profile):
@@ -93,12 +100,15 @@ def read(name, profile, columns=None):
     FileNotFoundError
         If the table is missing; the message names the notebook that writes it.
     DamagedError
-        If it cannot be read, likewise.
+        If it cannot be read, or lacks a column that it should have, likewise.
     """
     import pandas as pd
 
     with _readable(name, profile) as file:
-        return pd.read_parquet(file, columns=columns)
+        frame = pd.read_parquet(file, columns=columns)
+        if columns is None:
+            _complete(name, profile, frame.columns)
+        return frame
 
 
 def stamp(name, profile):
@@ -106,7 +116,9 @@ def stamp(name, profile):
     import pyarrow.parquet as pq
 
     with _readable(name, profile) as file:
-        return json.loads(pq.read_schema(file).metadata[b"hivemind"])
+        found = pq.read_schema(file)
+        _complete(name, profile, found.names)
+        return json.loads(found.metadata[b"hivemind"])
 
 
 def write_results(results, number, profile):
@@ -138,8 +150,17 @@ def _readable(name, profile):
     file = _existing(name, profile)
     try:
         yield file
+    except DamagedError:
+        raise
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(damaged_message(name, profile)) from error
+
+
+def _complete(name, profile, columns):
+    """Refuse a table that lacks columns of its schema."""
+    lacking = [column.name for column in schema.schema_of(name).columns if column.name not in columns]
+    if lacking:
+        raise DamagedError(damaged_message(name, profile, lacking=lacking), lacking)
 
 
 def missing_message(name, profile, spec=None):
@@ -148,11 +169,13 @@ def missing_message(name, profile, spec=None):
     return f"{place} is missing. Notebook {writer(name)} writes it: {how_to_run(spec or profile)}."
 
 
-def damaged_message(name, profile, spec=None):
-    """Say that a table cannot be read, and how to write it again; `spec` is the profile as the user gave it."""
+def damaged_message(name, profile, spec=None, lacking=()):
+    """Say that a table cannot be read or lacks columns, and how to write it again; `spec`: the profile as given."""
     place, number = Path("data") / profile / f"{name}.parquet", schema.schema_of(name).number
     command = f"make {number}" if (spec or profile) == "demo" else f"make {number} PROFILE={spec or profile}"
-    return f"{place} is damaged. Notebook {writer(name)} writes it: run `{command}`."
+    names = ", ".join(f"`{column}`" for column in lacking)
+    state = f"lacks {names}: an earlier version wrote it" if lacking else "is damaged"
+    return f"{place} {state}. Notebook {writer(name)} writes it: run `{command}`."
 
 
 def how_to_run(profile):

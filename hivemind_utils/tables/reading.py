@@ -21,6 +21,7 @@ from hivemind_utils.tables import files
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".eval", ".parquet", ".pq")
 _QUOTE = "Texts with separators, quotes or line breaks in them must be in quotes."
 _ALL = "*"
+FORMER = "kind"  # of `prompt_kind`, `model_kind` and `scorer_type`, in files that people keep
 _MESSAGE = {"role", "content", "choices", "message", "messages", "status_code", "body", "parts", "generated_text"}
 _ROWS = ("samples", "results", "request_states", "rows", "data", "examples", "instances", "items")
 
@@ -109,6 +110,58 @@ def select_fields(frame, columns, known, file, constants=None):
     frame = frame.drop(columns=[*replaced, *(f for f in columns if f in frame)]).assign(**taken)
     stem = Path(file.removesuffix(".gz")).stem
     return frame.assign(**{f: stem if value == "<file>" else value for f, value in constants.items()})
+
+
+def current_names(named, field):
+    """Copy of a mapping in which `field` has its name, where it came under the former one, ``kind``.
+
+    Examples
+    --------
+    >>> current_names({"kind": "type", "score": "points"}, "scorer_type")
+    {'scorer_type': 'type', 'score': 'points'}
+    """
+    is_new = field in named
+    return {field if name == FORMER and not is_new else name: value for name, value in dict(named).items()}
+
+
+def with_current_name(frame, field, file, named=()):
+    """Frame of a file in which `field` has its name, where it came under the former one, ``kind``.
+
+    Prompts, models and scores once had a column of that name each, and files that people keep still have it.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    field : str
+        What ``kind`` is in a file of this sort: ``prompt_kind``, ``model_kind`` or ``scorer_type``.
+    file : str
+        Name of the file, for messages.
+    named : collection of str
+        Fields for which somebody named a column: if `field` is one of them, ``kind`` is just another column.
+
+    Raises
+    ------
+    ValueError
+        If the file has both columns, and a row says one thing in the one and something else in the other.
+
+    Examples
+    --------
+    >>> with_current_name(pd.DataFrame({"kind": ["closed"]}), "prompt_kind", "prompts.csv")["prompt_kind"].tolist()
+    ['closed']
+    """
+    if FORMER not in frame or field in named:
+        return frame
+    if field not in frame:
+        return frame.rename(columns={FORMER: field})
+    new, former = (frame[name].astype(object) for name in (field, FORMER))
+    told, before = (values.where(values.notna(), "").astype(str).str.strip() for values in (new, former))
+    if len(rows := np.flatnonzero((told != "") & (before != "") & (told != before))):
+        raise ValueError(
+            f"{file}, row {rows[0] + 1}: `{field}` and `{FORMER}`, its former name, must say the same, but they are "
+            f"{told.iloc[rows[0]]!r} and {before.iloc[rows[0]]!r}. Delete the column that is wrong, or rename "
+            f"`{FORMER}` if it is about something else."
+        )
+    return frame.assign(**{field: new.where(told != "", former)}).drop(columns=FORMER)
 
 
 def field_values(frame, path, field, file):

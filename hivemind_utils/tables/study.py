@@ -78,9 +78,8 @@ class Study:
         FileNotFoundError
             If the table is missing; the message names the notebook that writes it.
         """
-        frame = parquet.read(name, self.profile, columns)
         self.look(name)
-        return frame
+        return parquet.read(name, self.profile, columns)
 
     def look(self, name):
         """Return the path of a table of this profile, whose source is that of the notebook as if it were read."""

@@ -35,7 +35,7 @@ def drawn(population, seed):
     )
     plain = plain.assign(idea=truth["idea"], condition="default")
     found = pd.concat([plain, population_demo.draw_arms(population, seed=seed)], ignore_index=True)
-    found = found[found["kind"] != "paraphrase"].reset_index(drop=True)
+    found = found[found["prompt_kind"] != "paraphrase"].reset_index(drop=True)
     return found.assign(idea=found["idea"].where(found["idea"].notna(), [f"alone {i}" for i in range(len(found))]))
 
 
@@ -58,7 +58,7 @@ def study_of(population, seed):
     declared = response_arms.table(population["planted"].arms).set_index("condition")
     arms = compared._arms(table, declared, [MODEL])
     vectors = diversity.lexical_vectors(table["text"].tolist(), ngrams=(1, 1)).toarray().astype(np.float32)
-    kinds = {name: prompt["kind"] for name, prompt in prompts.items()}
+    kinds = {name: prompt["prompt_kind"] for name, prompt in prompts.items()}
     asked = compared.arranged(table, arms, kinds, vectors)
     own = table[table["condition"] == "default"].groupby("prompt_id")["quality"].mean()
     bad = interventions.mean_contrast(-own[[kinds[name] == "original" for name in own.index]].to_numpy())
@@ -92,7 +92,7 @@ def test_the_statements_come_out_as_planted_for_every_seed(population, seed):
 
 def test_what_is_planted_is_there(population):
     found = population_demo.draw_arms(population, seed=3)
-    opened = found[found["kind"] == "original"]
+    opened = found[found["prompt_kind"] == "original"]
     lists = opened[opened["condition"] == "list_k"]
     calls = lists.groupby(["prompt_id", lists["sample_idx"] // 6])["idea"].nunique()
     n_ideas = {p["prompt_id"]: sum(not i.get("only_people") for i in p["ideas"]) for p in population["prompts"]}

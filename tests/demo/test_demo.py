@@ -23,7 +23,7 @@ def population():
 @pytest.fixture(scope="module")
 def draws(population):
     """Ten draws of the open prompts under top_p, twelve answers a cell, with their embeddings."""
-    prompts = [p["prompt_id"] for p in population["prompts"] if p["kind"] == "original"]
+    prompts = [p["prompt_id"] for p in population["prompts"] if p["prompt_kind"] == "original"]
     drawn = {
         seed: population_demo.draw_responses(
             population, seed=seed, prompts=prompts, n_samples=12, decodings=["top_p", "none"]
@@ -67,7 +67,7 @@ def test_people_repeat_themselves_less_than_any_model_in_every_seed(draws):
 def test_two_answers_with_the_same_idea_are_rarely_the_same_text(population):
     answers, truth = population_demo.draw_responses(population, seed=0, decodings=["top_p"])
     answers = answers.assign(idea=truth["idea"], text=[words.normalise(text) for text in answers["response"]])
-    answers = answers[answers["kind"] == "original"].dropna(subset=["idea"])
+    answers = answers[answers["prompt_kind"] == "original"].dropna(subset=["idea"])
     rates = []
     for _, cell in answers.groupby(["prompt_id", "idea"]):
         counts = cell["text"].value_counts().to_numpy()

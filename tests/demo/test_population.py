@@ -138,7 +138,7 @@ def test_ideas_come_at_their_planted_rates(population):
 
 def test_people_are_flatter_than_models(drawn):
     responses, truth = drawn
-    words = responses.merge(truth, on=KEY).query("kind == 'original' and decoding != 'min_p' and idea.notna()")
+    words = responses.merge(truth, on=KEY).query("prompt_kind == 'original' and decoding != 'min_p' and idea.notna()")
 
     def shared_words(texts):
         sets = [set(text.lower().split()) for text in texts[:10]]
@@ -155,7 +155,7 @@ def test_people_are_flatter_than_models(drawn):
 
 def test_planted_sharpness_makes_answers_repeat(population, drawn):
     responses, _ = drawn
-    shares = responses.query("kind == 'original' and decoding == 'top_p'").groupby("model")["response"]
+    shares = responses.query("prompt_kind == 'original' and decoding == 'top_p'").groupby("model")["response"]
     distinct = shares.nunique() / shares.size()
     assert distinct.corr(pd.Series(population_demo.planted_sharpness(population)), method="spearman") < -0.85
 
@@ -163,11 +163,13 @@ def test_planted_sharpness_makes_answers_repeat(population, drawn):
 def test_the_population_has_the_size_the_demo_needs(population, drawn):
     responses, truth = drawn
     models = population_demo.models_frame(population)
-    assert models["model"].is_unique and (models["kind"] == "model").sum() >= 25 and models["family"].nunique() >= 7
+    assert (
+        models["model"].is_unique and (models["model_kind"] == "model").sum() >= 25 and models["family"].nunique() >= 7
+    )
     assert "sharpness" not in models and set(models["tuning"].dropna()) == {"base", "instruct"}
     sharpness = pd.Series(population_demo.planted_sharpness(population)).drop("people")
     assert sharpness.is_unique and sharpness.min() <= 0.4 and sharpness.max() >= 2.8
-    kinds = responses.drop_duplicates("prompt_id")["kind"].value_counts()
+    kinds = responses.drop_duplicates("prompt_id")["prompt_kind"].value_counts()
     assert kinds["original"] >= 12 and kinds["closed"] == 12 and kinds["paraphrase"] >= 9
     assert (responses.query("prompt_id == 'time-metaphor' and decoding == 'top_p'").groupby("model").size() == 50).all()
     assert responses["response"].nunique() <= 9_000
@@ -176,7 +178,7 @@ def test_the_population_has_the_size_the_demo_needs(population, drawn):
 
 
 def test_min_p_needs_open_weights(population, drawn):
-    closed = population_demo.models_frame(population).query("kind == 'model' and not open_weights")["model"]
+    closed = population_demo.models_frame(population).query("model_kind == 'model' and not open_weights")["model"]
     assert len(closed) and not (drawn[0]["decoding"].eq("min_p") & drawn[0]["model"].isin(closed)).any()
 
 
@@ -235,7 +237,7 @@ def broken(path, value):
         (broken(["models", 1, "model"], "lanternfish-1-small-base"), "must be unique"),
         (broken(["prompts", 0, "ideas"], []), "must have at least one idea"),
         (broken(["prompts", 0, "frames"], "{Subject} is {nothing}."), "uses the slot 'nothing'"),
-        (broken(["prompts", 0, "kind"], "open"), "must be one of"),
+        (broken(["prompts", 0, "prompt_kind"], "open"), "must be one of"),
         (broken(["prompts", 0, "ideas", 0, "weight"], -1), "must have a weight > 0"),
         (broken(["prompts", 1, "prompt_id"], "time-metaphor"), "used twice"),
         (broken(["prompts", 1, "parent_id"], "bakery"), "must follow its parent"),

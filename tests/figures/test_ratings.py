@@ -32,7 +32,7 @@ def looks():
 
 def kinds_table(kinds, item_type="absolute"):
     rows = [(item_type, kind, rule, family, 750) for kind in kinds for rule, family in RULES.items()]
-    table = pd.DataFrame(rows, columns=["items", "kind", "rule", "family", "n"]).assign(
+    table = pd.DataFrame(rows, columns=["items", "scorer_type", "rule", "family", "n"]).assign(
         n_scorers=3, rho=0.4, lower=0.3, upper=0.5, within=0.3, se=0.05, n_prompts=50, expected=0.4, null_lower=0.2,
         null_upper=0.6, line=0.3, crossed=0.3, half_panel=0.3, people=0.7, published=0.33,
     )  # fmt: skip
@@ -43,7 +43,7 @@ def kinds_table(kinds, item_type="absolute"):
 def verdicts_table(words):
     rows = [("kind", kind, kind, word) for kind, word in words.items()]
     rows += [("scorer", f"{LONG} {kind}", kind, word) for kind, word in words.items()]
-    table = pd.DataFrame(rows, columns=["level", "scorer", "kind", "verdict"]).assign(
+    table = pd.DataFrame(rows, columns=["level", "scorer", "scorer_type", "verdict"]).assign(
         items="absolute", n=250, share=0.33, effective_size=200.0, n_prompts=50, rho_full=0.5, rho_contested=0.3, r=0.3,
         e=0.4, kept=np.linspace(-0.4, 3, len(rows)), lower=0.1, upper=np.nan, p_degrades=0.1, p_holds_up=0.1,
         expected=0.3, null_lower=0.2, null_upper=0.5, reason="",
@@ -96,7 +96,7 @@ class TestBars:
 
     def test_the_heat_map_has_a_cell_per_scorer_and_subset(self):
         rows = [("absolute", f"s{i}", "judge", rule, RULES[rule], 750, 0.1 * i) for i in range(4) for rule in RULES]
-        table = pd.DataFrame(rows, columns=["items", "scorer", "kind", "rule", "family", "n", "rho"])
+        table = pd.DataFrame(rows, columns=["items", "scorer", "scorer_type", "rule", "family", "n", "rho"])
         ax = scorers.scorer_heatmap(table, WORDS)
         assert [t.get_text() for t in ax.get_xticklabels()][1] == "Tukey fences, k = 0.5 (n = 750)"
         assert len(ax.texts) == 16 and scorers.scorer_heatmap(table.head(0), WORDS) is None
@@ -107,13 +107,25 @@ class TestBars:
             for f in "abcde"
             for s in (3, 1)
         ]
-        columns = ["kind", "family", "title", "step", "rule", "n", "rho", "lower", "upper", "expected", "published"]
+        columns = [
+            "scorer_type",
+            "family",
+            "title",
+            "step",
+            "rule",
+            "n",
+            "rho",
+            "lower",
+            "upper",
+            "expected",
+            "published",
+        ]
         fig = scorers.selections(pd.DataFrame(rows, columns=columns))
         assert [ax.get_title(loc="left") for ax in fig.axes[:5]] == [f"title {f}" for f in "abcde"]
         assert scorers.selections(pd.DataFrame(columns=columns)) is None
 
     def test_typicality_is_a_dot_per_scorer(self):
-        table = pd.DataFrame({"scorer": [LONG, "b"], "kind": ["lm", "text"], "coefficient": [0.1, 0.0],
+        table = pd.DataFrame({"scorer": [LONG, "b"], "scorer_type": ["lm", "text"], "coefficient": [0.1, 0.0],
                               "lower": [0.0, -0.1], "upper": [0.2, 0.1], "n": 9})  # fmt: skip
         ax = scorers.typicality(table)
         assert isinstance(ax, Axes) and len(ax.get_yticklabels()) == 2

@@ -49,11 +49,11 @@ def names_of(n, given=()):
 
 
 def models_of(names, people=True, **facts):
-    table = pd.DataFrame({"model": names, "family": [name.split("-")[0] for name in names], "kind": "model"})
+    table = pd.DataFrame({"model": names, "family": [name.split("-")[0] for name in names], "model_kind": "model"})
     table = table.assign(
         size_b=np.nan, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
     ).assign(**facts)
-    group = {"model": PEOPLE, "family": "people", "kind": "human"}
+    group = {"model": PEOPLE, "family": "people", "model_kind": "human"}
     return pd.concat([table, pd.DataFrame([group])], ignore_index=True) if people else table
 
 
@@ -77,9 +77,9 @@ def arms_of(names, measures=MEASURES, people=True, interval=True, decodings=("to
 def references_table(n_prompts=13):
     kinds = [("same model", "min_p"), ("same model", "top_p"), ("different models", "top_p"), ("people", "all"),
              ("same model, closed-ended prompt", "top_p"), ("different prompts", "top_p")]  # fmt: skip
-    table = pd.DataFrame(kinds, columns=["kind", "decoding"]).assign(n_pairs=1_234_567)
+    table = pd.DataFrame(kinds, columns=["pair_type", "decoding"]).assign(n_pairs=1_234_567)
     table["mean"] = [0.8, 0.75, 0.6, 0.4, 0.95, 0.1]
-    half = np.where((table["kind"] == "different prompts") | (n_prompts < 2), np.nan, 0.03)
+    half = np.where((table["pair_type"] == "different prompts") | (n_prompts < 2), np.nan, 0.03)
     return table.assign(
         lower=table["mean"] - half, upper=table["mean"] + half, q05=table["mean"] - 0.2, q95=table["mean"] + 0.05,
         median=table["mean"] + 0.01, share_above=0.5,
@@ -108,7 +108,7 @@ def by_prompt_table(n, texts=(), known=True, interval=True, categories=4):
         {
             "prompt_id": [f"p{i:02}" for i in range(n)],
             "text": text,
-            "kind": ["closed" if i == 0 and n > 2 else "original" for i in range(n)],
+            "prompt_kind": ["closed" if i == 0 and n > 2 else "original" for i in range(n)],
             "category": [None if i % 5 == 4 else f"category {i % categories}" for i in range(n)],
             "open_endedness": [0.9 - i / 50 if known and i != 1 else np.nan for i in range(n)],
             "mean_cosine": middle,

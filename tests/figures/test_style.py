@@ -40,7 +40,7 @@ def printed(fig):
 def some_models(families, people=()):
     names = [*families, *people]
     kinds = ["model"] * len(families) + ["human"] * len(people)
-    return pd.DataFrame({"model": [f"m{i}" for i in range(len(names))], "family": names, "kind": kinds})
+    return pd.DataFrame({"model": [f"m{i}" for i in range(len(names))], "family": names, "model_kind": kinds})
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

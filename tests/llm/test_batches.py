@@ -322,7 +322,9 @@ class TestAStudy:
 
     def frame(self, server, protocol):
         models = pd.DataFrame({"model": ["m"], "litellm_id": [MODELS[protocol]]})
-        asked = pd.DataFrame({"prompt_id": ["p", "q"], "prompt": ["Name a tree.", "Name a sea."], "kind": "original"})
+        asked = pd.DataFrame(
+            {"prompt_id": ["p", "q"], "prompt": ["Name a tree.", "Name a sea."], "prompt_kind": "original"}
+        )
         base = server.url + ("/v1" if protocol == "files" else "")
         asked = asked.reindex(columns=prompts.PROMPT_COLUMNS)
         return design.cells(asked, models, {"top_p": PARAMETERS}, 3, api_bases={"m": base})

@@ -115,7 +115,7 @@ def test_parameters_that_stay():
     assert request_llm.Request("openai/m", "Hi", parameters).parameters["extra_body"] == body
 
 
-PROMPTS = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Hi"], "kind": ["original"]}).reindex(
+PROMPTS = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Hi"], "prompt_kind": ["original"]}).reindex(
     columns=design.response_prompts.PROMPT_COLUMNS
 )
 MODELS = pd.DataFrame({"model": ["Local"], "litellm_id": ["openai/my-local"], "price_in": [None], "price_out": [None]})
@@ -164,7 +164,7 @@ def test_prices_know_both_names_and_refuse_a_misspelt_one():
 
 def test_kinds_of_scores_name_scorers_that_occur():
     frame = pd.DataFrame({"item_id": ["i"], "scorer": ["gpt-judge"], "score": [1]})
-    assert scores.unroll(frame, kinds={"gpt-judge": "judge"})["kind"].tolist() == ["judge"]
+    assert scores.unroll(frame, kinds={"gpt-judge": "judge"})["scorer_type"].tolist() == ["judge"]
     with pytest.raises(ValueError, match=r"`scores_kinds` names 'gtp-judge'.* Did you mean 'gpt-judge'"):
         scores.unroll(frame, kinds={"gtp-judge": "judge"})
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKED = re.match(r"# resolved (\d{4}-\d{2}-\d{2})\n", (ROOT / "requirements.lock").read_text(encoding="utf-8"))
 TOP_P = {"top_p": {"temperature": 1.0, "top_p": 0.9, "max_tokens": 100}}
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))
-PROMPTS = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Name a tree."], "kind": ["original"]})
+PROMPTS = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Name a tree."], "prompt_kind": ["original"]})
 PROMPTS = PROMPTS.reindex(columns=prompts.PROMPT_COLUMNS)
 REGISTRIES = [ROOT / "data" / "reference" / name for name in ("models.csv", "models2026.csv")]
 

@@ -13,7 +13,7 @@ from hivemind_utils.tables import files
 MODEL = "gguf:smollm2?slots=4&context=2048&servers=1"
 SHORT = {"parameters": {"max_tokens": 160}, "max_repairs": 1, "progress": False}
 PROMPTS = pd.DataFrame(
-    {"prompt_id": ["time", "tea"], "kind": "original", "category": None, "open_endedness": None,
+    {"prompt_id": ["time", "tea"], "prompt_kind": "original", "category": None, "open_endedness": None,
      "prompt": ["Write a metaphor involving time.", "Describe the smell of black tea in one sentence."]}
 )  # fmt: skip
 TEXTS = {

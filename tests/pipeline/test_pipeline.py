@@ -104,7 +104,7 @@ class TestFixtureProfile:
         assert coverage["n_responses"].sum() == len(answers)
 
     def test_planted_levels_come_out_in_order(self, inside):
-        means = parquet.read("05_references", "fixture").groupby("kind")["mean"].max()
+        means = parquet.read("05_references", "fixture").groupby("pair_type")["mean"].max()
         assert (
             means["different prompts"]
             < means["people"]
@@ -114,7 +114,7 @@ class TestFixtureProfile:
         )
 
     def test_min_p_at_high_temperature_is_planted_and_found_less_repetitive(self, inside):
-        means = parquet.read("05_references", "fixture").set_index(["kind", "decoding"])["mean"]
+        means = parquet.read("05_references", "fixture").set_index(["pair_type", "decoding"])["mean"]
         assert means["same model", "min_p"] < means["same model", "top_p"]
 
 

@@ -42,10 +42,10 @@ def test_the_time_metaphors_are_of_the_model_that_set_up_installs():
 
 def test_the_local_profile_has_twelve_open_prompts_three_closed_ones_and_paraphrases():
     prompts = response_prompts.read_prompts(REFERENCE / "local_prompts.csv")
-    assert prompts["kind"].value_counts().to_dict() == {"original": 12, "paraphrase": 4, "closed": 3}
-    originals = prompts[prompts["kind"] == "original"]
+    assert prompts["prompt_kind"].value_counts().to_dict() == {"original": 12, "paraphrase": 4, "closed": 3}
+    originals = prompts[prompts["prompt_kind"] == "original"]
     assert originals["category"].notna().all()
-    assert set(prompts.loc[prompts["kind"] == "paraphrase", "parent_id"]) <= set(originals["prompt_id"])
+    assert set(prompts.loc[prompts["prompt_kind"] == "paraphrase", "parent_id"]) <= set(originals["prompt_id"])
 
 
 def test_the_arms_of_the_local_model_have_closed_prompts_enough_for_a_control():
@@ -53,6 +53,6 @@ def test_the_arms_of_the_local_model_have_closed_prompts_enough_for_a_control():
     prompts = response_prompts.read_prompts([REFERENCE / path.rpartition("/")[2] for path in values["prompts_path"]])
     asked = prompts[prompts["prompt_id"].isin(values["prompts"])]
     assert len(asked) == len(values["prompts"])  # every id that is named exists
-    assert asked["kind"].value_counts().to_dict() == {"original": 12, "closed": 13}
+    assert asked["prompt_kind"].value_counts().to_dict() == {"original": 12, "closed": 13}
     elsewhere = response_prompts.read_prompts(REFERENCE / "closed_prompts.csv")
     assert not set(asked["prompt"]) & set(elsewhere["prompt"])

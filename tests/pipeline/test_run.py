@@ -43,7 +43,7 @@ GENERATE = [
         if table.number == "04":
             frame = pd.DataFrame(columns=[column.name for column in table.columns])
             if name == "04_prompts":
-                frame = frame.assign(prompt_id=prompts, text=prompts, kind="original")
+                frame = frame.assign(prompt_id=prompts, text=prompts, prompt_kind="original")
             parquet.write(frame, name, profile, {"source": "imported"})
     """,
 ]

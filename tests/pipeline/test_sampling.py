@@ -37,7 +37,7 @@ def run(project, *arguments):
 def test_a_refused_key_makes_a_partial_study_that_says_so_everywhere_and_can_be_completed(make_project, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     project = make_project()
-    project.folder.joinpath("prompts.csv").write_text("text,kind\nName a tree.,original\nName a sea.,original\n")
+    project.folder.joinpath("prompts.csv").write_text("text,prompt_kind\nName a tree.,original\nName a sea.,original\n")
     registry = project.folder / "data" / "reference" / "models.csv"
     registry.parent.mkdir(exist_ok=True)
     registry.write_text("model,litellm_id\nother,openai/other\n")

@@ -47,8 +47,8 @@ def project(tmp_path, monkeypatch):
 
 
 def run_by_hand(profile, more):
-    prompts = [{"prompt_id": f"p{i}", "text": f"Prompt {i}?", "kind": "original"} for i in range(4)]
-    models = [{"model": m, "family": m[0], "kind": "model"} for m in ("a-1", "b-1")]
+    prompts = [{"prompt_id": f"p{i}", "text": f"Prompt {i}?", "prompt_kind": "original"} for i in range(4)]
+    models = [{"model": m, "family": m[0], "model_kind": "model"} for m in ("a-1", "b-1")]
     answers = [
         {"response_id": f"{p['prompt_id']}{m['model']}{k}", "prompt_id": p["prompt_id"], "model": m["model"],
          "condition": "default", "decoding": "top_p", "sample_idx": k, "text": f"=An {k} {m['model']}"}
@@ -188,6 +188,10 @@ def test_what_cannot_be_exported_is_said(project, capsys):
     (project / "data" / "one" / "04_responses.parquet").write_bytes(b"")
     assert export.main(["--profile", "one"]) == 1
     assert "04_responses.parquet is damaged. Notebook 04_generate writes it: run `make 04" in capsys.readouterr().err
+    models = parquet.read("04_models", "one").rename(columns={"model_kind": "kind"})  # as an earlier version wrote it
+    models.to_parquet(project / "data" / "one" / "04_models.parquet")
+    assert export.main(["--profile", "one"]) == 1
+    assert "04_models.parquet lacks `model_kind`: an earlier version wrote it. Notebook" in capsys.readouterr().err
 
 
 def test_clean_removes_exports(project):

@@ -88,7 +88,10 @@ class TestCategorise:
 
     def test_what_the_labeller_calls_it_does_not_matter(self):
         table = taxonomy.categorise(votes(("q", 0, [("problem solving", "new"), ("Baking", "predefined")])), KINDS)[0]
-        assert table.set_index("category")["kind"].to_dict() == {"Problem Solving": "predefined", "Baking": "new"}
+        assert table.set_index("category")["category_type"].to_dict() == {
+            "Problem Solving": "predefined",
+            "Baking": "new",
+        }
         assert table.set_index("category")["level"].to_dict() == {
             "Problem Solving": "Information-Seeking",
             "Baking": "new",
@@ -248,7 +251,7 @@ class TestNovel:
         rows = [("q1", "Travel Planning", "new", "new", 0.3), ("q1", "Trip Planning", "new", "new", 0.6),
                 ("q2", "Trip Planning", "new", "new", 1.0),
                 ("q2", "Problem Solving", "L", "predefined", 1.0)]  # fmt: skip
-        categories = pd.DataFrame(rows, columns=["query_id", "category", "level", "kind", "vote_share"])
+        categories = pd.DataFrame(rows, columns=["query_id", "category", "level", "category_type", "vote_share"])
         names = taxonomy.novel_names(categories)
         assert names.to_dict() == {"Travel Planning": 1, "Trip Planning": 2}
         novel = pd.DataFrame({"name": names.index, "n": names.to_numpy(), "merged": "Trip Planning", "cosine": 1.0})

@@ -96,11 +96,11 @@ class TestTables:
 
     def test_kinds_are_unweighted_means_with_the_papers_values_and_people_beside(self, made):
         schema.validate(made["kinds"], "09_kinds")
-        full = made["kinds"].query("items == 'absolute' and rule == 'full'").set_index("kind")
+        full = made["kinds"].query("items == 'absolute' and rule == 'full'").set_index("scorer_type")
         assert full.loc["reward", "published"] == pytest.approx(0.330, abs=5e-4)
         assert full.loc["lm perplexity", "published"] == pytest.approx(0.361, abs=5e-4)
         assert np.isnan(full.loc["lm", "published"])  # the paper has the perplexity of the whole conversation
-        rho = made["rows"].query("items == 'absolute' and rule == 'full' and kind == 'reward'")["rho"]
+        rho = made["rows"].query("items == 'absolute' and rule == 'full' and scorer_type == 'reward'")["rho"]
         assert full.loc["reward", "rho"] == pytest.approx(rho.mean())
         assert (full["people"] > full["half_panel"]).all() and (full["lower"] < full["rho"]).all()
         assert full.loc["reward", "n_prompts"] == 50 and full.loc["reward", "se"] > 0
@@ -118,7 +118,7 @@ class TestTables:
 
     def test_selections_stand_beside_table_20(self, made):
         table = calibration.selections(made["scored"], 5, np.random.default_rng(0))
-        gini = table.query("kind == 'lm perplexity' and family == 'gini' and step == '16'").iloc[0]
+        gini = table.query("scorer_type == 'lm perplexity' and family == 'gini' and step == '16'").iloc[0]
         assert gini["published"] == 0.071 and gini["n"] >= 120
         nested = results.nested_measures(table)
         assert nested["Gini"]["120"]["lm perplexity"]["rho"] == pytest.approx(gini["rho"])
@@ -192,7 +192,9 @@ class TestTypicality:
 
 
 def test_the_papers_values_are_the_means_of_its_tables():
-    table = published.published_values(ROOT / "data" / "reference").set_index(["items", "kind", "rule"])["published"]
+    table = published.published_values(ROOT / "data" / "reference").set_index(["items", "scorer_type", "rule"])[
+        "published"
+    ]
     expected = {
         ("absolute", "lm perplexity", "full"): 0.361, ("absolute", "lm perplexity", "tukey 0.5"): 0.262,
         ("absolute", "lm perplexity", "entropy 10"): 0.045, ("absolute", "judge", "entropy 2"): -0.015,
@@ -201,15 +203,15 @@ def test_the_papers_values_are_the_means_of_its_tables():
     }  # fmt: skip
     for key, value in expected.items():
         assert table[key] == pytest.approx(value, abs=6e-4)
-    assert "lm" not in table.index.unique("kind")
+    assert "lm" not in table.index.unique("scorer_type")
 
 
 def test_the_registry_lists_the_papers_scorers():
     registry = pd.read_csv(ROOT / "data" / "reference" / "scorers.csv")
-    assert registry["kind"].value_counts().to_dict() == {"lm": 56, "reward": 6, "judge": 4}
+    assert registry["scorer_type"].value_counts().to_dict() == {"lm": 56, "reward": 6, "judge": 4}
     printed = [
         *pd.read_csv(ROOT / "data" / "reference" / "tables23_26_lm_perplexity_selected_cols.csv")["model"],
         *pd.read_csv(ROOT / "data" / "reference" / "tables23_26_rm_and_judges.csv")["model"],
     ]
     assert set(registry["scorer"]) == set(printed)
-    assert (registry.loc[registry["kind"] != "judge", "size_b"] > 0).all()
+    assert (registry.loc[registry["scorer_type"] != "judge", "size_b"] > 0).all()

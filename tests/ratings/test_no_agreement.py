@@ -78,7 +78,9 @@ def test_notebook_09_says_that_equal_items_judge_no_scorer(item_type, label):
     )
     found, rng = annotations(signed, 12, 4, item_type, scale), np.random.default_rng(0)
     rows = [(i, s, s, rng.normal(), "files") for i in found.items["item_id"] for s in ("judge", "reward")]
-    table = pd.DataFrame(rows, columns=["item_id", "scorer", "kind", "score", "source"]).assign(distribution=None)
+    table = pd.DataFrame(rows, columns=["item_id", "scorer", "scorer_type", "score", "source"]).assign(
+        distribution=None
+    )
     scored = ratings.scored(found, table)
     judged = ratings.judge(scored)
     grids = calibration.grids(scored)

@@ -31,7 +31,7 @@ def hanna_of(criterion):
     values, persons, names = rating_labels.matrix(labels, items)
     table = rating_labels.describe(items, values, SCALE, "interval")
     annotated = loading.AnnotatedItems("absolute", table, values, persons, names, SCALE, "interval")
-    columns = {"scorer": "scorer+prompt_variant", "kind": "scorer_kind"}
+    columns = {"scorer": "scorer+prompt_variant", "scorer_type": "scorer_kind"}
     given = scores.read(folder / "scores_long.parquet", columns=columns, where={"criterion": [criterion, "any"]})
     found, excluded = scores.match(given, table, "import")
     assert excluded.empty
@@ -64,7 +64,7 @@ def test_hanna_gives_the_known_correlations_of_the_mean_of_four_prompts(hanna):
 
 def test_on_hanna_no_judge_degrades(hanna):
     table = verdicts.judge({"absolute": hanna}).table
-    print(table.loc[table["level"] == "kind", ["kind", "share", "effective_size", "kept", "verdict", "reason"]])
+    print(table.loc[table["level"] == "kind", ["scorer_type", "share", "effective_size", "kept", "verdict", "reason"]])
     print(table.loc[table["level"] == "scorer", "verdict"].value_counts().to_dict())
     assert not table["verdict"].str.startswith("degrades").any()
     row = table.set_index("scorer").loc["ChatGPT · 1"]
@@ -97,9 +97,11 @@ def test_people_as_scorers_of_other_people_hold_up_and_shuffled_ones_degrade(nam
         blind = score.copy()
         blind[annotated.contested.mask] = rng.permutation(blind[annotated.contested.mask])
         rows = np.stack([score, np.round(score), blind])
-        named = pd.DataFrame({"scorer": ["people", "rounded", "shuffled"], "kind": ["people", "rounded", "shuffled"]})
+        named = pd.DataFrame(
+            {"scorer": ["people", "rounded", "shuffled"], "scorer_type": ["people", "rounded", "shuffled"]}
+        )
         found = verdicts.judge({"absolute": scores.Scored(annotated, named, rows, {})}).table
-        words.append(found[found["level"] == "kind"].set_index("kind")["verdict"])
+        words.append(found[found["level"] == "kind"].set_index("scorer_type")["verdict"])
     counts = pd.DataFrame(words).apply(lambda column: column.value_counts()).fillna(0).T
     print(f"DICES-{name}\n{counts}")
     assert (counts.loc["people", "holds up"], counts.loc["shuffled", "degrades"]) == (12, 12)

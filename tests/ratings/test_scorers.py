@@ -35,7 +35,9 @@ def annotations():
 
 def file_of(tmp_path, annotations, **more):
     items = annotations.rows("absolute")
-    frame = pd.DataFrame({"item_id": items["item_id"], "scorer": "filed", "kind": "reward", "score": range(len(items))})
+    frame = pd.DataFrame(
+        {"item_id": items["item_id"], "scorer": "filed", "scorer_type": "reward", "score": range(len(items))}
+    )
     frame.assign(**more).to_csv(tmp_path / "scores.csv", index=False)
     return scorers.Files(tmp_path / "scores.csv")
 
@@ -193,7 +195,7 @@ def test_an_endpoint_makes_two_scorers_and_is_asked_once(study, annotations):
             assert len(server.received) == n_asked
         asked = {body["prompt"] for body in server.bodies("/completions")}
         assert "User: p0\nAssistant: text number </s>" in asked
-    kinds = found.table.drop_duplicates("scorer").set_index("scorer")["kind"]
+    kinds = found.table.drop_duplicates("scorer").set_index("scorer")["scorer_type"]
     assert kinds.to_dict() == {"text length": "text", "tiny": "lm", "tiny (whole conversation)": "lm perplexity"}
 
 

@@ -27,7 +27,7 @@ def given(**columns):
 
 class TestMatch:
     def test_a_responses_score_serves_its_item_and_its_pairs(self, items):
-        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="reward", score=[1.0, 3.5])
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", scorer_type="reward", score=[1.0, 3.5])
         found, excluded = scores.match(long, items, "import")
         assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [1, 3.5, -2.5]
         assert excluded.empty and set(found["source"]) == {"import"}
@@ -80,14 +80,14 @@ class TestMatch:
         ]
 
     def test_why_a_model_gave_nothing_is_said(self, items):
-        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="lm", score=[np.nan, np.nan])
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", scorer_type="lm", score=[np.nan, np.nan])
         found, excluded = scores.match(long.assign(why=["the server was gone", None]), items, "local")
         assert found.empty and list(found.columns) == scores.COLUMNS
         assert excluded["reason"].tolist() == ["none of 2 scores is a number (no score: the server was gone)"]
 
     def test_pairs_alone_have_no_items_without_an_id(self, items):
         pairs = items[items["items"] == "pairs"]
-        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", kind="judge", score=[1.0, 3.5])
+        long = given(prompt=["q", "q"], response=["a", "bcd"], scorer="s", scorer_type="judge", score=[1.0, 3.5])
         found, _ = scores.match(long, pairs, "judge")
         assert found["item_id"].tolist() == pairs["item_id"].tolist() and found["score"].tolist() == [-2.5]
 
@@ -103,7 +103,7 @@ class TestUnroll:
             frame, score_columns=["gpt", "own"], values={"1": 1, "2": -1, "Tie": 0}, kinds={"gpt": "judge"}
         )
         assert found["score"].tolist()[:2] == [1, 0] and found["score"].isna().tolist()[2:4] == [True, True]
-        assert found["score"].tolist()[4:] == [-1, 0] and found["kind"].tolist() == ["judge"] * 3 + ["other"] * 3
+        assert found["score"].tolist()[4:] == [-1, 0] and found["scorer_type"].tolist() == ["judge"] * 3 + ["other"] * 3
 
     @pytest.mark.parametrize(
         ("columns", "message"),
@@ -129,8 +129,8 @@ def test_responses_of_items_and_pairs_are_listed_once(items):
 
 
 def test_wide_orders_scorers_by_kind_and_leaves_gaps(items):
-    long = pd.concat([given(item_id=items["item_id"].head(2), scorer="z", kind="a", score=[1, 2]),
-                      given(item_id=items["item_id"].head(1), scorer="b", kind="b", score=[3])])  # fmt: skip
+    long = pd.concat([given(item_id=items["item_id"].head(2), scorer="z", scorer_type="a", score=[1, 2]),
+                      given(item_id=items["item_id"].head(1), scorer="b", scorer_type="b", score=[3])])  # fmt: skip
     found, _ = scores.match(long, items, "import")
     scorers, values = scores.wide(found, items.head(2))
     assert scorers["scorer"].tolist() == ["z", "b"] and np.isnan(values).tolist() == [[False, False], [False, True]]
@@ -165,16 +165,16 @@ class TestRemember:
 class TestUsable:
     def test_a_constant_score_is_left_out_for_that_type_of_item(self, items):
         ids = items["item_id"].tolist()
-        table = pd.DataFrame({"item_id": [*ids, *ids], "scorer": ["s"] * 3 + ["t"] * 3, "kind": "k", "source": "import",
-                              "score": [1, 1, 5, 1, 2, 5], "distribution": None})  # fmt: skip
+        table = pd.DataFrame({"item_id": [*ids, *ids], "scorer": ["s"] * 3 + ["t"] * 3, "scorer_type": "k",
+                              "source": "import", "score": [1, 1, 5, 1, 2, 5], "distribution": None})  # fmt: skip
         kept, excluded = scores.usable([table], items)
         assert kept[["item_id", "scorer"]].to_numpy().tolist() == [[ids[0], "t"], [ids[1], "t"]]
         assert dict(zip(excluded["scorer"], excluded["item_id"], strict=True)) == {"s": "all", "t": "one type of item"}
 
     def test_the_first_source_of_a_scorer_counts(self, items):
         ids = items["item_id"].tolist()[:2]
-        table = pd.DataFrame({"item_id": ids, "scorer": "s", "kind": "k", "source": "import", "score": [1.0, 2.0],
-                              "distribution": None})  # fmt: skip
+        table = pd.DataFrame({"item_id": ids, "scorer": "s", "scorer_type": "k", "source": "import",
+                              "score": [1.0, 2.0], "distribution": None})  # fmt: skip
         kept, excluded = scores.usable([table, table.assign(score=[8.0, 9.0])], items)
         assert kept["score"].tolist() == [1, 2]
         assert excluded["reason"].tolist() == ["scored by an earlier source: first kept"] * 2

@@ -14,7 +14,7 @@ DEGRADES = ["degrades", "degrades, keeps more than half"]
 
 def scored_by(items, **rows):
     """Items of one type scored by some rows: name to (kind, scores)."""
-    scorers = pd.DataFrame({"scorer": list(rows), "kind": [kind for kind, _ in rows.values()]})
+    scorers = pd.DataFrame({"scorer": list(rows), "scorer_type": [kind for kind, _ in rows.values()]})
     return {items.item_type: scores.Scored(items, scorers, np.stack([row for _, row in rows.values()]), {})}
 
 
@@ -28,7 +28,7 @@ def test_the_demos_verdicts_are_the_planted_ones(planted):
         assert (scorers.loc[["fairweather-reward", "steadfast-reward"], "rho_full"] >= 0.6).all()
         words.append(scorers.loc["fairweather-reward", "verdict"])
         lost.append(scorers.loc["fairweather-reward", "upper"] < 0.9)
-        kinds = table[(table["items"] == "absolute") & (table["level"] == "kind")].set_index("kind")["verdict"]
+        kinds = table[(table["items"] == "absolute") & (table["level"] == "kind")].set_index("scorer_type")["verdict"]
         assert not kinds.drop("reward").isin(DEGRADES).any()
         innocent = table[(table["level"] == "scorer") & (table["scorer"] != "fairweather-reward")]
         assert not innocent["verdict"].isin(DEGRADES).any()
@@ -48,7 +48,7 @@ def test_text_length_is_a_baseline_without_a_verdict(planted):
     part = planted(0)
     lengths = scores.text_lengths(part.annotations.items)
     table = verdicts.judge(scores.scored(part.annotations, pd.concat([part.table, lengths]))).table
-    text = table[table["kind"] == "text"]
+    text = table[table["scorer_type"] == "text"]
     assert set(text["level"]) == {"scorer"} and set(text["verdict"]) == {"not testable"}
     assert text["reason"].str.contains("baseline").all()
 
@@ -137,8 +137,8 @@ def test_the_primary_rule_of_the_grids_has_the_verdicts_band(planted, rng):
     judged = verdicts.judge(part.scored)
     grids = calibration.grids(part.scored)
     kinds = calibration.kind_table(grids, judged, calibration.scorer_table(grids, judged, 20, rng), 2, rng)
-    at = kinds[(kinds["rule"] == subsets.PRIMARY) & (kinds["items"] == "absolute")].set_index("kind")
-    own = judged.table[lambda t: (t["items"] == "absolute") & (t["level"] == "kind")].set_index("kind")
+    at = kinds[(kinds["rule"] == subsets.PRIMARY) & (kinds["items"] == "absolute")].set_index("scorer_type")
+    own = judged.table[lambda t: (t["items"] == "absolute") & (t["level"] == "kind")].set_index("scorer_type")
     pd.testing.assert_series_equal(at["null_lower"], own["null_lower"], check_like=True, check_index_type=False)
     below = at["rho"] < at["null_lower"]
     assert (below == own["verdict"].reindex(at.index).isin(DEGRADES)).all()

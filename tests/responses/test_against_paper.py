@@ -123,7 +123,7 @@ def test_queries_above_count_prompts_at_the_papers_number():
 def split_of(many, values, kind="original"):
     ids = [f"p{k}" for k in range(len(many))]
     return against_paper.open_split(
-        pd.DataFrame({"prompt_id": ids, "kind": kind, "many_answers": many, "mean_cosine": values})
+        pd.DataFrame({"prompt_id": ids, "prompt_kind": kind, "many_answers": many, "mean_cosine": values})
     )
 
 

@@ -14,7 +14,7 @@ from hivemind_utils.tables import schema
 
 PROMPTS = pd.DataFrame(
     {"prompt_id": ["p", "q", "p1"], "prompt": ["Name a tree.", "Pay $5?", "Say a tree."],
-     "kind": ["original", "closed", "paraphrase"], "parent_id": [None, None, "p"], "category": None,
+     "prompt_kind": ["original", "closed", "paraphrase"], "parent_id": [None, None, "p"], "category": None,
      "open_endedness": None, "language": None, "many_answers": None}
 )  # fmt: skip
 MODELS = pd.DataFrame({"model": ["m"], "litellm_id": ["hosted_vllm/m"]})
@@ -132,7 +132,7 @@ class TestReplies:
 class TestCells:
     def test_arms_are_asked_of_open_and_closed_prompts_and_take_turns(self):
         frame, _ = cells(["default", "placebo_varied", "list_k"], per_call=1)
-        assert set(frame.loc[frame["condition"] != "default", "kind"]) == {"original", "closed"}
+        assert set(frame.loc[frame["condition"] != "default", "prompt_kind"]) == {"original", "closed"}
         counts = frame[frame["prompt_id"] == "p"].groupby("condition").size()
         assert counts.to_dict() == {"default": 10, "placebo_varied": 10, "list_k": 2}
         half = frame[frame["prompt_id"] == "p"]["condition"].head(11).value_counts()

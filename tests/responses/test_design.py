@@ -35,13 +35,13 @@ def prompts(tmp_path):
     rows = [(f"Open question {i}?", "original", "ABBCC"[i % 5]) for i in range(20)] + [
         ("What is 2 + 2?", "closed", None)
     ]
-    pd.DataFrame(rows, columns=["query", "kind", "category"]).to_csv(tmp_path / "p.csv", index=False)
+    pd.DataFrame(rows, columns=["query", "prompt_kind", "category"]).to_csv(tmp_path / "p.csv", index=False)
     return response_prompts.read_prompts(tmp_path / "p.csv")
 
 
 class TestPrompts:
     def test_ids_are_hashes_and_kinds_are_kept(self, prompts):
-        assert prompts["prompt_id"].is_unique and prompts["kind"].value_counts().to_dict() == {
+        assert prompts["prompt_id"].is_unique and prompts["prompt_kind"].value_counts().to_dict() == {
             "original": 20,
             "closed": 1,
         }
@@ -80,7 +80,7 @@ class TestPrompts:
     def test_a_draw_is_in_proportion_and_keeps_the_control_group(self, prompts):
         drawn = response_prompts.draw_prompts(prompts, 10, np.random.default_rng(0))
         assert drawn["category"].value_counts().to_dict() == {"B": 4, "C": 4, "A": 2}
-        assert (drawn["kind"] == "closed").sum() == 1
+        assert (drawn["prompt_kind"] == "closed").sum() == 1
         assert drawn.equals(response_prompts.draw_prompts(prompts, 10, np.random.default_rng(0)))
         with pytest.raises(ValueError, match="at most 20"):
             response_prompts.draw_prompts(prompts, 21, np.random.default_rng(0))
@@ -136,7 +136,7 @@ class TestRegistry:
 class TestCells:
     @pytest.mark.parametrize(("n", "n_of_paraphrase"), [(8, 8), (20, 20), (50, 20)])
     def test_a_paraphrase_is_asked_as_often_as_a_prompt_and_at_most_twenty_times(self, prompts, n, n_of_paraphrase):
-        own = prompts.head(1).assign(prompt_id="x-1", kind="paraphrase", prompt="Again?", parent_id="x")
+        own = prompts.head(1).assign(prompt_id="x-1", prompt_kind="paraphrase", prompt="Again?", parent_id="x")
         models = reg.choose_models(reg.read_registry(REGISTRY), ["openai/a"])
         made = design.cells(own, models, {"top_p": {"temperature": 1.0}}, n)
         assert made.groupby("model").size().unique().tolist() == [n_of_paraphrase]
@@ -144,7 +144,7 @@ class TestCells:
     def test_paraphrases_and_closed_prompts_are_asked_under_the_first_decoding(self, prompts):
         models = pd.DataFrame({"model": ["m"], "litellm_id": ["hosted_vllm/m"]})
         cells = design.cells(prompts, models, TOP_P | MIN_P, 12, per_call=5)
-        by_kind = cells.groupby("kind")["decoding"].unique().map(sorted).to_dict()
+        by_kind = cells.groupby("prompt_kind")["decoding"].unique().map(sorted).to_dict()
         assert by_kind == {"closed": ["top_p"], "original": ["min_p", "top_p"]}
         assert [r.n for r in cells["request"][:3]] == [5, 5, 2] and len(cells) == 3 * 41
 
@@ -159,7 +159,7 @@ class TestCells:
         models = pd.DataFrame({"model": ["a", "b"], "litellm_id": ["simulated/a", "simulated/b"]})
         own = models.assign(decodings=[None, "min_p"])
         frame = design.cells(prompts, own, TOP_P | MIN_P, 1)
-        asked = frame.groupby(["model", "kind"])["decoding"].unique().map(set).to_dict()
+        asked = frame.groupby(["model", "prompt_kind"])["decoding"].unique().map(set).to_dict()
         assert asked["a", "original"] == {"top_p", "min_p"} and asked["a", "closed"] == {"top_p"}
         assert asked["b", "original"] == asked["b", "closed"] == {"min_p"}
         with pytest.raises(ValueError, match=r"b is to be asked under \['greedy'\]"):
@@ -262,7 +262,7 @@ class TestParaphrases:
         schema.validate(table, "04_paraphrases")
         assert len(table) == 6 and table["same_meaning"].sum() == 3 and not problems
         kept = paraphrases.accepted(table, prompts)
-        assert len(kept) == 3 and (kept["kind"] == "paraphrase").all() and kept["category"].notna().all()
+        assert len(kept) == 3 and (kept["prompt_kind"] == "paraphrase").all() and kept["category"].notna().all()
         assert set(kept["parent_id"]) <= set(prompts["prompt_id"])
 
     def test_dots_of_the_example_are_no_paraphrase(self, prompts, tmp_path):
@@ -370,7 +370,7 @@ class TestPlanOfAStudy:
             ("quillon-1-small-base", "top_p"): 2,
         }
         assert plan.source == "simulated" and plan.human == ["people"] and outcome.partial is None
-        assert tables["04_models"].set_index("model")["kind"].to_dict() == {
+        assert tables["04_models"].set_index("model")["model_kind"].to_dict() == {
             "people": "human",
             "quillon-1-small-base": "model",
         }

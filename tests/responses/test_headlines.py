@@ -102,7 +102,7 @@ def test_intra_heatmap_has_a_sentence_per_decoding():
 
 def test_similarity_references():
     rows = [("same model", "top_p", 0.756), ("same model", "min_p", 0.5), ("different prompts", "top_p", 0.1)]
-    table = pd.DataFrame(rows, columns=["kind", "decoding", "mean"])
+    table = pd.DataFrame(rows, columns=["pair_type", "decoding", "mean"])
     same = "Mean similarity of two responses of one model: 0.76 (top_p)"
     assert headlines.similarity_references(table, "top_p") == f"{same}; to different prompts: 0.10"
     paper = "(paper: 0.1)"
@@ -154,7 +154,7 @@ def test_paraphrases_say_the_drop_with_its_interval():
 
 
 def test_repetition_by_prompt_is_that_of_original_prompts():
-    prompts = pd.DataFrame({"kind": ["closed", "original", "original"], "mean_cosine": [0.99, 0.8, 0.3]})
+    prompts = pd.DataFrame({"prompt_kind": ["closed", "original", "original"], "mean_cosine": [0.99, 0.8, 0.3]})
     assert headlines.repetition_by_prompt(prompts) == "Mean repetition of open-ended prompts: 0.30 to 0.80"
 
 

@@ -60,8 +60,8 @@ class TestModes:
 
 
 class TestDominance:
-    table = pd.DataFrame({"ideas": "modes", "arm": ["a", "b"], "kind": ["model", "people"], "n": 8, "n_prompts": 3,
-                          "dominant_share": [0.5, 0.3], "lower": 0.2, "upper": 0.6})  # fmt: skip
+    table = pd.DataFrame({"ideas": "modes", "arm": ["a", "b"], "respondent": ["model", "people"], "n": 8,
+                          "n_prompts": 3, "dominant_share": [0.5, 0.3], "lower": 0.2, "upper": 0.6})  # fmt: skip
 
     def test_with_and_without_people(self):
         said = headlines.dominant_ideas(self.table, interval(0.2, -0.05, 0.45))
@@ -89,7 +89,7 @@ class TestDominance:
 
 
 class TestFloors:
-    floors = pd.DataFrame({"kind": ["people", "same prompt, different idea", "same prompt"],
+    floors = pd.DataFrame({"pair_type": ["people", "same prompt, different idea", "same prompt"],
                            "share_above": [0.01, 0.1, 0.25], "lower": 0.0, "upper": 0.3, "n_pairs": 9,
                            "median": 0.5})  # fmt: skip
     excess = MappingProxyType({

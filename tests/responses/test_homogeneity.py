@@ -407,11 +407,13 @@ def test_words_that_quote_the_prompt_are_no_overlap():
     })  # fmt: skip
     vectors = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
     asked = responses_of(table, vectors, texts={"p": prompt})
-    (span,) = overlaps_of(asked, 8).query("kind == 'span'").itertuples()
+    (span,) = overlaps_of(asked, 8).query("overlap_type == 'span'").itertuples()
     assert {span.model_a, span.model_b} == {"c", "d"} and span.longest_span_words == 9
     assert shares_of(asked, 8)["span"].tolist() == [0.5] and shares_of(asked, 8)["n_span_pairs"].tolist() == [1]
     other = responses_of(table, vectors, texts={"p": "Something else?"})
-    assert len(overlaps_of(other, 8).query("kind == 'span'")) == 2 and shares_of(other, 8)["span"].tolist() == [1.0]
+    assert len(overlaps_of(other, 8).query("overlap_type == 'span'")) == 2 and shares_of(other, 8)["span"].tolist() == [
+        1.0
+    ]
 
 
 def shares_of(responses, min_span_words=6):
@@ -421,7 +423,7 @@ def shares_of(responses, min_span_words=6):
 def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup():
     responses = written()
     answers, vectors = responses.table, responses.vectors
-    exact = overlaps_of(responses).query("kind == 'exact'").set_index("prompt_id")
+    exact = overlaps_of(responses).query("overlap_type == 'exact'").set_index("prompt_id")
     assert exact.index.tolist() == ["p1", "p3"]
     river = exact.loc["p1"]
     assert (river["span"], river["n_models"], river["n_responses"]) == ("time is a river", 2, 3)
@@ -437,7 +439,7 @@ def test_exact_overlaps_are_texts_of_several_models_apart_from_case_and_markup()
 def test_spans_are_long_runs_of_different_texts_of_different_models():
     responses = written()
     answers = responses.table
-    (span,) = overlaps_of(responses).query("kind == 'span'").itertuples()
+    (span,) = overlaps_of(responses).query("overlap_type == 'span'").itertuples()
     assert (span.prompt_id, span.model_a, span.model_b) == ("p1", "gpt", "qwen")
     assert span.span == SENTENCE and span.longest_span_words == 13
     a, b = (
@@ -445,13 +447,13 @@ def test_spans_are_long_runs_of_different_texts_of_different_models():
         for r in (span.response_a, span.response_b)
     )
     assert span.shared_8grams == pytest.approx(overlap.shared_ngram_share(a, b))
-    assert overlaps_of(responses, min_span_words=14).query("kind == 'span'").empty
+    assert overlaps_of(responses, min_span_words=14).query("overlap_type == 'span'").empty
 
 
 def test_nearest_overlaps_are_the_most_similar_cross_model_pairs_of_different_texts():
     responses = written()
     answers, vectors = responses.table, responses.vectors
-    nearest = overlaps_of(responses, n_pairs=3).query("kind == 'nearest'")
+    nearest = overlaps_of(responses, n_pairs=3).query("overlap_type == 'nearest'")
     at = answers[answers["prompt_id"] == "p1"]
     best = {}
     for i, j in combinations(at.index, 2):
@@ -480,8 +482,8 @@ def test_fewer_spans_may_be_kept_than_are_counted_and_the_longest_are():
     table["response_id"] = [f"r{k}" for k in range(len(pool))]
     responses = responses_of(table, np.eye(6, dtype=np.float32))
     (every, all_shares), (some, some_shares) = (homogeneity.overlaps(responses, 6, n, 1) for n in (100, 2))
-    lengths = every.loc[every["kind"] == "span", "longest_span_words"]
-    kept = some.loc[some["kind"] == "span", "longest_span_words"]
+    lengths = every.loc[every["overlap_type"] == "span", "longest_span_words"]
+    kept = some.loc[some["overlap_type"] == "span", "longest_span_words"]
     assert kept.tolist() == sorted(lengths, reverse=True)[:2] and len(lengths) == all_shares["n_span_pairs"].item()
     pd.testing.assert_frame_equal(all_shares, some_shares)
 
@@ -540,7 +542,7 @@ def test_a_span_that_many_pairs_share_is_shown_once():
     table = pd.DataFrame({"prompt_id": "p1", "model": models, "text": texts, "response_id": ["r1", "r2", "r3"]})
     responses = responses_of(table, np.eye(3, dtype=np.float32) + 1)
     table = overlaps_of(responses, n_pairs=1)
-    assert table["kind"].tolist() == ["span"] * 3 + ["nearest"]
+    assert table["overlap_type"].tolist() == ["span"] * 3 + ["nearest"]
     (record,) = homogeneity.page_records(table, responses, 9)
     assert record["longest_span_words"] == 17, "the sentence, and four words around it"
 

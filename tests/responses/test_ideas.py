@@ -157,7 +157,7 @@ def responses_of(frame, vectors):
     prompts = pd.DataFrame({"parent_id": None}, index=pd.Index(sorted(set(frame["prompt_id"])), name="prompt_id"))
     names = sorted(set(frame["model"]))
     models = pd.DataFrame(
-        {"kind": ["human" if n == "people" else "model" for n in names], "family": names}, index=names
+        {"model_kind": ["human" if n == "people" else "model" for n in names], "family": names}, index=names
     )
     return Responses(table, vectors, prompts, models, "top_p")
 
@@ -245,17 +245,17 @@ class TestFloors:
 
     @pytest.mark.parametrize("kind", ["people", "same prompt", "same prompt, same idea", "same prompt, different idea"])
     def test_shares_match_the_slow_loop(self, kind):
-        table = response_ideas.floors(self.counts, [0.5]).set_index("kind")
+        table = response_ideas.floors(self.counts, [0.5]).set_index("pair_type")
         share, n = self.slow(kind, 0.5)
         assert table.loc[kind, "share_above"] == pytest.approx(share) and table.loc[kind, "n_pairs"] == n
 
     def test_the_table_is_valid_and_random_pairs_have_no_interval(self):
         table = response_ideas.floors(self.counts, [0.5, 0.8])
         schema.validate(table, "07_floors")
-        random = table[table["kind"] == "different prompts"]
+        random = table[table["pair_type"] == "different prompts"]
         assert random["lower"].isna().all() and (random["n_pairs"] == 500).all()
         shown = response_ideas.shown(table, "given", 0.5)
-        assert shown["kind"].tolist() == [
+        assert shown["pair_type"].tolist() == [
             kind for kind in response_ideas.KINDS if kind != "same prompt, ideas compared"
         ]
 

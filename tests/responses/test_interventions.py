@@ -218,8 +218,8 @@ class TestWhatIsLacking:
         declared = response_arms.table(response_arms.read({"default": None, "mine": DECLARED["mine"], "persona": None}))
         columns = ["response_id", "prompt_tokens", "completion_tokens", "n_in_call", "cost_usd"]
         tables = {"04_responses": table.drop(columns=["tokens", "usd"]), "04_arms": declared,
-                  "04_prompts": pd.DataFrame({"prompt_id": ["p00", "p01"], "kind": "original"}),
-                  "04_models": pd.DataFrame({"model": ["m"], "kind": "model"}),
+                  "04_prompts": pd.DataFrame({"prompt_id": ["p00", "p01"], "prompt_kind": "original"}),
+                  "04_models": pd.DataFrame({"model": ["m"], "model_kind": "model"}),
                   "04_provenance": pd.DataFrame(columns=columns)}  # fmt: skip
         tables["04_responses"].to_parquet(tmp_path / "04_responses.parquet")
         study = SimpleNamespace(

@@ -31,7 +31,7 @@ def world(seed=0, wrong=0.25):
     table = pd.DataFrame(rows, columns=["prompt_id", "model", "text"]).assign(condition="default", decoding="top_p")
     table["response_id"] = [f"r{k}" for k in range(len(table))]
     known = pd.DataFrame.from_dict(facts, "index", columns=["language", "parent_id"]).rename_axis("prompt_id")
-    known["kind"] = prompts.kinds(known.reset_index())
+    known["prompt_kind"] = prompts.kinds(known.reset_index())
     return responses_of(table, np.array(vectors), prompts=known), np.array(translated)
 
 

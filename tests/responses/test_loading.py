@@ -14,7 +14,7 @@ from hivemind_utils.tables.study import Study
 PEOPLE = {"writers"}
 REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 STAMP = {"source": "imported", "origin": "a test"}
-ROWS = [  # prompt, kind, model, condition, decoding, response
+ROWS = [  # prompt, prompt_kind, model, condition, decoding, response
     ("p1", "original", "gpt-1", "default", "top_p", "a river"),
     ("p1", "original", "gpt-1", "default", "top_p", "a thief"),
     ("p1", "original", "gpt-1", "default", "top_p", "   "),
@@ -41,7 +41,7 @@ def study(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "reference").symlink_to(REFERENCE)
     monkeypatch.chdir(tmp_path)
-    rows = pd.DataFrame(ROWS, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
+    rows = pd.DataFrame(ROWS, columns=["prompt_id", "prompt_kind", "model", "condition", "decoding", "response"])
     for name, frame in table.tabulate(rows.assign(prompt=rows["prompt_id"] + "?"), human=PEOPLE).items():
         parquet.write(frame, name, "mine", STAMP)
     parquet.write(arms.table(arms.read({"default": None})), "04_arms", "mine", STAMP)
@@ -116,7 +116,9 @@ def test_conditions_of_models_are_kept_and_people_stay(study):
 
 
 def test_nothing_left_says_where_to_look(study):
-    with pytest.raises(ValueError, match="no usable response to a prompt of kind paraphrase: see `kind` in 04_prompts"):
+    with pytest.raises(
+        ValueError, match="no usable response to a prompt of kind paraphrase: see `prompt_kind` in 04_prompts"
+    ):
         load(study, prompt_kinds=["paraphrase"])
 
 

@@ -132,11 +132,11 @@ class TestAnalyse:
 def loaded(table, vectors=None, people=()):
     """Responses with the facts that notebook 07 asks for; row i is response r0i."""
     table = table.assign(condition="default", decoding="top_p", arm=table.get("arm", table["model"]))
-    prompts = pd.DataFrame({"text": [f"Say {p}." for p in sorted(set(table["prompt_id"]))], "kind": "original"})
+    prompts = pd.DataFrame({"text": [f"Say {p}." for p in sorted(set(table["prompt_id"]))], "prompt_kind": "original"})
     prompts.index = pd.Index(sorted(set(table["prompt_id"])), name="prompt_id")
     names = sorted(set(table["model"]))
-    models = pd.DataFrame({"family": [n.split("-")[0] for n in names], "kind": "model"}, index=names)
-    models.loc[list(people), ["family", "kind"]] = "people", "human"
+    models = pd.DataFrame({"family": [n.split("-")[0] for n in names], "model_kind": "model"}, index=names)
+    models.loc[list(people), ["family", "model_kind"]] = "people", "human"
     vectors = np.zeros((len(table), 3), np.float32) if vectors is None else vectors
     return Responses(table, vectors, prompts, models, "top_p")
 
@@ -238,7 +238,7 @@ class TestDominance:
         shares = self.shares(table, ([0.0] * 10 + [np.nan] * 10) * 2, 5, people=["b"])
         found = response_modes.dominance(shares)
         schema.validate(found, "07_dominance")
-        assert found["dominant_share"].tolist() == [1, 1 / 5] and found["kind"].tolist() == ["model", "people"]
+        assert found["dominant_share"].tolist() == [1, 1 / 5] and found["respondent"].tolist() == ["model", "people"]
         difference = response_modes.dominance_difference(shares)
         assert difference.estimate == pytest.approx(0.8) and difference.n_prompts == 2
 
@@ -270,7 +270,7 @@ def overlapping(texts):
 
 
 def models_of(families):
-    return pd.DataFrame({"family": families, "kind": "model"}).rename_axis("model")
+    return pd.DataFrame({"family": families, "model_kind": "model"}).rename_axis("model")
 
 
 class TestFigures:
@@ -278,7 +278,7 @@ class TestFigures:
         answers, families, part = analysed
         at = part["map"].merge(answers[["response_id", "model"]]).assign(family=lambda t: t["model"].map(families))
         models = models_of(families)
-        models.loc["people", ["family", "kind"]] = "people", "human"
+        models.loc["people", ["family", "model_kind"]] = "people", "human"
         at.loc[at["model"] == "people", "family"] = "people"
         ax = modes_figures.ledger(at, part["modes"], models, ax=plt.subplots()[1])
         inside = at[(at["mode"] == 0) & (at["model"] != "people")]
@@ -289,12 +289,12 @@ class TestFigures:
         plt.close("all")
 
     def test_nothing_to_draw_draws_nothing(self):
-        assert modes_figures.floors(pd.DataFrame(columns=["kind"]), 0.8) is None
+        assert modes_figures.floors(pd.DataFrame(columns=["pair_type"]), 0.8) is None
         assert modes_figures.dominance(pd.DataFrame(columns=["ideas"]), {}, None) is None
 
     def test_dominance_has_a_panel_for_each_way_to_tell_ideas_apart(self):
-        table = pd.DataFrame({"arm": ["m-1", "people"] * 2, "kind": ["model", "people"] * 2, "n": 8, "n_prompts": 3,
-                              "dominant_share": [0.5, 0.3, 0.6, 0.2], "lower": [0.4, np.nan, 0.5, 0.1],
+        table = pd.DataFrame({"arm": ["m-1", "people"] * 2, "respondent": ["model", "people"] * 2, "n": 8,
+                              "n_prompts": 3, "dominant_share": [0.5, 0.3, 0.6, 0.2], "lower": [0.4, np.nan, 0.5, 0.1],
                               "upper": [0.6, np.nan, 0.7, 0.3], "ideas": ["modes"] * 2 + ["given"] * 2})  # fmt: skip
         schema.validate(table, "07_dominance")
         fig = modes_figures.dominance(
@@ -378,7 +378,7 @@ class TestPage:
         points = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": 0.0, "model": "m", "family": "f", "mode": [0, 1, -1]})
         points = points.assign(idea=None, text=["a", "b", "c"])
         modes = pd.DataFrame({"mode": [0, 1], "keyphrases": ["river", "thief"], "supported": [True, False]})
-        facts = pd.DataFrame({"model": ["m"], "family": ["f"], "kind": ["model"]})
+        facts = pd.DataFrame({"model": ["m"], "family": ["f"], "model_kind": ["model"]})
         html = modes_figures.explorer(points, modes, facts, title="T" * 900, source="PARTIAL: model b is missing.")
         data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', html, re.S).group(1))
         assert data["groups"]["mode"]["names"] == ["outside of all modes", "river", "thief (not stable)"]

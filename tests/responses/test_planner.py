@@ -103,7 +103,7 @@ def a_plan(monkeypatch, tmp_path, content):
         (tmp_path / "results" / "small" / "05.json").write_text(json.dumps(content), encoding="utf-8")
     request = SimpleNamespace(n=10)
     rows = [(f"p{i}", "original", "default", "m", "top_p", request) for i in range(100)]
-    frame = pd.DataFrame(rows, columns=["prompt_id", "kind", "condition", "model", "decoding", "request"])
+    frame = pd.DataFrame(rows, columns=["prompt_id", "prompt_kind", "condition", "model", "decoding", "request"])
     plan = pd.DataFrame({"model": ["m"], "decoding": ["top_p"], "missing": [1000], "cost_expected": [50.0]})
     return pilots.lines(plan, frame, "small")
 

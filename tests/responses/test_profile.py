@@ -11,14 +11,14 @@ from hivemind_utils.tables import schema
 
 TAIL = [20] + [1] * 10  # one dominant idea and a tail
 FLAT = [10, 10, 10]
-MODELS = pd.DataFrame({"model": ["tail", "flat", "short"], "family": ["A", "B", "C"], "kind": "model"})
+MODELS = pd.DataFrame({"model": ["tail", "flat", "short"], "family": ["A", "B", "C"], "model_kind": "model"})
 
 
 def cells_of(arms, n_prompts=4):
     rows = [
         (arm, f"p{i}", sum(counts), np.array(counts), "model") for i in range(n_prompts) for arm, counts in arms.items()
     ]
-    return pd.DataFrame(rows, columns=["arm", "prompt_id", "n", "counts", "kind"])
+    return pd.DataFrame(rows, columns=["arm", "prompt_id", "n", "counts", "respondent"])
 
 
 class Answers:
@@ -85,7 +85,7 @@ def test_ideas_of_responses_unknown_own_and_left_out():
     found = profile.of_arms(Answers(rows), {"given": ideas}, np.random.default_rng(0))
     schema.validate(found.profiles, "07_profiles")
     schema.validate(found.coverage, "07_coverage")
-    assert set(found.profiles["kind"]) == {"model", "people"}
+    assert set(found.profiles["respondent"]) == {"model", "people"}
 
 
 def test_without_ideas_there_is_nothing_to_draw():

@@ -379,7 +379,7 @@ KINDS_OF_PAIRS = {
 @pytest.mark.parametrize("key", KINDS_OF_PAIRS, ids=" ".join)
 def test_references_match_the_literal_loop_and_leave_pairs_of_two_conditions_out(key):
     responses = ragged()
-    row = references_of(responses).set_index(["kind", "decoding"]).loc[key]
+    row = references_of(responses).set_index(["pair_type", "decoding"]).loc[key]
 
     def belongs(a, b):
         machines = a.model != "writers" and b.model != "writers" and a.decoding == b.decoding == key[1]
@@ -401,7 +401,7 @@ def test_references_match_the_literal_loop_and_leave_pairs_of_two_conditions_out
 
 def test_people_are_compared_with_people_on_open_prompts():
     responses = ragged()
-    row = references_of(responses).set_index("kind").loc["people"]
+    row = references_of(responses).set_index("pair_type").loc["people"]
     at = rows_of(responses, prompt_id="p1", model="writers")
     assert (row["decoding"], row["n_pairs"]) == ("all", 6)
     assert row["mean"] == pytest.approx(mean(within(responses.vectors[at])), abs=6e-4)
@@ -416,7 +416,11 @@ def test_the_floor_is_the_mean_of_pairs_of_models_across_open_prompts_under_one_
     )
     rows, asked = kept.vectors, kept.table["prompt_id"].tolist()
     exact = [cosine(rows[i], rows[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] != asked[j]]
-    floor = references_of(responses, n_pairs=60_000).set_index(["kind", "decoding"]).loc[("different prompts", "top_p")]
+    floor = (
+        references_of(responses, n_pairs=60_000)
+        .set_index(["pair_type", "decoding"])
+        .loc[("different prompts", "top_p")]
+    )
     assert floor["n_pairs"] == 60_000
     assert floor["mean"] == pytest.approx(np.mean(exact), abs=4 * np.std(exact) / np.sqrt(60_000))
     assert floor["median"] == pytest.approx(np.median(exact), abs=0.05)
@@ -425,7 +429,7 @@ def test_the_floor_is_the_mean_of_pairs_of_models_across_open_prompts_under_one_
 
 def test_references_do_not_depend_on_row_order_except_for_the_random_pairs():
     one, two = references_of(ragged()), references_of(shuffled(ragged()))
-    fixed = one["kind"] != "different prompts"
+    fixed = one["pair_type"] != "different prompts"
     pd.testing.assert_frame_equal(one[fixed], two[fixed])
     assert schema.validate(one, "05_references").num_rows == 6
 
@@ -433,7 +437,7 @@ def test_references_do_not_depend_on_row_order_except_for_the_random_pairs():
 def test_one_prompt_one_model_and_no_people_leave_one_kind():
     one = study({("p1", "gpt", "default", "top_p"): 4}, {"p1": "original"})
     table = references_of(with_vectors(one, np.ones((4, 3), np.float32)))
-    assert table["kind"].tolist() == ["same model"]
+    assert table["pair_type"].tolist() == ["same model"]
     assert table["mean"].tolist() == pytest.approx([1], abs=1e-3)
     assert table[["lower", "upper"]].isna().all(axis=None)
 
@@ -458,7 +462,7 @@ def test_both_readings_match_prompt_means_and_pooled_pairs():
     by_cell = [(key, at.index.to_numpy()) for key, at in responses.table.groupby(CELL) if len(at) > 1]
     rows = [(*key, similarity.mean_pairwise_cosine(responses.vectors[i])) for key, i in by_cell]
     cells = pd.DataFrame(rows, columns=[*CELL, "mean_cosine"])
-    cells = cells[cells["prompt_id"].map(responses.prompts["kind"]) == "original"]
+    cells = cells[cells["prompt_id"].map(responses.prompts["prompt_kind"]) == "original"]
     more = 1.2 * (responses.table["model"] == "gpt").to_numpy()[:, None].astype(np.float32)
     responses = with_vectors(responses, responses.vectors + more)
     table = repetition.both_readings(responses, cells)
@@ -620,7 +624,7 @@ def test_prompts_are_averaged_over_models_whose_decodings_are_averaged_first():
     assert table["prompt_id"].tolist() == ["p2", "p1"]
     assert table["mean_cosine"].tolist() == pytest.approx([0.99, 0.65])
     assert table["n_models"].tolist() == [1, 2]
-    assert table["kind"].tolist() == ["closed", "original"]
+    assert table["prompt_kind"].tolist() == ["closed", "original"]
     bounds = np.clip(interval_of([0.8, 0.5]), -1, 1)
     assert table[["lower", "upper"]].to_numpy()[1] == pytest.approx(bounds)
     assert table[["lower", "upper"]].iloc[0].isna().all()
@@ -636,7 +640,7 @@ def test_prompts_do_not_depend_on_row_order_and_intervals_hold_the_mean():
 def prompts_with(openness):
     table = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(len(openness))], "open_endedness": openness})
     table["category"] = ["a", "b"] * (len(openness) // 2) + ["a"] * (len(openness) % 2)
-    return table.assign(kind="original", mean_cosine=np.linspace(0.2, 0.9, len(openness)))
+    return table.assign(prompt_kind="original", mean_cosine=np.linspace(0.2, 0.9, len(openness)))
 
 
 def test_repetition_is_set_against_open_endedness_where_three_prompts_know_it():
@@ -652,7 +656,7 @@ def test_repetition_is_set_against_open_endedness_where_three_prompts_know_it():
 
 def test_categories_are_averaged_over_their_original_prompts():
     prompts = prompts_with([0.5] * 4)
-    prompts.loc[3, "kind"] = "closed"
+    prompts.loc[3, "prompt_kind"] = "closed"
     table = repetition.by_category(prompts)
     assert table["size"].to_dict() == {"a": 2, "b": 1}
     assert table["mean"]["a"] == pytest.approx(prompts["mean_cosine"].iloc[[0, 2]].mean())

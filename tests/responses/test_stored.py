@@ -56,7 +56,7 @@ def rows():
                     for _ in range(int(rng.integers(2, 7))):
                         text = " ".join(rng.choice(WORDS, rng.integers(3, 12)))
                         found.append((prompt_id, kind, model, condition, decoding, text))
-    frame = pd.DataFrame(found, columns=["prompt_id", "kind", "model", "condition", "decoding", "response"])
+    frame = pd.DataFrame(found, columns=["prompt_id", "prompt_kind", "model", "condition", "decoding", "response"])
     frame["parent_id"] = frame["prompt_id"].map({"p4": "p1"})
     frame["idea"] = frame["response"].str.split().str[0].where(frame.index % 7 > 0)
     return frame.assign(prompt=frame["prompt_id"] + "?")

@@ -91,8 +91,8 @@ def assert_same_tables(first, second):
 def test_four_answers_make_the_tables_one_expects():
     written = tabulate(some_answers()[:4])
     assert texts(written) == ["answer 0", "answer 1", "answer 2", "answer 3"]
-    assert written["04_prompts"][["text", "kind"]].values.tolist() == [["Write a haiku.", "original"]]
-    assert written["04_models"][["model", "family", "kind"]].values.tolist() == [
+    assert written["04_prompts"][["text", "prompt_kind"]].values.tolist() == [["Write a haiku.", "original"]]
+    assert written["04_models"][["model", "family", "model_kind"]].values.tolist() == [
         ["a", "unknown", "model"],
         ["b", "unknown", "model"],
     ]
@@ -539,8 +539,8 @@ def test_a_cell_of_empty_answers_counts_as_missing():
 
 
 def test_cells_are_expected_only_for_prompts_of_a_kind_the_model_answered():
-    frame = some_answers(kind=["original"] * 4 + ["paraphrase"] * 4)
-    frame = frame[~((frame["kind"] == "paraphrase") & (frame["model"] == "b"))]
+    frame = some_answers(prompt_kind=["original"] * 4 + ["paraphrase"] * 4)
+    frame = frame[~((frame["prompt_kind"] == "paraphrase") & (frame["model"] == "b"))]
     assert len(tabulate(frame)["04_coverage"]) == 3
 
 
@@ -555,7 +555,7 @@ def test_one_answer_of_one_model_is_enough():
 def test_people_are_people_and_families_are_guessed_from_names():
     frame = some_answers(model=["writers", "openai/gpt-4o", "Qwen/Qwen2.5-7B", "o1-mini"] * 2)
     models = tabulate(frame, human=["writers"])["04_models"].set_index("model")
-    assert models["kind"].to_dict() == dict.fromkeys(models.index, "model") | {"writers": "human"}
+    assert models["model_kind"].to_dict() == dict.fromkeys(models.index, "model") | {"writers": "human"}
     assert models["family"].to_dict() == {
         "writers": "people", "openai/gpt-4o": "GPT", "Qwen/Qwen2.5-7B": "Qwen", "o1-mini": "OpenAI o"
     }  # fmt: skip
@@ -641,12 +641,14 @@ def test_texts_of_prompts_join_by_id_whatever_the_column_is_called(tmp_path):
 
 
 def test_registries_fill_what_the_answers_leave_open():
-    models = pd.DataFrame({"model": ["a", "z"], "family": ["f", "g"], "size_b": ["7", ""], "kind": ["human", "model"]})
+    models = pd.DataFrame(
+        {"model": ["a", "z"], "family": ["f", "g"], "size_b": ["7", ""], "model_kind": ["human", "model"]}
+    )
     prompts = pd.DataFrame({"text": ["Name a colour."], "category": ["colour"], "open_endedness": ["0.75"]})
     written = tabulate(some_answers(), models=models, prompts=prompts)
     a, b = written["04_models"].to_dict("records")
-    assert (a["family"], a["kind"], a["size_b"]) == ("f", "human", 7.0)
-    assert (b["family"], b["kind"]) == ("unknown", "model")
+    assert (a["family"], a["model_kind"], a["size_b"]) == ("f", "human", 7.0)
+    assert (b["family"], b["model_kind"]) == ("unknown", "model")
     found = written["04_prompts"].set_index("text").loc["Name a colour."]
     assert (found["category"], found["open_endedness"]) == ("colour", 0.75)
 
@@ -736,9 +738,9 @@ def test_every_row_becomes_an_answer_or_an_exclusion(answers):
 
 def test_facts_join_on_ids_that_are_numbers_here_and_text_there():
     answers = pd.DataFrame({"prompt_id": ["1", "1"], "model": "a", "response": ["x", "y"]})
-    facts = pd.DataFrame({"prompt_id": [1.0, 2.0], "kind": ["closed", "original"]})
+    facts = pd.DataFrame({"prompt_id": [1.0, 2.0], "prompt_kind": ["closed", "original"]})
     made = response_table.tabulate(answers, prompts=facts)
-    assert made["04_prompts"]["kind"].tolist() == ["closed"]
+    assert made["04_prompts"]["prompt_kind"].tolist() == ["closed"]
 
 
 def test_facts_that_match_nothing_are_refused():
@@ -754,7 +756,7 @@ def test_whole_number_ids_keep_their_form_beside_a_missing_one():
 
 def test_a_prompt_with_a_parent_is_a_paraphrase():
     answers = pd.DataFrame({"prompt_id": ["p", "q"], "parent_id": [None, "p"], "model": "a", "response": "x"})
-    assert response_table.tabulate(answers)["04_prompts"].set_index("prompt_id")["kind"].to_dict() == {
+    assert response_table.tabulate(answers)["04_prompts"].set_index("prompt_id")["prompt_kind"].to_dict() == {
         "p": "original",
         "q": "paraphrase",
     }

@@ -44,7 +44,7 @@ def test_the_same_generator_writes_the_same_sets(sets):
 
 def test_a_population_without_such_a_prompt_says_so():
     population = population_demo.load_population(POPULATION)
-    closed = population | {"prompts": [p for p in population["prompts"] if p["kind"] == "closed"]}
+    closed = population | {"prompts": [p for p in population["prompts"] if p["prompt_kind"] == "closed"]}
     with pytest.raises(ValueError, match="3 frames and 5 ideas"):
         measure_sets.crossed(closed, 1, np.random.default_rng(0))
 

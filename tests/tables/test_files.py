@@ -78,7 +78,7 @@ class TestOffered:
 
 
 def test_a_filled_in_sheet_of_prompts_stays(tmp_path, capsys):
-    prompts = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["Name a tree.", "=1+1"], "kind": "original"})
+    prompts = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["Name a tree.", "=1+1"], "prompt_kind": "original"})
     path = tmp_path / "prompts_to_check.csv"
     response_prompts.write_sheet(prompts, path)
     filled = path.read_text().replace("original,,", "original,no,", 1)

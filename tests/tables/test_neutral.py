@@ -39,7 +39,7 @@ def test_no_sheet_of_the_project_holds_a_formula(tmp_path):
     query_sheets.write_sheet(query_sheets.sheet(items, 4, np.random.default_rng(0)), tmp_path / "q.csv", ["open_ended"])
     pool = pd.DataFrame({"prompt": ["=P?"] * 4, "response": texts})
     rating_sheets.write_sheets(rating_sheets.sheets(pool, 4, 2, np.random.default_rng(0)), tmp_path / "r")
-    prompts = pd.DataFrame({"prompt_id": list("abcd"), "prompt": texts, "kind": "original"})
+    prompts = pd.DataFrame({"prompt_id": list("abcd"), "prompt": texts, "prompt_kind": "original"})
     response_prompts.write_sheet(prompts.reindex(columns=response_prompts.PROMPT_COLUMNS), tmp_path / "p.csv")
     for path in tmp_path.rglob("*.csv"):
         assert not first_characters(path) & set("=+-@"), path.name

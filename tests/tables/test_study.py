@@ -33,13 +33,13 @@ def project(tmp_path, monkeypatch):
 
 
 def models(**changes):
-    frame = pd.DataFrame({"model": ["a"], "family": ["f"], "kind": ["model"], "size_b": [7.0], "tuning": [None]})
+    frame = pd.DataFrame({"model": ["a"], "family": ["f"], "model_kind": ["model"], "size_b": [7.0], "tuning": [None]})
     return frame.assign(release_date=None, open_weights=None, vendor=None, parent=None).assign(**changes)
 
 
 def prompts():
     return pd.DataFrame(
-        {"prompt_id": ["p"], "text": ["Why?"], "kind": ["original"], "parent_id": [None], "category": [None]}
+        {"prompt_id": ["p"], "text": ["Why?"], "prompt_kind": ["original"], "parent_id": [None], "category": [None]}
     ).assign(open_endedness=np.nan, language=None, many_answers=np.nan)
 
 
@@ -68,7 +68,7 @@ def test_a_table_that_does_not_fit_is_not_written():
     study = Study("04", "mine")
     study.comes_from("imported", "a test")
     with pytest.raises(ValueError, match="04_models"):
-        study.write("04_models", models().drop(columns="kind"))
+        study.write("04_models", models().drop(columns="model_kind"))
     assert not Path("data/mine/04_models.parquet").exists()
 
 

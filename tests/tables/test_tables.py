@@ -15,6 +15,7 @@ import pytest
 
 from hivemind_utils.tables import dictionary, files, ids, parquet
 from hivemind_utils.tables import schema as table_schema
+from hivemind_utils.tables.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONE_SURROGATE = pd.Series(["f", "\ud800", "g"], dtype=object)
@@ -36,7 +37,7 @@ def some_models(**changes):
         {
             "model": ["a", "b", "people"],
             "family": ["f", "f", "people"],
-            "kind": ["model", "model", "human"],
+            "model_kind": ["model", "model", "human"],
             "size_b": [7.0, None, None],
             "tuning": ["base", "instruct", None],
             "release_date": ["2025-01-01", None, None],
@@ -94,7 +95,25 @@ def test_columns_stand_in_the_order_of_the_schema_with_its_types(project):
 
 def test_some_columns_can_be_read_alone():
     parquet.write(some_models(), "04_models", "mine", STAMP)
-    assert list(parquet.read("04_models", "mine", columns=["kind", "model"])) == ["kind", "model"]
+    assert list(parquet.read("04_models", "mine", columns=["model_kind", "model"])) == ["model_kind", "model"]
+
+
+@pytest.mark.parametrize("columns", [None, ["model", "model_kind"]])
+def test_a_table_of_an_earlier_version_names_the_notebook_that_writes_it(project, columns):
+    parquet.write(some_models(), "04_models", "mine", STAMP)
+    file = project / "data" / "mine" / "04_models.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.rename_columns([{"model_kind": "kind"}.get(name, name) for name in table.column_names]), file)
+    message = (
+        r"^data/mine/04_models\.parquet lacks `model_kind`: an earlier version wrote it\. "
+        r"Notebook 04_generate writes it: run `make 04 PROFILE=mine`\.$"
+    )
+    for reads in (lambda: Study("05", "mine").read("04_models", columns), lambda: parquet.stamp("04_models", "mine")):
+        with pytest.raises(parquet.DamagedError, match=message) as raised:
+            reads()
+        assert raised.value.lacking == ("model_kind",)
+    with pytest.raises(parquet.DamagedError, match="Notebook 04_generate writes it: run `make 04 PROFILE=mine`"):
+        parquet.read("04_models", "mine", columns)
 
 
 def test_an_empty_table_keeps_its_columns():
@@ -107,7 +126,7 @@ def test_an_empty_table_keeps_its_columns():
 def test_every_text_survives():
     texts = ["", " spaced ", "a\r\nb\tc", "<b>bold</b> & **bold**", "\N{SNOWMAN}\N{GRINNING FACE}", "NA", "x" * 50_000]
     names = [f"m{i}" for i in range(len(texts))]
-    frame = pd.DataFrame({"model": names, "family": texts, "kind": "model"}).assign(
+    frame = pd.DataFrame({"model": names, "family": texts, "model_kind": "model"}).assign(
         size_b=None, tuning=None, release_date=None, open_weights=None, vendor=None, parent=None
     )
     parquet.write(frame, "04_models", "mine", STAMP)
@@ -133,7 +152,11 @@ def test_text_ids_are_stable_and_differ_by_a_single_space():
 @pytest.mark.parametrize(
     ("frame", "name", "problem"),
     [
-        (some_models(kind=["model", "robot", "human"]), "04_models", r"`kind`, row 1: expected one of .*'robot' came"),
+        (
+            some_models(model_kind=["model", "robot", "human"]),
+            "04_models",
+            r"`model_kind`, row 1: expected one of .*'robot' came",
+        ),
         (some_models(family=["f", "f", None]), "04_models", r"`family`, row 2: expected a value"),
         (some_models(size_b=[1, -7, 2]), "04_models", r"`size_b`, row 1: expected at least 0, but .*-7.* came"),
         (some_models(size_b=[1, "big", 2]), "04_models", r"`size_b`, row 1: expected a number, but 'big' came"),
@@ -164,7 +187,7 @@ def test_a_cosine_outside_its_range_is_refused_and_rounding_is_not(value):
 
 
 def test_rows_are_counted_from_zero_whatever_the_index_says():
-    frame = some_models(kind=["model", "robot", "human"]).set_index(pd.Index([5, 5, 5]))
+    frame = some_models(model_kind=["model", "robot", "human"]).set_index(pd.Index([5, 5, 5]))
     with pytest.raises(ValueError, match="row 1: expected one of"):
         parquet.write(frame, "04_models", "mine", STAMP)
 
@@ -217,7 +240,7 @@ def test_a_refused_table_leaves_the_old_file(project):
     parquet.write(some_models(), "04_models", "mine", STAMP)
     before = parquet.path("04_models", "mine").read_bytes()
     with pytest.raises(ValueError, match="expected one of"):
-        parquet.write(some_models(kind="robot"), "04_models", "mine", STAMP)
+        parquet.write(some_models(model_kind="robot"), "04_models", "mine", STAMP)
     assert parquet.path("04_models", "mine").read_bytes() == before
 
 
