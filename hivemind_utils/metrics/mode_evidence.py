@@ -331,9 +331,9 @@ def supported(apart, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA):
     one cloud pass it too, for an embedding knows words.
 
     A mode is apart by itself, whatever the rest of the responses looks like, if its mean silhouette times the root of
-    its size exceeds the `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of `clustering.UMAP_FROM` distinct
-    responses or more it is also apart if all modes together exceed that bound of all modes of such clouds, and it is no
-    less apart than their modes are on average.
+    its size exceeds the `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of
+    `clustering.UMAP_FROM` distinct responses or more it is also apart if all modes together exceed that bound of all
+    modes of such clouds, and it is no less apart than their modes are on average.
 
     Parameters
     ----------
