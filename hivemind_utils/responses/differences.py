@@ -49,6 +49,43 @@ def of_references(responses, cells):
     return found
 
 
+def most_repetitive(cells, people, decoding):
+    """Model whose responses are most alike, and what it is compared with.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        From `repetition.originals`.
+    people : set of str
+    decoding : str
+        Arms of models under it are compared.
+
+    Returns
+    -------
+    dict or None
+        ``arm`` and ``other``: the arm with the largest mean, and the one from which it is hardest to tell apart;
+        ``difference`` with estimate, lower and upper, paired by prompt. ``decided``: whether the arm differs from every
+        other one, at 95 % for all of them together (Bonferroni). None for fewer than two arms with two prompts in
+        common.
+    """
+    own = cells[(cells["decoding"] == decoding) & ~cells["model"].isin(people)]
+    wide = own.pivot(index="prompt_id", columns="arm", values="mean_cosine").sort_index(axis=1)
+    wide = wide.loc[:, wide.notna().sum() > 1]
+    if wide.shape[1] < 2:
+        return None
+    top = wide.mean().idxmax()
+    others = wide.drop(columns=top)
+    level = 1 - 0.05 / others.shape[1]
+    found = intervals.difference_interval(wide[[top]].to_numpy(), others.to_numpy(), level)
+    known = np.flatnonzero(np.isfinite(found.lower))
+    if not len(known):
+        return None
+    least = known[np.argmin(found.lower[known])]
+    numbers = {name: float(getattr(found, name)[least]) for name in ("estimate", "lower", "upper")}
+    decided = bool(len(known) == others.shape[1] and numbers["lower"] > 0)
+    return {"arm": top, "other": others.columns[least], "difference": numbers, "decided": decided}
+
+
 def floor_replicates(responses, decoding):
     """Mean cosine of responses of models to different open-ended prompts, with all prompts and without each.
 

@@ -43,14 +43,30 @@ def similarity_references(references, decoding, paper=""):
     return same if floor is None else f"{same}; to different prompts: {number(floor)} {paper}".rstrip()
 
 
-def diversity_measures(wide, agreement):
-    """Say which model repeats itself most and whether other measures agree; `repetition.by_arm`, `rank_agreement`."""
+def diversity_measures(wide, agreement, most):
+    """Say which model repeats itself most, if any does, and whether other measures agree.
+
+    Parameters
+    ----------
+    wide : pandas.DataFrame
+        From `repetition.by_arm`.
+    agreement : pandas.Series
+        From `repetition.rank_agreement`.
+    most : dict or None
+        From `differences.most_repetitive`.
+    """
     ranks = agreement[agreement.index.isin(repetition.PANELS)]
     if ranks.isna().any() or ranks.empty:
-        return f"{counted(len(wide), 'arm')}: too few to say whether measures agree"
-    top = wide.loc[wide["mean_cosine"].idxmax(), "model"]
-    bounds = f"ρ = {number(ranks.min())} to {number(ranks.max())}"
-    return f"{top} repeats itself most; other measures rank the arms alike with {bounds}"
+        said = f"{counted(len(wide), 'arm')}: too few to say whether measures agree"
+    else:
+        said = f"other measures rank the arms alike with ρ = {number(ranks.min())} to {number(ranks.max())}"
+    if most is None:
+        return said[0].upper() + said[1:]
+    if most["decided"]:
+        return f"{most['arm']} repeats itself most; {said}"
+    found = most["difference"]
+    apart = estimate(found["estimate"], found["lower"], found["upper"])
+    return f"Inconclusive which model repeats itself most: {most['arm']} less {most['other']} is {apart}; {said}"
 
 
 def rarefaction(curves, n):

@@ -5,6 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from some_responses import prompts_of, responses_of
 
 from hivemind_utils.metrics import intervals, similarity
@@ -148,3 +149,43 @@ def test_one_prompt_has_no_floor_and_no_bounds(responses):
     assert np.isnan(found["top_p less min_p"]["lower"]) and np.isfinite(found["top_p less min_p"]["estimate"])
     alone = one.where(one.table["model"] == "gpt").where(one.table["decoding"][one.table["model"] == "gpt"] == "top_p")
     assert np.isnan(differences.same_less_different_models(alone)["estimate"])
+
+
+class TestMostRepetitive:
+    @staticmethod
+    def cells(effects, n_prompts=12, seed=0, noise=0.05):
+        rng = np.random.default_rng(seed)
+        prompt = rng.normal(0.5, 0.1, n_prompts)
+        rows = [
+            (f"p{k}", arm, arm, "top_p", prompt[k] + effect + noise * rng.standard_normal())
+            for arm, effect in effects.items() for k in range(n_prompts)
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["prompt_id", "model", "arm", "decoding", "mean_cosine"])
+
+    def test_equals_the_literal_comparison_with_every_other_arm(self):
+        cells = self.cells({"a": 0.0, "b": 0.25, "c": 0.05, "people": 0.5})
+        found = differences.most_repetitive(cells, {"people"}, "top_p")
+        wide = cells.pivot(index="prompt_id", columns="arm", values="mean_cosine")
+        lowers = {}
+        for other in "ac":
+            d = wide["b"] - wide[other]
+            half = stats.t.ppf(1 - 0.05 / 2 / 2, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+            lowers[other] = d.mean() - half
+        assert (found["arm"], found["other"]) == ("b", min(lowers, key=lowers.get)) and found["decided"]
+        assert found["difference"]["lower"] == pytest.approx(lowers[found["other"]])
+
+    @pytest.mark.parametrize("n_arms", [2, 3, 10])
+    def test_twins_are_called_different_in_at_most_five_percent(self, n_arms):
+        names = dict.fromkeys([f"m{k}" for k in range(n_arms)], 0.0)
+        said = [differences.most_repetitive(self.cells(names, seed=s), set(), "top_p")["decided"] for s in range(400)]
+        print(f"\n{n_arms} equal arms: {np.mean(said):.3f} decided")
+        assert np.mean(said) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+    def test_a_model_apart_is_found(self):
+        effects = {"a": 0.1, "b": 0.0, "c": 0.0}
+        said = [differences.most_repetitive(self.cells(effects, seed=s), set(), "top_p") for s in range(40)]
+        assert np.mean([found["decided"] and found["arm"] == "a" for found in said]) >= 0.9
+
+    @pytest.mark.parametrize("n_prompts, effects", [(1, {"a": 0, "b": 0}), (5, {"a": 0})])
+    def test_too_little_says_nothing(self, n_prompts, effects):
+        assert differences.most_repetitive(self.cells(effects, n_prompts), set(), "top_p") is None

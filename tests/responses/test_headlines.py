@@ -116,15 +116,20 @@ RANKS = {"vendi_1_equal_n": 0.9, "distinct_2": 0.7, "mean_tfidf": 0.4, "mean_cos
 
 def test_diversity_measures_and_second_opinions_look_at_their_own_measures():
     agreement = pd.Series(RANKS)
-    said = "b repeats itself most; other measures rank the arms alike with ρ = 0.70 to 0.90"
-    assert headlines.diversity_measures(WIDE, agreement) == said
+    rest = "other measures rank the arms alike with ρ = 0.70 to 0.90"
+    most = {"arm": "b", "other": "c", "difference": {"estimate": 0.4, "lower": 0.1, "upper": 0.7}, "decided": True}
+    assert headlines.diversity_measures(WIDE, agreement, most) == f"b repeats itself most; {rest}"
+    most = most | {"difference": {"estimate": 0.1, "lower": -0.1, "upper": 0.3}, "decided": False}
+    said = "Inconclusive which model repeats itself most: b less c is 0.10 (95 % interval -0.10 to 0.30)"
+    assert headlines.diversity_measures(WIDE, agreement, most) == f"{said}; {rest}"
+    assert headlines.diversity_measures(WIDE, agreement, None) == f"O{rest[1:]}"
     said = "Other similarities rank the arms as the mean cosine does: ρ ≥ 0.40 (TF-IDF cosine (form))"
     assert headlines.second_opinion(WIDE, agreement) == said
 
 
 def test_too_few_arms_cannot_be_ranked():
     unknown = pd.Series(dict.fromkeys(RANKS, np.nan))
-    assert headlines.diversity_measures(WIDE[:1], unknown) == "1 arm: too few to say whether measures agree"
+    assert headlines.diversity_measures(WIDE[:1], unknown, None) == "1 arm: too few to say whether measures agree"
     assert headlines.second_opinion(WIDE[:2], unknown) == "2 arms: too few to rank"
     assert headlines.second_opinion(WIDE, unknown[:0]) == "3 arms: too few to rank"
 
