@@ -174,6 +174,7 @@ def write(folder, n_prompts, size):
     writer, vectors = None, np.lib.format.open_memmap(f"{final}.npy", "w+", np.float32, (2 * n * n_prompts, size.dims))
     for p in range(n_prompts):
         table, rows = prompt(f"p{p:06}", models, size, vocabulary, shares, rng)
+        table = whole(table, "04_responses")
         at = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata({"hivemind": json.dumps(stamp)})
         writer = writer or pq.ParquetWriter(path, at.schema, compression="zstd", write_page_checksum=True)
         writer.write_table(at, row_group_size=n)
@@ -195,9 +196,18 @@ def write(folder, n_prompts, size):
     )
     arms = pd.DataFrame({"condition": ["default"], "is_intervention": [False]})
     for name, frame in (("04_prompts", prompts), ("04_models", facts), ("04_arms", arms)):
-        at = pa.Table.from_pandas(frame, preserve_index=False)
+        at = pa.Table.from_pandas(whole(frame, name), preserve_index=False)
         pq.write_table(at.replace_schema_metadata({"hivemind": json.dumps(stamp)}), parquet.path(name, "bench"))
     print(f"{n * n_prompts:,} responses written in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def whole(frame, name):
+    """Return a table with every column of its schema; those that nothing here reads are empty."""
+    from hivemind_utils.tables import schema
+
+    empty = {"str": "", "bool": False, "int": 0, "float": np.nan}
+    lacking = [column for column in schema.TABLES[name].columns if column.name not in frame]
+    return frame.assign(**{c.name: None if c.nullable else empty[c.type] for c in lacking})
 
 
 def prompt(prompt_id, models, size, vocabulary, shares, rng):
@@ -224,7 +234,7 @@ def prompt(prompt_id, models, size, vocabulary, shares, rng):
             "model": [models[m] for m in model], "condition": "default",
             "decoding": np.repeat([d for _, d in cells], size.samples),
             "sample_idx": np.tile(np.arange(size.samples), len(cells)),
-            "text": texts, "text_id": [ids.text_id(text) for text in texts], "usable": True,
+            "text": texts, "text_id": [ids.text_id(text) for text in texts], "usable": True, "outcome": "answer",
         }
     )  # fmt: skip
     return table, rows

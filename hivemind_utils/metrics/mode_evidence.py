@@ -9,6 +9,7 @@ from hivemind_utils.metrics._labels import NOISE, labels_of
 
 STABLE = 0.75  # mean Jaccard index from which on a mode is found again (Hennig 2007)
 ALPHA = 0.05  # of the test of shared words
+CLOUD_ROWS = 1_000  # of a cloud with one peak, where there are more responses: chance does more in fewer rows
 
 
 def gaussian_like(vectors, rng):
@@ -24,26 +25,12 @@ def gaussian_like(vectors, rng):
     -------
     ndarray of float32, shape (n_rows, n_dims)
 
-    Notes
-    -----
-    Mixing the centred rows by a Gaussian matrix draws from their covariance without writing it down; for many rows the
-    principal axes are cheaper.
-
     Examples
     --------
     >>> gaussian_like(np.eye(4), np.random.default_rng(0)).shape
     (4, 4)
     """
-    vectors = np.asarray(vectors, np.float32)
-    n, n_dims = vectors.shape
-    if n < 2:
-        raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
-    mean = vectors.mean(0, dtype=float).astype(np.float32)
-    centred = vectors - mean
-    if n <= max(n_dims, 4096):
-        return mean + rng.standard_normal((n, n), np.float32) @ centred / np.float32(np.sqrt(n - 1))
-    variance, axes = np.linalg.eigh(centred.T @ centred / np.float32(n - 1))
-    return mean + (rng.standard_normal((n, n_dims), np.float32) * np.sqrt(np.clip(variance, 0, None))) @ axes.T
+    return Clouds(vectors, rng).gaussian(len(vectors), rng)
 
 
 def skewed_like(vectors, rng):
@@ -57,7 +44,7 @@ def skewed_like(vectors, rng):
 
     Returns
     -------
-    ndarray of float, shape (n_rows, n_dims)
+    ndarray of float32, shape (n_rows, n_dims)
 
     Notes
     -----
@@ -71,28 +58,60 @@ def skewed_like(vectors, rng):
     >>> skewed_like(np.eye(4), np.random.default_rng(0)).shape
     (4, 4)
     """
-    vectors = np.asarray(vectors, float)
-    n = len(vectors)
-    if n < 2:
-        raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
-    mean = vectors.mean(0)
-    if n > vectors.shape[1]:
-        axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean))[1][:, ::-1]
-    else:
-        axes = np.linalg.svd(vectors - mean, full_matrices=False)[2].T
-    scores = (vectors - mean) @ axes
-    sd = np.sqrt((scores**2).sum(0) / (n - 1))
-    kept = sd > 1e-9 * sd.max(initial=0)
-    axes, sd = axes[:, kept] * sd[kept], sd[kept]
-    scores = scores[:, kept] / sd
-    turn = _skewed_axes(scores[:, : max(2, min(20, n // 5))], rng)
-    axes[:, : len(turn)] = axes[:, : len(turn)] @ turn
-    scores[:, : len(turn)] = scores[:, : len(turn)] @ turn
-    skewness = (scores**3).mean(0)
-    skewness = np.where(np.abs(skewness) < 0.01, 0.01, np.clip(skewness, -2, 2))
-    shape = 4 / skewness**2
-    drawn = (rng.gamma(shape, size=(n, len(shape))) - shape) / np.sqrt(shape) * np.sign(skewness)
-    return mean + drawn @ axes.T
+    return Clouds(vectors, rng).skewed(len(vectors), rng)
+
+
+class Clouds:
+    """Clouds with one peak that resemble some rows: fitted once, drawn from often.
+
+    Parameters
+    ----------
+    vectors : ndarray of float, shape (n_rows, n_dims)
+        n_rows >= 2.
+    rng : numpy.random.Generator
+        Where the search for skewed axes begins.
+
+    Examples
+    --------
+    >>> Clouds(np.eye(4), np.random.default_rng(0)).gaussian(7, np.random.default_rng(1)).shape
+    (7, 4)
+    """
+
+    def __init__(self, vectors, rng):
+        vectors = np.asarray(vectors, float)
+        n, n_dims = vectors.shape
+        if n < 2:
+            raise ValueError(f"A covariance needs at least two rows, but {n} were passed.")
+        self.mean = vectors.mean(0)
+        centred = vectors - self.mean
+        wide = n <= n_dims  # the smaller of two matrices has the same principal values
+        variance, axes = np.linalg.eigh((centred @ centred.T if wide else centred.T @ centred) / (n - 1))
+        sd = np.sqrt(np.clip(variance[::-1], 0, None))
+        kept = sd > 1e-7 * sd.max(initial=0)
+        sd, axes = sd[kept], axes[:, ::-1][:, kept]
+        if wide:
+            axes = centred.T @ axes / (sd * np.sqrt(n - 1))
+        scores = centred @ axes / sd
+        axes *= sd
+        turn = _skewed_axes(scores[:, : max(2, min(20, n // 5))], rng)
+        axes[:, : len(turn)] = axes[:, : len(turn)] @ turn
+        scores[:, : len(turn)] = scores[:, : len(turn)] @ turn
+        skewness = (scores**3).mean(0)
+        self.skewness = np.where(np.abs(skewness) < 0.01, 0.01, np.clip(skewness, -2, 2))
+        self.axes = axes.astype(np.float32).T
+
+    def gaussian(self, n_rows, rng):
+        """Draw rows of a Gaussian with the same mean and covariance."""
+        return self._rows(rng.standard_normal((n_rows, len(self.axes)), np.float32))
+
+    def skewed(self, n_rows, rng):
+        """Draw rows of a cloud with the same mean, covariance and skewness; see `skewed_like`."""
+        shape = 4 / self.skewness**2
+        drawn = rng.gamma(shape, size=(n_rows, len(shape)))
+        return self._rows((drawn - shape) / np.sqrt(shape) * np.sign(self.skewness))
+
+    def _rows(self, scores):
+        return self.mean.astype(np.float32) + scores.astype(np.float32) @ self.axes
 
 
 def _skewed_axes(scores, rng, n_steps=50):
@@ -211,6 +230,7 @@ def evidence(
     labels = labels_of(labels, len(inverse))[first]
     n = len(unit)
     n_modes = labels.max(initial=NOISE) + 1
+    by_fit = rng.spawn(1)[0]
     by_seed, by_part, by_null, by_words = (
         r.spawn(k) for r, k in zip(rng.spawn(4), (n_seeds, n_subsamples, n_gaussians, 2), strict=True)
     )
@@ -232,7 +252,7 @@ def evidence(
         word_p = np.full(n_modes, np.nan)
     value = clustering.silhouettes(unit, labels)
     separation = _by_mode(value, labels, n_modes)
-    clouds = [_null(draw, unit, r, settings) for draw in (gaussian_like, skewed_like) for r in by_null]
+    clouds = [_null(draw, r, settings) for draw in _draws(unit, by_fit) for r in by_null]
     null_separation, null_modes, null_noise, best = map(np.array, zip(*clouds, strict=True))
     bounds = prediction_bound(null_separation), prediction_bound(best)
     in_modes = 1 - null_noise
@@ -268,11 +288,20 @@ def _bounds(labels, holds, single, worded, reruns):
     return int((holds & again.all(0)).sum()), int((holds | single | (worded & again.any(0))).sum())
 
 
-def _null(draw, unit, rng, settings):
-    """Mean separation, number of modes, share of noise and separation of the best mode in a cloud with one peak."""
+def _draws(unit, rng):
+    """Functions that draw as many rows, or `CLOUD_ROWS`, from clouds with one peak; none for a single row."""
     if len(unit) < 2:
+        return [lambda rng: None] * 2
+    clouds, n_rows = Clouds(unit, rng), min(len(unit), CLOUD_ROWS)
+    return [lambda rng: clouds.gaussian(n_rows, rng), lambda rng: clouds.skewed(n_rows, rng)]
+
+
+def _null(draw, rng, settings):
+    """Mean separation, number of modes, share of noise and separation of the best mode in a cloud with one peak."""
+    drawn = draw(rng)
+    if drawn is None:
         return 0.0, 0, 1.0, 0.0
-    drawn = similarity.unit_rows(draw(unit, rng))
+    drawn = similarity.unit_rows(drawn)
     labels = clustering.dense_regions(drawn, rng, **settings)
     value = clustering.silhouettes(drawn, labels)
     best = _weighed(_by_mode(value, labels), labels).max(initial=0)
@@ -280,8 +309,8 @@ def _null(draw, unit, rng, settings):
 
 
 def _weighed(separation, labels):
-    """Separation of every mode times the root of its size: a few rows are far from all others by chance."""
-    return separation * np.sqrt(np.bincount(labels[labels != NOISE], minlength=len(separation)))
+    """Separation of every mode times the root of its share: a few rows are far from all others by chance."""
+    return separation * np.sqrt(np.bincount(labels[labels != NOISE], minlength=len(separation)) / len(labels))
 
 
 def _by_mode(value, labels, n_modes=0):
@@ -331,7 +360,7 @@ def supported(apart, seeds, subsamples, word_p, *, stable=STABLE, alpha=ALPHA):
     one cloud pass it too, for an embedding knows words.
 
     A mode is apart by itself, whatever the rest of the responses looks like, if its mean silhouette times the root of
-    its size exceeds the `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of
+    its share exceeds the `prediction_bound` of the best mode of a cloud with one peak, Gaussian or skewed. Of
     `clustering.UMAP_FROM` distinct responses or more it is also apart if all modes together exceed that bound of all
     modes of such clouds, and it is no less apart than their modes are on average.
 

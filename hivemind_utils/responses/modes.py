@@ -356,7 +356,7 @@ def stable_of_responses(found):
 
 def mean_stable(prompts):
     """Mean number of stable modes of a prompt, an `Interval` over prompts, from ``07_prompts``."""
-    return intervals.mean_interval(prompts["n_supported"].to_numpy(float))
+    return intervals.mean_interval(prompts["n_supported"].to_numpy(float)).within(0, np.inf)
 
 
 def dominant_interval(found, responses, prompt_id):

@@ -17,7 +17,7 @@ from hivemind_utils.metrics import clustering, mode_evidence
 from hivemind_utils.metrics import words as words_metrics
 from hivemind_utils.responses import Responses, encoders
 from hivemind_utils.responses import modes as response_modes
-from hivemind_utils.tables import schema
+from hivemind_utils.tables import files, schema
 
 POPULATION = Path(__file__).resolve().parents[2] / "data" / "demo" / "population.yaml"
 
@@ -210,7 +210,9 @@ class TestVerdict:
     def test_few_responses_are_no_evidence_against_modes(self):
         none = dict(self.row) | {"n_supported": 0}
         few, enough, many = (response_modes.verdict(none | {"n_distinct": n}) for n in (32, 150, 400))
-        assert "Inconclusive with 32 distinct responses" in few and "in 78 % of studies" in few
+        power = pd.read_csv(files.root() / "data" / "reference" / "mode_power.csv")
+        known = power.loc[(power["n_responses"] == 32) & (power["mean_cosine"] == 0.8), "power"].item()
+        assert "Inconclusive with 32 distinct responses" in few and f"in {100 * known:.0f} % of studies" in few
         assert "Not for want of responses with 150" in enough and "studies" not in many
         assert "in 0 % of studies" in response_modes.verdict(none | {"n_distinct": 6})
         assert "studies" not in response_modes.verdict(self.row)
