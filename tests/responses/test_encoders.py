@@ -13,15 +13,17 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from scipy.special import erf
 from threadpoolctl import threadpool_limits
 
 from hivemind_utils.llm import providers
-from hivemind_utils.responses import embeddings, encoders
+from hivemind_utils.responses import embeddings, encoders, loading
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.tables import ids as table_ids
 
@@ -475,3 +477,32 @@ def test_an_encoder_without_its_key_fails_once_with_what_to_do(monkeypatch):
     encoder = encoders.load_encoder("litellm:openai/text-embedding-3-small")
     with pytest.raises(RuntimeError, match="needs OPENAI_API_KEY in the environment"):
         encoder.encode(["a"])
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("litellm:openai/m", {"batchsize": 9}, "Did you mean 'batch_size'"),
+        ("litellm:openai/m", {"batch_size": 0}, "batch_size` must be a whole number from 1, but 0"),
+        ("litellm:openai/m", {"n_workers": 2.5}, "n_workers` must be a whole number"),
+        ("litellm:openai/m", {"dimensions": 256}, "`encoder_options` names 'dimensions'"),
+        ("minilm", {"batch_size": 9}, "options of minilm are n_threads"),
+        ("minilm:", {}, "must be 'minilm'"),
+        ("litellm:", {}, "must be 'minilm'"),
+        ("st", {}, "must be 'minilm'"),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_refused_before_anything_is_asked(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        encoders.check(name, options)
+
+
+def test_a_provider_gets_as_many_texts_a_request_as_the_profile_says(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{server.server_port}/v1")
+    study = SimpleNamespace(folder=tmp_path / "data" / "mine")
+    table = pd.DataFrame({"text": [f"a text of some length, number {k:02}" for k in range(12)], "usable": True})
+    options = {"batch_size": 5, "n_workers": 1, "max_retries": 0}
+    loading.check_encoders("litellm:openai/test-embedding", [], options)
+    loading.embed(study, table, "litellm:openai/test-embedding", truncate_chars=99, may_pay=True, options=options)
+    assert sorted(len(body["input"]) for _, body in server.requests) == [2, 5, 5]
