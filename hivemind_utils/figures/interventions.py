@@ -3,7 +3,7 @@
 import numpy as np
 
 from hivemind_utils.figures import style
-from hivemind_utils.responses.interventions import MEASURES
+from hivemind_utils.metrics.interventions import MEASURES
 
 SHOWN = ("ideas", "diversity", "quality")
 LEAST_SHARE = 0.05  # on the frontier, to be written beside an arm

@@ -5,22 +5,14 @@ import textwrap
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.figures import style
+from hivemind_utils.figures import pages, style
 from hivemind_utils.figures.measures import idea_profile as idea_profile
 from hivemind_utils.tables.wording import short, short_name
-
-NOISE_COLOUR = "#C9CDD3"
-
 
 KIND_COLOURS = {
     "different prompts": "#8A8F98", "people": style.HUMAN_COLOUR, "same prompt, different idea": "#D55E00",
     "same prompt": "#0072B2", "same prompt, ideas compared": "#0072B2", "same prompt, same idea": "#009E73",
 }  # fmt: skip
-
-
-def mode_colours(n_modes):
-    """Colour of every mode, the largest first; -1, outside of all, is grey."""
-    return dict(enumerate(style.distinct(n_modes))) | {-1: NOISE_COLOUR}
 
 
 def reference_map(real):
@@ -46,7 +38,7 @@ def prompt_map(points, modes, prompt, models, n_named=10):
     n_named : int
         Largest modes that are named.
     """
-    plt, palette = style.pyplot(), mode_colours(len(modes))
+    plt, palette = style.pyplot(), style.mode_colours(len(modes))
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.3), height_ratios=[1, 1.05])
     order = np.random.default_rng(0).permutation(len(points))  # no family or mode lies on top of the others
     size = np.clip(1800 / len(points) ** 0.8, 1.5, 14)
@@ -168,7 +160,7 @@ def overview(points, modes, prompts, n_columns=4, largest=24):
     fig, axes = plt.subplots(n_rows, n_columns, figsize=(1.8 * n_columns + 0.1, 1.95 * n_rows), squeeze=False)
     for ax, row in zip(axes.flat, shown.itertuples(), strict=False):
         here, own = points[points["prompt_id"] == row.prompt_id], modes[modes["prompt_id"] == row.prompt_id]
-        palette = mode_colours(len(own))
+        palette = style.mode_colours(len(own))
         stable = here["mode"].isin(own.loc[own["supported"], "mode"])
         size = np.clip(900 / len(here) ** 0.8, 0.8, 9)
         ax.scatter(
@@ -258,7 +250,7 @@ def stability(prompts, largest=40):
     y = np.arange(len(table))
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, max(2.0, 1.25 + 0.2 * len(table))), sharey=True)
     left.hlines(
-        y, table["null_modes_min"], table["null_modes_max"], color=NOISE_COLOUR, lw=6, label="structureless data"
+        y, table["null_modes_min"], table["null_modes_max"], color=style.NOISE_COLOUR, lw=6, label="structureless data"
     )
     left.scatter(table["n_modes"], y, s=26, facecolors="none", edgecolors=style.ACCENT, label="found", zorder=3)
     left.scatter(table["n_supported"], y, s=11, color="#D55E00", label="stable", zorder=4)
@@ -390,8 +382,6 @@ def explorer(points, modes, models, *, title, source):
     -------
     str
     """
-    from hivemind_utils.figures import pages  # which takes the modes' colours from here
-
     stable = modes["supported"].map({True: "", False: " (not stable)"})
     names = dict(zip(modes["mode"], modes["keyphrases"] + stable, strict=True))
     looks = {"colours": style.family_colours(models), "shapes": style.family_shapes(models)}

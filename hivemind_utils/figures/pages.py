@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.figures import modes, style
+from hivemind_utils.figures import style
 from hivemind_utils.metrics import overlap
 from hivemind_utils.tables.wording import short
 
@@ -105,7 +105,7 @@ def page(table, *, title, source, colours, shapes, mode_names):
         "idea": idea,
     }
     palettes = {
-        "mode": {mode_names.get(k, "outside of all modes"): c for k, c in modes.mode_colours(len(mode_names)).items()},
+        "mode": {mode_names.get(k, "outside of all modes"): c for k, c in style.mode_colours(len(mode_names)).items()},
         "family": colours,
     }
     data = {

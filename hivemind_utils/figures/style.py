@@ -22,7 +22,7 @@ FAMILIES_PER_SHAPE = 10
 FAMILY_SHAPES, FAMILY_HATCHES = "osD^vP", ("", "////", "....", "xxxx", "||||", "oooo")
 
 
-HUMAN_COLOUR = "#222222"
+HUMAN_COLOUR, NOISE_COLOUR = "#222222", "#C9CDD3"
 
 
 ACCENT, MUTED = "#0072B2", "#8A8F98"
@@ -104,6 +104,11 @@ def distinct(n):
     rounds = [1 - 0.5**k for k in range(-(-n // len(FAMILY_COLOURS)))]  # share of white
     lighter = [to_hex([c + (1 - c) * white for c in to_rgb(hue)]) for white in rounds for hue in FAMILY_COLOURS]
     return lighter[:n]
+
+
+def mode_colours(n_modes):
+    """Colour of every mode, the largest first; -1, outside of all, is grey."""
+    return dict(enumerate(distinct(n_modes))) | {-1: NOISE_COLOUR}
 
 
 def size(width, ratio=0.68):

@@ -20,6 +20,23 @@ _BLOCK = 64  # cells whose Gram matrices are made at once
 _ROUNDING = 1e-12
 
 
+MEASURES = {  # printed names; the first that is there decides, the next is the measure of another kind
+    "ideas": "effective number of ideas",
+    "diversity": "1 − mean cosine",
+    "distinct": "distinct valid ideas",
+    "diversity_valid": "1 − mean cosine, valid",
+    "utility": "utility to a reader",
+    "yield": "best response of each idea",
+    "quality": "quality",
+    "quality_usable": "quality of usable responses",
+    "weighted": "1 − cosine, by stated probability",
+    "within_call": "1 − mean cosine within a call",
+    "between_calls": "1 − mean cosine between calls",
+    "unparsed": "share not found in lists",
+    "words": "words",
+}
+
+
 @dataclass(frozen=True)
 class Contrast:
     """Differences with their intervals over prompts; each of the shape of the estimate.

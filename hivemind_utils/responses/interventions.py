@@ -13,21 +13,6 @@ from hivemind_utils.responses import embeddings, loading, stored
 from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import listed
 
-MEASURES = {  # printed names; the first that is there decides, the next is the measure of another kind
-    "ideas": "effective number of ideas",
-    "diversity": "1 − mean cosine",
-    "distinct": "distinct valid ideas",
-    "diversity_valid": "1 − mean cosine, valid",
-    "utility": "utility to a reader",
-    "yield": "best response of each idea",
-    "quality": "quality",
-    "quality_usable": "quality of usable responses",
-    "weighted": "1 − cosine, by stated probability",
-    "within_call": "1 − mean cosine within a call",
-    "between_calls": "1 − mean cosine between calls",
-    "unparsed": "share not found in lists",
-    "words": "words",
-}
 PRIMARY = ("ideas", "diversity")
 ARM = ["model", "condition", "decoding"]
 MOST_READ = 8  # responses a reader looks at
@@ -272,7 +257,7 @@ def measures(asked, threshold=0.5, patience=quality.PATIENCE):
     Returns
     -------
     dict of str to ndarray of float, shape (n_prompts, n_arms)
-        Those of `MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is at
+        Those of `interventions.MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is at
         one number of responses for all cells, distinct ideas and yield at the number that all arms of a prompt have.
     """
     usable, n = asked.usable, asked.asked.sum(-1)
@@ -294,7 +279,7 @@ def measures(asked, threshold=0.5, patience=quality.PATIENCE):
     found["unparsed"] = _mean(asked.at("outcome", "") == response_arms.UNPARSED, asked.asked)
     lengths = np.array([len(found_words) for found_words in words.word_lists(asked.table["text"])], float)
     found["words"] = _mean(lengths[asked.rows], usable)
-    return {name: found[name] for name in MEASURES if name in found}
+    return {name: found[name] for name in interventions.MEASURES if name in found}
 
 
 def _to_readers(asked, known, q, patience):
