@@ -257,8 +257,9 @@ def measures(asked, threshold=0.5, patience=quality.PATIENCE):
     Returns
     -------
     dict of str to ndarray of float, shape (n_prompts, n_arms)
-        Those of `interventions.MEASURES` that the responses allow; NaN where a cell has none. The effective number of ideas is at
-        one number of responses for all cells, distinct ideas and yield at the number that all arms of a prompt have.
+        Those of `interventions.MEASURES` that the responses allow; NaN where a cell has none. The effective number of
+        ideas is at one number of responses for all cells, distinct ideas and yield at the number that all arms of a
+        prompt have.
     """
     usable, n = asked.usable, asked.asked.sum(-1)
     found = {"diversity": quality.diversity(asked.cosines, usable)}
