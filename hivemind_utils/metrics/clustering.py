@@ -80,7 +80,7 @@ def principal_components(vectors, n_components=2):
     coordinates, explained = np.zeros((n, n_components)), np.zeros(n_components)
     k = min(n_components, n, n_dims)
     if k and np.ptp(vectors, axis=0).max() > 0:
-        model = PCA(k, svd_solver="covariance_eigh" if n > n_dims else "full")
+        model = PCA(k, svd_solver="arpack" if min(n, n_dims) > 100 else "full", random_state=0)
         coordinates[:, :k] = model.fit_transform(vectors)
         explained[:k] = model.explained_variance_ratio_
     return coordinates, explained

@@ -188,8 +188,8 @@ class Evidence:
 
 
 def evidence(
-    vectors, labels, rng, *, lexical=None, neighbours=None, n_seeds=2, n_subsamples=3, subsample=0.8, n_gaussians=7,
-    **settings,
+    vectors, labels, rng, *, lexical=None, lexical_labels=None, neighbours=None, n_seeds=2, n_subsamples=3,
+    subsample=0.8, n_gaussians=7, **settings,
 ):  # fmt: skip
     """Run the pipeline of `find_modes` again, on the responses and on structureless data, and say which modes hold.
 
@@ -202,6 +202,8 @@ def evidence(
         Spawned per rerun.
     lexical : ndarray of float, shape (n_responses, n_lexical_dims), optional
         Vectors that know words only, as from `lexical_coordinates`; equal responses have equal rows.
+    lexical_labels : ndarray of int, shape (n_responses,), optional
+        Modes that `find_modes` finds in them, -1 also without a word; left out, they are sought.
     neighbours : (ndarray, ndarray), optional
         As for `find_modes`.
     n_seeds, n_subsamples, n_gaussians : int
@@ -245,8 +247,13 @@ def evidence(
     if lexical is not None:
         lexical = np.asarray(lexical)[first]
         worded = np.flatnonzero(np.einsum("ij,ij->i", lexical, lexical) > 0)
-        apart = worded[clustering.distinct_rows(lexical[worded])[0]]  # texts may differ in what words do not see
-        reruns["lexical"] = [(apart, clustering.dense_regions(lexical[apart], by_words[0], **settings))]
+        if lexical_labels is None:
+            lexical_labels = np.full(n, NOISE)
+            if len(worded):
+                lexical_labels[worded] = clustering.find_modes(lexical[worded], by_words[0], **settings)
+        else:
+            lexical_labels = np.asarray(lexical_labels)[first]
+        reruns["lexical"] = [(worded, lexical_labels[worded])]
         word_p = shared_words(lexical, labels, by_words[1])
     else:
         word_p = np.full(n_modes, np.nan)

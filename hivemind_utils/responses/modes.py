@@ -171,12 +171,14 @@ def _analyse(table, vectors, families, prompt_text, rng, n_phrases, map_epochs, 
         vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours
     )
     components, explained = clustering.principal_components(vectors)
+    by_words_alone = lexical_modes(lexical, by_lexical, settings)
     proof = mode_evidence.evidence(
-        vectors, labels, by_evidence, lexical=lexical, neighbours=neighbours, **reruns, **settings
-    )
+        vectors, labels, by_evidence, lexical=lexical, lexical_labels=by_words_alone, neighbours=neighbours,
+        **reruns, **settings,
+    )  # fmt: skip
     points = table[["response_id", "prompt_id"]].assign(
         x=place[inverse, 0], y=place[inverse, 1], pc_1=components[:, 0], pc_2=components[:, 1], mode=labels,
-        lexical_mode=lexical_modes(lexical, by_lexical, settings),
+        lexical_mode=by_words_alone,
     )  # fmt: skip
     ledger = _ledger(table, vectors, families, labels, words, n_phrases, set(words_metrics.words(prompt_text)))
     for name in ("separation", "found_again_seeds", "found_again_subsamples", "word_p", "supported"):
