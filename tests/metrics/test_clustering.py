@@ -368,7 +368,7 @@ class TestEvidence:
             assert found.supported[0] and set(np.flatnonzero(labels == 0)) == set(range(10))
             assert found.fewest == 1 <= found.most <= 2  # a rerun may find a second one in the remainder
 
-    @pytest.mark.parametrize("n", [32, 58, 200])
+    @pytest.mark.parametrize("n", [32, 58, pytest.param(200, marks=pytest.mark.long)])
     def test_skewed_clouds_with_one_peak_hold_no_two_modes(self, n):
         """Exponential factors, which neither null was fitted to."""
         held = []

@@ -27,11 +27,10 @@ def population():
     return population_demo.load_population(POPULATION)
 
 
-@pytest.fixture(scope="module")
-def draws(population):
-    """Ten draws of the time prompt, 35 of its 50 answers a model, with their embeddings."""
+def embedded_draws(population, seeds):
+    """Draws of the time prompt, 35 of its 50 responses a model, with their embeddings."""
     drawn = []
-    for seed in range(10):
+    for seed in seeds:
         frame, truth = population_demo.draw_responses(
             population, seed=seed, prompts=["time-metaphor"], n_samples=35, decodings=["top_p", "none"]
         )
@@ -40,6 +39,11 @@ def draws(population):
     vectors = encoders.load_encoder("minilm").encode(texts.tolist())
     row = dict(zip(texts, range(len(texts)), strict=True))
     return [(frame, vectors[[row[text] for text in frame["response"]]]) for frame in drawn]
+
+
+@pytest.fixture(scope="module")
+def draws(population):
+    return embedded_draws(population, range(10))
 
 
 @pytest.mark.long
@@ -67,8 +71,8 @@ def test_a_gaussian_like_the_time_prompt_holds_no_modes_over_seeds(draws):
 
 
 @pytest.fixture(scope="module")
-def analysed(draws):
-    frame, vectors = draws[0]
+def analysed(population):
+    ((frame, vectors),) = embedded_draws(population, [0])
     answers = frame.rename(columns={"response": "text"}).assign(response_id=[f"r{i:04d}" for i in range(len(frame))])
     families = {model: model.split("-")[0] for model in answers["model"]}
     part = response_modes.analyse_prompt(
