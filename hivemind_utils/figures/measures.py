@@ -206,10 +206,9 @@ def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"),
     floor = order.set_index("encoder")["floor"] if "floor" in order else {}
     found = agreement[agreement["measure"] == "mean_cosine"].set_index(["encoder_a", "encoder_b"])
     families = None if models is None else wide.index.get_level_values(0).map(models["family"]).tolist()
-    plt, n = style.pyplot(), len(others)
+    plt, n, look = style.pyplot(), len(others), {"s": 12, "alpha": 0.8, "lw": 0}
     fig, axes = plt.subplots(1, n, figsize=(min(7.2, 2.9 * n + 0.6), 2.8), squeeze=False)
     for ax, other in zip(axes[0], others, strict=True):
-        look = {"s": 12, "alpha": 0.8, "lw": 0}
         if families is None:
             ax.scatter(wide[main], wide[other], c=style.ACCENT, **look)
         else:

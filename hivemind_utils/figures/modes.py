@@ -346,11 +346,9 @@ def dominance(table, family_of, models):
     for ax, kind in zip(axes[0], kinds, strict=True):
         own = table[table["ideas"] == kind]
         y = own["arm"].map({arm: k for k, arm in enumerate(order)})
-        dots = [colours[family_of[arm]] for arm in own["arm"]]
-        ax.hlines(y, own["lower"], own["upper"], color=dots, lw=1)
-        style.family_dots(
-            ax, own["dominant_share"], y, own["arm"].map(family_of).tolist(), models, s=16, zorder=3, lw=0
-        )
+        families = [family_of[arm] for arm in own["arm"]]
+        ax.hlines(y, own["lower"], own["upper"], color=[colours[family] for family in families], lw=1)
+        style.family_dots(ax, own["dominant_share"], y, families, models, s=16, zorder=3, lw=0)
         given = kind == "given"
         ax.set_title("ideas: labels given with the data" if given else f"stable {kind}" if kind == "modes" else kind,
                      fontsize=8, fontweight="normal")  # fmt: skip

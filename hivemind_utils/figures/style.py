@@ -147,18 +147,19 @@ def family_shapes(models):
     -------
     dict of str to str
     """
-    families, people = _families(models)
-    return {family: FAMILY_SHAPES[_turn(k)] for k, family in enumerate(families)} | dict.fromkeys(people, "o")
+    return _by_tens(models, FAMILY_SHAPES)
 
 
 def family_hatches(models):
     """Hatch of every family's bars: none for ten families and people, then the next; see `family_shapes`."""
+    return _by_tens(models, FAMILY_HATCHES)
+
+
+def _by_tens(models, looks):
+    """One look for ten families, the next for the next ten; people have the first."""
     families, people = _families(models)
-    return {family: FAMILY_HATCHES[_turn(k)] for k, family in enumerate(families)} | dict.fromkeys(people, "")
-
-
-def _turn(k):
-    return k // FAMILIES_PER_SHAPE % len(FAMILY_SHAPES)
+    turns = {family: k // FAMILIES_PER_SHAPE % len(looks) for k, family in enumerate(families)}
+    return {family: looks[turns.get(family, 0)] for family in (*families, *people)}
 
 
 def _families(models):

@@ -247,6 +247,33 @@ def find_modes(vectors, rng, *, neighbours=None, n_neighbors=15, n_dims=5, n_epo
     return _by_size(labels[inverse])
 
 
+def lexical_modes(lexical, rng, **settings):
+    """Modes that words alone make; a response without a word is noise.
+
+    Parameters
+    ----------
+    lexical : ndarray of float, shape (n_responses, n_dims)
+        From `lexical_coordinates`.
+    rng : numpy.random.Generator
+    **settings
+        Of `find_modes`.
+
+    Returns
+    -------
+    ndarray of int, shape (n_responses,)
+
+    Examples
+    --------
+    >>> lexical_modes(np.repeat([[1.0, 0.0], [0.0, 0.0]], [5, 2], axis=0), np.random.default_rng(0))
+    array([ 0,  0,  0,  0,  0, -1, -1])
+    """
+    labels = np.full(len(lexical), NOISE)
+    worded = np.flatnonzero(np.einsum("ij,ij->i", lexical, lexical) > 1e-12)
+    if len(worded):
+        labels[worded] = find_modes(lexical[worded], rng, **settings)
+    return labels
+
+
 def dense_regions(unit, rng, neighbours=None, n_neighbors=15, n_dims=5, n_epochs=60, size_factor=SIZE_FACTOR):
     """Modes of distinct rows; fewer than two of the smallest modes make none.
 

@@ -203,7 +203,7 @@ def evidence(
     lexical : ndarray of float, shape (n_responses, n_lexical_dims), optional
         Vectors that know words only, as from `lexical_coordinates`; equal responses have equal rows.
     lexical_labels : ndarray of int, shape (n_responses,), optional
-        Modes that `find_modes` finds in them, -1 also without a word; left out, they are sought.
+        Modes that `clustering.lexical_modes` finds in them; left out, they are sought.
     neighbours : (ndarray, ndarray), optional
         As for `find_modes`.
     n_seeds, n_subsamples, n_gaussians : int
@@ -248,18 +248,16 @@ def evidence(
         lexical = np.asarray(lexical)[first]
         worded = np.flatnonzero(np.einsum("ij,ij->i", lexical, lexical) > 0)
         if lexical_labels is None:
-            lexical_labels = np.full(n, NOISE)
-            if len(worded):
-                lexical_labels[worded] = clustering.find_modes(lexical[worded], by_words[0], **settings)
+            by_words_alone = clustering.lexical_modes(lexical, by_words[0], **settings)
         else:
-            lexical_labels = np.asarray(lexical_labels)[first]
-        reruns["lexical"] = [(worded, lexical_labels[worded])]
+            by_words_alone = np.asarray(lexical_labels)[first]
+        reruns["lexical"] = [(worded, by_words_alone[worded])]
         word_p = shared_words(lexical, labels, by_words[1])
     else:
         word_p = np.full(n_modes, np.nan)
     value = clustering.silhouettes(unit, labels)
     separation = _by_mode(value, labels, n_modes)
-    clouds = [_null(draw, r, settings) for draw in _draws(unit, by_fit) for r in by_null]
+    clouds = _clouds(unit, by_fit, by_null, settings)
     null_separation, null_modes, null_noise, best = map(np.array, zip(*clouds, strict=True))
     bounds = prediction_bound(null_separation), prediction_bound(best)
     in_modes = 1 - null_noise
@@ -295,19 +293,16 @@ def _bounds(labels, holds, single, worded, reruns):
     return int((holds & again.all(0)).sum()), int((holds | single | (worded & again.any(0))).sum())
 
 
-def _draws(unit, rng):
-    """Functions that draw as many rows, or `CLOUD_ROWS`, from clouds with one peak; none for a single row."""
+def _clouds(unit, by_fit, by_null, settings):
+    """What `_null` finds in clouds with one peak, Gaussian and then skewed, of as many rows or of `CLOUD_ROWS`."""
     if len(unit) < 2:
-        return [lambda rng: None] * 2
-    clouds, n_rows = Clouds(unit, rng), min(len(unit), CLOUD_ROWS)
-    return [lambda rng: clouds.gaussian(n_rows, rng), lambda rng: clouds.skewed(n_rows, rng)]
+        return [(0.0, 0, 1.0, 0.0)] * (2 * len(by_null))
+    like, n_rows = Clouds(unit, by_fit), min(len(unit), CLOUD_ROWS)
+    return [_null(draw(n_rows, rng), rng, settings) for draw in (like.gaussian, like.skewed) for rng in by_null]
 
 
-def _null(draw, rng, settings):
+def _null(drawn, rng, settings):
     """Mean separation, number of modes, share of noise and separation of the best mode in a cloud with one peak."""
-    drawn = draw(rng)
-    if drawn is None:
-        return 0.0, 0, 1.0, 0.0
     drawn = similarity.unit_rows(drawn)
     labels = clustering.dense_regions(drawn, rng, **settings)
     value = clustering.silhouettes(drawn, labels)

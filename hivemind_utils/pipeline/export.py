@@ -46,10 +46,8 @@ def responses(name):
     for ours, theirs in (("prompt", "text"), ("prompt_kind", "prompt_kind"), ("category", "category")):
         frame[ours] = table["prompt_id"].map(prompts[theirs])
     frame["arm"], frame["model"] = arm_names(table), table["model"]
-    frame["family"], frame["model_kind"] = (
-        table["model"].map(models["family"]),
-        table["model"].map(models["model_kind"]),
-    )
+    for fact in ("family", "model_kind"):
+        frame[fact] = table["model"].map(models[fact])
     kept = ["condition", "decoding", "sample_idx", "text", "outcome", "usable", "finish_reason"]
     frame[kept] = table[kept]
     ideas = _there("07_ideas", name)

@@ -171,7 +171,7 @@ def _analyse(table, vectors, families, prompt_text, rng, n_phrases, map_epochs, 
         vectors[first], by_map, n_epochs=map_epochs, min_dist=0.1, neighbours=neighbours
     )
     components, explained = clustering.principal_components(vectors)
-    by_words_alone = lexical_modes(lexical, by_lexical, settings)
+    by_words_alone = clustering.lexical_modes(lexical, by_lexical, **settings)
     proof = mode_evidence.evidence(
         vectors, labels, by_evidence, lexical=lexical, lexical_labels=by_words_alone, neighbours=neighbours,
         **reruns, **settings,
@@ -184,28 +184,6 @@ def _analyse(table, vectors, families, prompt_text, rng, n_phrases, map_epochs, 
     for name in ("separation", "found_again_seeds", "found_again_subsamples", "word_p", "supported"):
         ledger[name] = getattr(proof, name)
     return {"map": points, "modes": ledger, "prompt": _summary(points, ledger, explained, proof, counts)}
-
-
-def lexical_modes(lexical, rng, settings):
-    """Modes that words alone make; a response without a word is noise.
-
-    Parameters
-    ----------
-    lexical : ndarray of float, shape (n_responses, n_dims)
-        From `clustering.lexical_coordinates`.
-    rng : numpy.random.Generator
-    settings : dict
-        Of `clustering.find_modes`.
-
-    Returns
-    -------
-    ndarray of int, shape (n_responses,)
-    """
-    labels = np.full(len(lexical), clustering.NOISE)
-    worded = np.flatnonzero(np.einsum("ij,ij->i", lexical, lexical) > 1e-12)
-    if len(worded):
-        labels[worded] = clustering.find_modes(lexical[worded], rng, **settings)
-    return labels
 
 
 def _ledger(table, vectors, families, labels, words, n_phrases, exclude):

@@ -54,7 +54,7 @@ def test_planted_ideas_are_recovered_by_meaning_and_not_by_words_over_ten_seeds(
         rng = np.random.default_rng(seed)
         lexical = clustering.lexical_coordinates(words_metrics.word_lists(frame["response"]), rng)
         meaning.append(clustering.adjusted_rand(clustering.find_modes(vectors, rng), truth))
-        words.append(clustering.adjusted_rand(response_modes.lexical_modes(lexical, rng, {}), truth))
+        words.append(clustering.adjusted_rand(clustering.lexical_modes(lexical, rng), truth))
     print(f"\nadjusted Rand with planted ideas, MiniLM: {np.round(meaning, 2)}; TF-IDF: {np.round(words, 2)}")
     assert min(meaning) >= 0.8 and max(words) < min(meaning)
 
