@@ -14,7 +14,7 @@ from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.tables import files, ids, reading
 
-CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 4 is the commonest label
+CUTS = (-1.8, -1.0, -0.2, 0.8)  # where a perceived quality becomes 2, 3, 4, 5: 4 is the most common label
 
 
 def draw_quality(n_prompts, n_items, rng, *, prompt_sd=0.4):

@@ -11,7 +11,7 @@ _PROMPTS = {"open-ended": style.ACCENT, "closed-ended": "#D55E00"}
 
 
 def interventions(contrasts):
-    """Differences of arms from their comparators, one panel a measure; open-ended prompts beside closed-ended ones.
+    """Differences of arms from their comparators, one panel per measure; open-ended prompts beside closed-ended ones.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def interventions(contrasts):
 
 
 def frontier(table):
-    """Quality against diversity, one panel a measure of diversity; the ladder of sampling is drawn as a line.
+    """Quality against diversity, one panel per measure of diversity; the ladder of sampling is drawn as a line.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _overlap(a, b):
 
 
 def effective_diversity(curve, ax=None):
-    """Effective diversity against the threshold of quality, one line an arm; rungs are dashed; None without quality."""
+    """Effective diversity against the threshold of quality, one line per arm, rungs dashed; None without quality."""
     if curve.empty:
         return None
     ax = style.axes(ax, (7.2, 3.4))
@@ -129,7 +129,7 @@ def effective_diversity(curve, ax=None):
 
 
 def cost_per_useful_answer(costs, ax=None):
-    """Tokens per distinct valid idea, one bar an arm, with its ratio to the comparator; None where none are known."""
+    """Tokens per distinct valid idea, one bar per arm, with its ratio to the comparator; None where none are known."""
     costs = costs.replace(np.inf, np.nan).dropna(subset="tokens_per_useful")
     if costs.empty:
         return None

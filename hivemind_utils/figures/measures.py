@@ -64,7 +64,7 @@ def measure_validity(table):
 
 
 def idea_profile(table, family_of, models, ax=None):
-    """Effective number of ideas by order, a line per arm: rare ideas count at the left, the commonest alone at right.
+    """Effective number of ideas by order, a line per arm: rare ideas count at the left, the most common alone at right.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def idea_profile(table, family_of, models, ax=None):
     ax.set_yscale("log")
     low, high = table["hill"].min(), table["hill"].max()
     ax.set(xlim=(-0.1, len(orders) - 0.9), ylim=(low * 0.9, high * 1.15), ylabel="effective number of ideas")
-    ax.set_xlabel("order: 0 counts every idea alike, ∞ the commonest alone")
+    ax.set_xlabel("order: 0 counts every idea alike, ∞ the most common alone")
     ax.set_xticks(range(len(orders)), ["∞" if np.isinf(q) else f"{q:g}" for q in orders])
     ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 100) if low * 0.9 <= t <= high * 1.15]
     ax.set_yticks(ticks, [str(t) for t in ticks])

@@ -320,7 +320,7 @@ def _floor_label(row):
 
 
 def dominance(table, family_of, models):
-    """Share of the commonest idea, one row an arm, dots with intervals; a panel for each way to tell ideas apart.
+    """Share of the most common idea, one row per arm, dots with intervals; a panel for each way to tell ideas apart.
 
     Parameters
     ----------
@@ -353,7 +353,7 @@ def dominance(table, family_of, models):
         ax.set_title("ideas: labels given with the data" if given else f"stable {kind}" if kind == "modes" else kind,
                      fontsize=8, fontweight="normal")  # fmt: skip
         ax.set(
-            xlabel=f"share {'with the commonest idea' if given else 'in the largest mode'}",
+            xlabel=f"share {'with the most common idea' if given else 'in the largest mode'}",
             ylim=(-0.6, len(order) - 0.4),
         )
         ax.grid(axis="y", color="#EEEEEE", lw=0.5)

@@ -80,7 +80,7 @@ def page(table, *, title, source, colours, shapes, mode_names):
     Parameters
     ----------
     table : pandas.DataFrame
-        One row a response: x, y, model, family, mode (int), idea (str or missing), text.
+        One row per response: x, y, model, family, mode (int), idea (str or missing), text.
     title, source : str
         Printed above and below.
     colours, shapes : dict of str to str

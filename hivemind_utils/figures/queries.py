@@ -286,7 +286,7 @@ def cooccurrence(table, order, ax=None):
 
 
 def novel(table, largest=25, ax=None):
-    """Bars of the commonest new categories after merging, with the spellings each holds.
+    """Bars of the most common new categories after merging, with the spellings each holds.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from hivemind_utils.tables.wording import short, short_name
 
 
 def coverage(table):
-    """Dots of usable responses per prompt and bars of what went wrong, one row an arm.
+    """Dots of usable responses per prompt and bars of what went wrong, one row per arm.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def label(
     Parameters
     ----------
     items : pandas.DataFrame
-        One row an item: ``item_id`` (unique) and a column for every placeholder of the instructions. Items whose
+        One row per item: ``item_id`` (unique) and a column for every placeholder of the instructions. Items whose
         questions read alike are asked once and share the answer.
     instructions : str
         The question, a `string.Template`: ``$query`` is replaced by the item's ``query``, dollars in it and all.
@@ -304,7 +304,7 @@ def _questions(items, instructions):
         raise ValueError("The instructions must name the item, such as `$query`, but hold no placeholder.")
     if items["item_id"].duplicated().any():
         twice = items.loc[items["item_id"].duplicated(), "item_id"].iat[0]
-        raise ValueError(f"`items` must have one row an item, but item_id {twice!r} is repeated.")
+        raise ValueError(f"`items` must have one row per item, but item_id {twice!r} is repeated.")
     return {row["item_id"]: template.substitute(row) for row in items[["item_id", *wanted]].to_dict("records")}
 
 

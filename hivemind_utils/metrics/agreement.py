@@ -117,7 +117,7 @@ def pairwise_disagreement(counts):
 
 
 def minority_share(counts):
-    """Majority against minority: 1 - share of the commonest label.
+    """Majority against minority: 1 - share of the most common label.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def valley(counts):
     Returns
     -------
     depth : ndarray of float, shape (n_items,)
-        Largest share by which some inner value is rarer than the commonest value on either side; 0 without a valley.
+        Largest share by which some inner value is rarer than the most common value on either side; 0 without a valley.
     p_value : ndarray of float, shape (n_items,)
         Binomial test that the valley is as common as the lower of the two peaks, one-sided, times the number of inner
         values (Bonferroni): small where the split is more than chance among so few labels.

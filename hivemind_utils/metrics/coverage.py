@@ -352,7 +352,7 @@ def chao1_interval(counts):
 
 
 def hill_profile(counts, orders=PROFILE_ORDERS):
-    """Hill numbers from the number of ideas (0) to one over the share of the commonest (infinite), one line an arm.
+    """Hill numbers from the number of ideas (0) to one over the share of the most common (infinite), one line per arm.
 
     Parameters
     ----------

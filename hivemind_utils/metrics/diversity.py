@@ -127,7 +127,7 @@ def effective_number(counts, order=1):
         Responses per idea.
     order : float
         >= 0. 0: the number of ideas; 1: exp of the Shannon entropy; 2: inverse Simpson, :math:`1/\sum p^2`; inf: one
-        over the share of the commonest.
+        over the share of the most common.
 
     Returns
     -------
@@ -291,7 +291,7 @@ def compression_ratio(texts):
 
 
 def opener_share(texts, n_words=4):
-    """Share of the responses that begin with the commonest opener.
+    """Share of the responses that begin with the most common opener.
 
     Breaks M (a new idea may begin like the others), U (a unique response that began like the others lowers it when it
     is replaced) and S (few responses overstate it); keeps R.

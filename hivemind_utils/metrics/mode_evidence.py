@@ -183,8 +183,8 @@ class Evidence:
     null_noise: np.ndarray
     agreement: dict
     agreement_without_noise: dict
-    fewest: int  # modes that hold in every rerun
-    most: int  # modes that hold, or share words and are found again by some rerun
+    fewest: int  # modes that are stable in every rerun
+    most: int  # modes that are stable, or share words and are found again by some rerun
 
 
 def evidence(
@@ -287,7 +287,7 @@ def evidence(
 
 
 def _bounds(labels, holds, single, worded, reruns):
-    """Number of modes that hold in every rerun, and of those that may: they share words, and a rerun finds them."""
+    """Number of modes that are stable in every rerun, and of those that may be (same words, found by a rerun)."""
     again = np.array([np.nan_to_num(clustering.recovery(labels, [rerun])) for rerun in reruns]) >= STABLE
     again = again.reshape(len(reruns), len(holds)) | single
     return int((holds & again.all(0)).sum()), int((holds | single | (worded & again.any(0))).sum())

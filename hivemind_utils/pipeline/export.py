@@ -24,7 +24,7 @@ def folder(name):
 
 
 def responses(name):
-    """Every response of a profile with what is known of it: one row a response.
+    """Every response of a profile with what is known of it: one row per response.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _with_ratings(frame, name):
 
 
 def json_lines(frame):
-    """One line a response: a sample of inspect with its output, and a sample of lm-evaluation-harness, in one object.
+    """One line per response: a sample of inspect with its output, and a sample of lm-evaluation-harness, in one object.
 
     ``inspect_ai.dataset.json_dataset`` reads id, input, target and metadata; scripts that read logs of inspect find
     ``epoch``, ``output`` and ``scores``; those that read ``samples_*.jsonl`` of lm-evaluation-harness find doc_id, doc,

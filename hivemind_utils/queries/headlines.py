@@ -56,7 +56,8 @@ def unreadable(bad_rows):
         return "Every row could be read"
     first = bad_rows.loc[bad_rows["n_rows"].idxmax()]
     n = bad_rows["n_rows"].sum()
-    return f"{counted(n, 'row')} could not be judged; the commonest reason is “{first['reason']}” ({first['n_rows']:,})"
+    reason = f"“{first['reason']}” ({first['n_rows']:,})"
+    return f"{counted(n, 'row')} could not be judged; the most common reason is {reason}"
 
 
 def called_open(open_ended, paper):

@@ -513,7 +513,7 @@ def draft(seed):
     Returns
     -------
     str
-        YAML in the form of ``taxonomy.yaml``: the commonest categories first, each with one of its queries.
+        YAML in the form of ``taxonomy.yaml``: the most common categories first, each with one of its queries.
     """
     rows = seed.assign(name=seed["kinds"].str.split(";")).explode("name")
     rows["name"] = rows["name"].fillna("").str.strip()

@@ -47,15 +47,15 @@ def pairwise_entropy(items):
 
 
 def contested_ratings(shares, name="ratings"):
-    """Say how common the commonest label of the most contested items is, from `panel.label_shares`."""
+    """Say how common the most common label of the most contested items is, from `panel.label_shares`."""
     if shares.empty:
         return f"There are no {name} to compare"
     tops = shares[shares["end"] == "most contested"].groupby("place")["share"].max()
-    return f"In the most contested {name} the commonest label has {percent(tops.mean())} of the labels"
+    return f"In the most contested {name} the most common label has {percent(tops.mean())} of the labels"
 
 
 def contested_pairs(shares):
-    """Say how common the commonest label of the most contested pairs is; see `contested_ratings`."""
+    """Say how common the most common label of the most contested pairs is; see `contested_ratings`."""
     return contested_ratings(shares, "pairs")
 
 

@@ -80,7 +80,7 @@ def judge_responses(responses, model, rubric, instructions, *, votes=1, probabil
     Returns
     -------
     scores : pandas.DataFrame
-        For `scores.match`: one row a response that was graded.
+        For `scores.match`: one row per response that was graded.
     labels : labeling.Labels
         With failures and what was not asked.
     """

@@ -40,7 +40,7 @@ _RELEASED = {"user_query": "prompt", "response": "response_1", "human_labels": "
 
 
 def read(paths, *, columns=None, where=None, label_columns=None, encoding=None):
-    """Read labels into long form: one row a label.
+    """Read labels into long form: one row per label.
 
     Parameters
     ----------
@@ -146,9 +146,9 @@ def tabulate(long, item_type, scale, *, label_values=None):
     Returns
     -------
     labels : pandas.DataFrame
-        One row a label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
+        One row per label: item_id, slot, annotator, label. Table ``08_ratings`` or ``08_pairs``.
     items : pandas.DataFrame
-        One row an item: item_id, items (the type), prompt and responses with ids, form_id. A pair has the sides of its
+        One row per item: item_id, items (the type), prompt and responses with ids, form_id. A pair has the sides of its
         first row; labels of rows that have them the other way round are mirrored.
     excluded : pandas.DataFrame
         Rows of ``08_excluded``.
@@ -156,7 +156,7 @@ def tabulate(long, item_type, scale, *, label_values=None):
     Raises
     ------
     ValueError
-        If no label is left, with the commonest reason; an item_id stands for different texts; or the labels have
+        If no label is left, with the most common reason; an item_id stands for different texts; or the labels have
         another scale: a value off the scale recurs, or labels of pairs name one side only.
     """
     if item_type not in ITEM_TYPES:

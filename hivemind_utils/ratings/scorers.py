@@ -407,7 +407,7 @@ def _attempt(job):
 
 
 def _explained(left_out, problems):
-    """Add the commonest problem to the reasons of scorers without any usable score."""
+    """Add the most common problem to the reasons of scorers without any usable score."""
     if problems.empty:
         return left_out
     commonest = problems["reason"].mode().iloc[0]

@@ -325,7 +325,7 @@ def _probability(tag):
 
 
 def unroll(replies, arms):
-    """Responses of stored replies: one row a response that was asked for, and one for every one beyond.
+    """Responses of stored replies: one row per response that was asked for, and one for every one beyond.
 
     Parameters
     ----------

@@ -236,7 +236,7 @@ def _read_into(file, rows, path):
 
 
 def vectors(texts, encoder, folder, *, may_pay=False, progress=True):
-    """Embed texts, each distinct one once and kept in a folder of one's own, and return one row a text.
+    """Embed texts, each distinct one once and kept in a folder of one's own, and return one row per text.
 
     For texts that are not answers: `embed` and `read` in one.
 

@@ -244,13 +244,13 @@ def mode_stability(prompts):
 
 
 def dominant_ideas(dominance, difference):
-    """Compare the share of the commonest idea of models and people, from `modes.dominance` and its difference."""
+    """Compare the share of the most common idea of models and people, from `modes.dominance` and its difference."""
     if dominance.empty:
-        return "Too few responses to compare shares of the commonest idea at equal numbers"
+        return "Too few responses to compare shares of the most common idea at equal numbers"
     best = dominance[dominance["ideas"] == dominance["ideas"].iloc[-1]]
     means = best.groupby("respondent")["dominant_share"].mean()
     n = best["n"].iloc[0]
-    what = "share the commonest idea" if best["ideas"].iloc[0] == "given" else "fall in one stable mode"
+    what = "share the most common idea" if best["ideas"].iloc[0] == "given" else "fall in one stable mode"
     whose = "a model" if "model" in means else "people"
     if difference is None:
         return f"Of {n} responses of {whose}, {percent(means.iloc[0])} {what}{_without_style(dominance, best)}"

@@ -237,7 +237,7 @@ def _judge(table, prompts, model, propose, assign, listing, n_judged, n_shown, o
 
 
 def _problems(what, labels):
-    """Say why labels are missing: the commonest reason, and how many."""
+    """Say why labels are missing: the most common reason, and how many."""
     reasons = pd.concat([labels.failures["reason"], labels.missing["reason"]])
     return (
         [] if reasons.empty else [f"{what}: {len(reasons)} missing, mostly because {reasons.mode().iat[0].rstrip('.')}"]

@@ -137,7 +137,7 @@ def load(study, encoder, *, models=None, decoding=None):
     models : list of str, optional
         Models and groups of people; None: those that were asked in several ways.
     decoding : str, optional
-        Of the plain asking; None: top_p, else the commonest.
+        Of the plain asking; None: top_p, else the most common.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     prompt_kinds : collection of str, optional
         Kinds of prompts: "original", "paraphrase", "closed". None: all.
     one_decoding : bool
-        Keep one decoding (and people, who have none): `decoding`, else top_p, else the commonest. What is left out
+        Keep one decoding (and people, who have none): `decoding`, else top_p, else the most common. What is left out
         makes the run partial.
     decoding : str, optional
     conditions : list of str, optional
@@ -127,7 +127,7 @@ def truncated_vectors(study, responses, encoder, n_chars):
 
 
 def choose_decoding(table, people, wanted=None):
-    """Pick the decoding to compare models under: the one asked for, else top_p, else the commonest.
+    """Pick the decoding to compare models under: the one asked for, else top_p, else the most common.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def idea_profile(profiles, covered):
     mean = models.groupby("order")["hill"].mean()
     said = (
         f"Of {counted(int(models['n'].iloc[0]), 'response')} a model has {number(mean[0], 1)} ideas, "
-        f"effectively {number(mean[1], 1)} (order 1) and {number(mean[np.inf], 1)} (the commonest alone: order ∞)"
+        f"effectively {number(mean[1], 1)} (order 1) and {number(mean[np.inf], 1)} (the most common alone: order ∞)"
     )
     known = covered[(covered["respondent"] == "model") & (covered["n_compared"] > 0)]
     if known.empty:

@@ -441,7 +441,7 @@ def balanced_kmeans(responses, found, shown, k, rng):
 
 
 def dominant_shares(responses, ideas, size, n_draws, rng):
-    """Share of the commonest idea among equally many responses of every arm, by prompt.
+    """Share of the most common idea among equally many responses of every arm, by prompt.
 
     Parameters
     ----------
@@ -479,7 +479,7 @@ def dominant_shares(responses, ideas, size, n_draws, rng):
 
 
 def dominance(shares):
-    """Mean of the commonest idea's share over prompts, with its interval, for every arm.
+    """Mean of the most common idea's share over prompts, with its interval, for every arm.
 
     Parameters
     ----------

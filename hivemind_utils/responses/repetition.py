@@ -22,7 +22,7 @@ PANELS = {  # printed names; "form": the measure knows words, not meaning
     "effective_distinct_equal_n": "effective number of wordings (form)",
     "distinct_2": "distinct word pairs (form)",
     "compression_ratio": "compression ratio (form)",
-    "opener_share": "commonest opener (form)",
+    "opener_share": "most common opener (form)",
 }
 OPINIONS = {
     "mean_tfidf": "TF-IDF cosine (form)",
@@ -137,7 +137,7 @@ def originals(table, responses):
 
 
 def main_decoding(cells, people):
-    """Decoding under which models are compared: top_p, else the commonest."""
+    """Decoding under which models are compared: top_p, else the most common."""
     return choose_decoding(cells, people)
 
 

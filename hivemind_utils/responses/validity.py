@@ -32,7 +32,7 @@ MEASURES = {  # printed names; "form": the measure knows words, not meaning
     "distinct_2": "distinct word pairs (form)",
     "self_overlap": "1 − n-gram overlap (form)",
     "compression_ratio": "1 / compression ratio (form)",
-    "opener_share": "1 − commonest opener (form)",
+    "opener_share": "1 − most common opener (form)",
 }
 _ONE_LESS = ("self_overlap", "opener_share")
 _NAMES = {  # of columns in files of labelled sets

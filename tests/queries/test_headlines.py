@@ -39,7 +39,7 @@ class TestFilter:
         assert headlines.repeats(repeats) == "1 exact repeat and 2 near-repeats were removed"
         assert headlines.repeats(repeats.head(0)) == "0 exact repeats and 0 near-repeats were removed"
         bad = pd.DataFrame({"reason": ["no user turn", "broken Unicode"], "n_rows": [2, 5]})
-        assert headlines.unreadable(bad) == "7 rows could not be judged; the commonest reason is “broken Unicode” (5)"
+        assert headlines.unreadable(bad) == "7 rows could not be judged; the most common reason is “broken Unicode” (5)"
         assert headlines.unreadable(bad.head(0)) == "Every row could be read"
 
 

@@ -74,7 +74,7 @@ class TestDominance:
             "Of 8 responses of a model, 50 % fall in one stable mode"
         )
         given = self.table.assign(ideas="given")
-        assert headlines.dominant_ideas(given, None).endswith("50 % share the commonest idea")
+        assert headlines.dominant_ideas(given, None).endswith("50 % share the most common idea")
         assert headlines.dominant_ideas(self.table.tail(1), None).startswith("Of 8 responses of people, 30 %")
         assert headlines.dominant_ideas(self.table.head(0), None).startswith("Too few")
 

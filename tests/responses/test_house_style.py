@@ -18,7 +18,7 @@ TEMPLATES = {
 
 
 def test_templates_make_modes_and_leave_none_behind():
-    """Three models with twelve nouns each in a template of their own: one noun in eight draws is the commonest."""
+    """Three models with twelve nouns each in a template of their own: one noun in eight draws is the most common."""
     texts = [template.format(noun) for template in TEMPLATES.values() for noun in NOUNS]
     models = np.repeat(list(TEMPLATES), len(NOUNS))
     vectors = encoders.load_encoder("minilm").encode(texts)
