@@ -195,8 +195,10 @@ def encoder_agreement(table, agreement, keys=("model", "condition", "decoding"),
     Returns
     -------
     matplotlib.figure.Figure or None
-        None without a second encoder, and without words to compare with.
+        None without a row, without a second encoder, and without words to compare with.
     """
+    if table.empty:
+        return None
     wide = table.pivot(index=list(keys), columns="encoder", values="mean_cosine")
     order = table.drop_duplicates("encoder")
     main, others = order["encoder"].iloc[0], order["encoder"].iloc[1:].tolist()

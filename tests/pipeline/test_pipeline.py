@@ -15,7 +15,8 @@ FIGURES = {
     "04_generate": {"coverage"},
     "05_intra_model": {
         "intra_heatmap_top_p", "intra_heatmap_min_p", "similarity_references", "diversity_measures", "rarefaction",
-        "second_opinion", "encoder_agreement", "paraphrases", "repetition_by_prompt", "repetition_by_model",
+        "second_opinion", "encoder_agreement", "measure_validity", "paraphrases", "repetition_by_prompt",
+        "repetition_by_model",
     },
     "06_inter_model": {
         "inter_heatmap", "encoder_pairs", "family_blocks", "nearest_source_models", "verbatim_overlaps",

@@ -72,4 +72,4 @@ def test_a_refused_key_makes_a_partial_study_that_says_so_everywhere_and_can_be_
         assert {body["model"] for body in server.bodies()[before:]} == {"b"} and len(server.received) - before == 2
     assert len(parquet.read("04_responses", "mine")) == 24
     provenance = pd.read_parquet(project.folder / "data" / "mine" / "04_provenance.parquet")
-    assert provenance["served_model"].isin(["a", "b"]).all() and provenance["cost_usd"].gt(0).all()
+    assert provenance["served_model"].isin(["a", "b", "c"]).all() and provenance["cost_usd"].gt(0).all()
