@@ -61,8 +61,10 @@ def crossed(population, n_sets, rng):
     Raises
     ------
     ValueError
-        If no prompt can take part.
+        If no prompt can take part, or `n_sets` is below 1.
     """
+    if n_sets < 1:
+        raise ValueError(f"Sets of known content must be 1 or more (`n_validity_sets`), but {n_sets} were asked for.")
     rows = []
     for prompt in population["prompts"]:
         ideas = [idea for idea in prompt["ideas"] if "frames" not in idea["own"] and not idea.get("only_people")]

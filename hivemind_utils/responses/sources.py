@@ -43,7 +43,7 @@ class ModelPairs:
     def years(self):
         """Release of every model in years; NaN where it is unknown."""
         dates = pd.to_datetime(self.models["release_date"], format="ISO8601", errors="coerce")  # 2024-08: its first day
-        return (dates.dt.year + (dates.dt.dayofyear - 1) / 365.25).to_numpy(float)
+        return (dates.dt.year + (dates.dt.day_of_year - 1) / 365.25).to_numpy(float)
 
     @property
     def log_size(self):
@@ -88,7 +88,7 @@ def run_pairs(pairs, models):
     square = both.groupby(["a", "b"])["mean_cosine"].mean().unstack()
     square = square.reindex(index=square.index.union(square.columns), columns=square.index.union(square.columns))
     n = len(square)
-    while len(square) > 1 and (missing := (square.isna().sum(1) - 1)).max() > 0:
+    while len(square) > 1 and (missing := (square.isna().sum(axis=1) - 1)).max() > 0:
         square = square.drop(index=missing.idxmax(), columns=missing.idxmax())
     facts = facts.assign(family=facts["family"].where(facts["family"] != families.UNKNOWN))
     facts = facts.reindex(columns=FACTS).reindex(square.index).rename_axis("model").reset_index()
