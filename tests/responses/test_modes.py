@@ -96,7 +96,8 @@ class TestAnalyse:
         frequent = answers["idea"].value_counts()
         n_ideas = (frequent >= clustering.smallest_mode(len(answers))).sum()
         held = [part["prompt"][name] for name in ("supported_lower", "n_supported", "supported_upper")]
-        assert n_ideas - 1 <= held[1] <= n_ideas and held == sorted(held)
+        # In three parts of the responses two small ideas may merge: which ones hangs on the machine's rounding.
+        assert n_ideas - 2 <= held[1] <= n_ideas and n_ideas - 1 <= held[2] <= n_ideas and held == sorted(held)
         largest = part["modes"].iloc[0]
         idea = answers.set_index("response_id")["idea"]
         assert idea[largest["exemplar"]] == frequent.index[0] == "river"
