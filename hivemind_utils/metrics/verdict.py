@@ -8,6 +8,7 @@ No random numbers: standard errors come from a jackknife over prompts, and estim
 freedom less than prompts. Size and power: ``benchmarks/verdict_worlds.csv``.
 """
 
+import gc
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,7 +227,11 @@ def holm(p_values):
     p_values = np.asarray(p_values, float)
     adjusted, known = np.full(p_values.shape, np.nan), ~np.isnan(p_values)
     if known.any():
-        adjusted[known] = multipletests(p_values[known], method="holm")[1]
+        gc.freeze()  # statsmodels collects garbage at every call, which takes half a second where much is loaded
+        try:
+            adjusted[known] = multipletests(p_values[known], method="holm")[1]
+        finally:
+            gc.unfreeze()
     return adjusted
 
 
