@@ -1,7 +1,7 @@
 # Hivemind. `make` alone prints this help. Plain GNU make 3.81 suffices.
 PROFILE ?= demo
 JOBS ?= 2
-WORKERS ?= 2
+WORKERS ?= 3
 STRICT ?=
 FORMAT ?= parquet
 export PROFILE PILOT STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell

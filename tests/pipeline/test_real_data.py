@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hivemind_utils.metrics import clustering
+
 REAL = os.environ.get("HIVEMIND_REAL_DATA")
 pytestmark = [
     pytest.mark.real_data,
