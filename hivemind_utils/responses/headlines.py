@@ -270,6 +270,35 @@ def _without_style(dominance, best):
     return f" ({percent(own['dominant_share'].mean())} without what they all have in common)"
 
 
+def modes_and_labels(agreement):
+    """Say how far modes agree with idea labels, from ``07_agreement``: given labels, else a judge's.
+
+    Parameters
+    ----------
+    agreement : pandas.DataFrame
+
+    Returns
+    -------
+    str
+        A sentence; it says so where no response has a label.
+
+    Examples
+    --------
+    >>> row = {"labels": "modes", "reference": "given", "measure": "adjusted_rand", "mean": 0.5}
+    >>> import pandas as pd
+    >>> modes_and_labels(pd.DataFrame([row | {"lower": 0.4, "upper": 0.6}]))
+    'Modes agree with the given idea labels by an adjusted Rand index of 0.50 [0.40, 0.60] (0: chance, 1: the same)'
+    """
+    own = agreement[(agreement["labels"] == "modes") & (agreement["measure"] == "adjusted_rand")]
+    if own.empty:
+        return "No idea labels to compare modes with: a mode is not an idea"
+    best = own.loc[own["reference"].eq("given").idxmax()]
+    whose = "the given idea labels" if best["reference"] == "given" else "the judge's idea labels"
+    bounds = f" [{best['lower']:.2f}, {best['upper']:.2f}]" if np.isfinite(best["lower"]) else ""
+    scale = "(0: chance, 1: the same)"
+    return f"Modes agree with {whose} by an adjusted Rand index of {best['mean']:.2f}{bounds} {scale}"
+
+
 def similarity_floors(floors, excess, threshold):
     """Set same-prompt pairs against the demanding null, from `ideas.shown` and `ideas.excess`."""
     share = floors.set_index("pair_type")["share_above"]

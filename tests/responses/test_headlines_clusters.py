@@ -88,6 +88,22 @@ class TestDominance:
         assert "without" not in headlines.dominant_ideas(given, None)
 
 
+class TestModesAndLabels:
+    def test_given_labels_come_before_the_judges(self):
+        table = pd.DataFrame(
+            {"labels": ["modes", "modes", "lexical"], "reference": ["judge", "given", "given"],
+             "measure": "adjusted_rand", "mean": [0.3, 0.5, 0.9], "lower": np.nan, "upper": np.nan}
+        )  # fmt: skip
+        assert headlines.modes_and_labels(table) == (
+            "Modes agree with the given idea labels by an adjusted Rand index of 0.50 (0: chance, 1: the same)"
+        )
+        assert "the judge's idea labels by an adjusted Rand index of 0.30" in headlines.modes_and_labels(table[:1])
+
+    def test_without_labels_a_mode_is_no_idea(self):
+        none = pd.DataFrame(columns=["labels", "reference", "measure", "mean", "lower", "upper"])
+        assert headlines.modes_and_labels(none) == "No idea labels to compare modes with: a mode is not an idea"
+
+
 class TestFloors:
     floors = pd.DataFrame({"pair_type": ["people", "same prompt, different idea", "same prompt"],
                            "share_above": [0.01, 0.1, 0.25], "lower": 0.0, "upper": 0.3, "n_pairs": 9,
