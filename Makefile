@@ -95,7 +95,7 @@ bench: $(READY)  ## speed and memory against the naive way, in the same run
 bench-scale: $(READY)  ## notebooks 05, 06, 07 and 11 at the size of the paper and beyond: 16 GB of disk, two hours
 	$(PYTHON) benchmarks/scale.py
 
-bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: half an hour
+bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, on simulated studies: ten minutes
 	$(PYTHON) benchmarks/verdict_worlds.py
 	$(PYTHON) benchmarks/interval_coverage.py
 	$(PYTHON) benchmarks/typicality_worlds.py

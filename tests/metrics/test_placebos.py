@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not REAL, reason="set HIVEMIND_REAL_DATA to the folder of real data"),
 ]
-N_SPLITS = int(os.environ.get("HIVEMIND_PLACEBO_SPLITS", "40"))
+N_SPLITS = int(os.environ.get("HIVEMIND_PLACEBO_SPLITS", "200"))
 
 
 def entropy(labels):
