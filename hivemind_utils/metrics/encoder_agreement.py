@@ -1,7 +1,7 @@
 """What several encoders say alike: the order of arms and pairs, and the share alike at an equal rate of false alarms.
 
 A cosine of .8 means something else under every encoder. Each encoder gets a threshold of its own, which the same share
-of pairs of different ideas reaches; then shares can stand beside each other, with the rate at which pairs of the same
+of pairs of different ideas reaches; then shares can be compared, with the rate at which pairs of the same
 idea reach it (the hit rate). Encoders are not made alike by mapping quantiles of the responses that are compared.
 """
 

@@ -320,7 +320,7 @@ def yield_of_ideas(ideas, quality, size=None, *, usable=None):
 
 
 def powered_mean(predicted, labels, *, prompts=None, weight=None, level=0.95):
-    """Mean label of all responses, from a scorer's predictions of all and people's labels of a random part of them.
+    """Mean label of all responses, from a scorer's predictions of all and annotations of a random part of them.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ def soft_scores(predicted, counts, scale, *, smoothing=1e-3):
     predicted : ndarray of float, shape (n_items, n_values)
         Shares or weights, rows with a positive sum; rows are normalised here.
     counts : ndarray of int, shape (n_items, n_values)
-        People's labels.
+        Human annotations.
     scale : sequence of float, length n_values
     smoothing : float
         Share of the uniform distribution mixed into the prediction for the cross-entropy, so that a zero costs much

@@ -27,7 +27,7 @@ PER_PROMPT = (
     ("07_prompts", "n_supported", "supported modes of a prompt"),
     ("07_prompts", "dominant_share", "share of the largest mode"),
     ("07_prompts", "effective_modes", "effective number of modes"),
-    ("08_items", "entropy_corrected_bits", "entropy of people's labels, bits"),
+    ("08_items", "entropy_corrected_bits", "entropy of human annotations, bits"),
 )
 
 

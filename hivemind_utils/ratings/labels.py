@@ -1,4 +1,4 @@
-"""Read people's labels, from the released sets or files of your own, into the tables of notebook 08.
+"""Read human annotations, from the released sets or files of your own, into the tables of notebook 08.
 
 A file holds one label a row (long), one item a row with a list of labels (as released), or one item a row with a column
 per annotator (wide); or one response a row with an annotator's rank, which becomes pairs. Nothing is dropped silently:
