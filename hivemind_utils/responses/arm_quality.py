@@ -123,7 +123,7 @@ def grade(
 ):  # fmt: skip
     """Fill in the quality of every response.
 
-    Scores come from a file, else the column that came with the responses, else judges; human annotations are kept apart.
+    Scores come from a file, else the column that came with the responses, else judges; human annotations stay apart.
 
     Parameters
     ----------
