@@ -2,7 +2,7 @@
 
 Simulated studies with a known truth: means, pooled means and their paired differences, Spearman correlations (with a
 cut that is redone), shares of prompts, the half-width of a comparison with a published value, the share of the expected
-correlation that a scorer keeps, and the typicality preference. A percentile bootstrap of the mean stands beside.
+correlation that a scorer keeps, and the typicality preference. A percentile bootstrap of the mean is shown too.
 Writes ``benchmarks/interval_coverage.csv``: ``python benchmarks/interval_coverage.py --studies 2000``.
 """
 

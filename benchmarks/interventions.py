@@ -2,7 +2,7 @@
 
 ``python benchmarks/interventions.py`` draws 100 prompts × 12 arms × 50 responses × 1,536 dimensions and compares; then
 200 placebo studies, in which a placebo, a change of form, a loss of quality of exactly the margin, and rungs of the
-ladder under other names stand beside arms that do what is stated.
+ladder under other names are run with arms that do what is stated.
 """
 
 import argparse

@@ -1,6 +1,5 @@
-"""The notebooks of responses in the smallest worlds: one model, one prompt, one response, people alone."""
+"""The notebooks of responses in the smallest worlds: one model, one prompt, one response of each."""
 
-import ast
 import json
 
 import nbformat
@@ -38,11 +37,6 @@ WORLDS = {
 }
 
 
-def parameters(cell):
-    """Names that a parameters cell sets."""
-    return {node.target.id for node in ast.parse(cell.source).body}
-
-
 def run(profile, name):
     """Execute a notebook's cells in this process, with the profile's parameters."""
     notebook = notebooks.inspect(name)
@@ -52,7 +46,7 @@ def run(profile, name):
         if cell.cell_type == "code":
             exec(compile(cell.source, name, "exec"), names)  # the project's own notebooks
             if "parameters" in cell.metadata.get("tags", []):
-                assert set(values) <= parameters(cell)
+                assert set(values) <= set(names)
                 names.update(values)
     style.pyplot().close("all")
 
@@ -63,12 +57,12 @@ def study(make_project, monkeypatch):
     project = make_project()
     monkeypatch.chdir(project.folder)
 
-    def answer(lines, numbers=RUN):
+    def answer(lines):
         (project.folder / "said.jsonl").write_text("\n".join(map(json.dumps, lines)))
         (project.folder / "small.yaml").write_text(PROFILE)
         profile, answers = profiles.load_profile("small.yaml"), {}
         stopped = None
-        for number in numbers:
+        for number in RUN:
             name = notebooks.find_notebook(number)
             try:
                 run(profile, name)

@@ -1,6 +1,6 @@
 """Models that go away: the day on which a provider stops serving a model, and whether that day has come.
 
-Dates come from a registry's column ``retired``, whose source stands beside it, and else from litellm's list
+Dates come from a registry's column ``retired``, which comes with its source, and else from litellm's list
 (``deprecation_date``). A server of one's own serves what it likes: nothing on it is retired.
 """
 

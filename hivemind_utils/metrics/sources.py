@@ -2,7 +2,7 @@
 
 A matrix of similarities has one row and column per model; its diagonal is not used. Pairs that share a model are not
 independent, so ordinary standard errors are far too small. The primary analysis of a shared label takes the groups
-(vendors) as units; errors from deleting models, robust to shared models, and from permutations stand beside it.
+(vendors) as units; errors from deleting models, robust to shared models, and from permutations are reported next to it.
 """
 
 from dataclasses import dataclass

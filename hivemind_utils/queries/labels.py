@@ -148,7 +148,7 @@ def ask(study, queries, text_column, instructions, schema, labeller):
 
 
 def other_messages(queries, votes):
-    """Count labels whose ``original_query`` repeats another message than the one they stand beside.
+    """Count labels whose ``original_query`` repeats another message than the one they belong to.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ def collect_cells(study, paths, *, chosen, layout, facts, calls, asking, paraphr
 
 
 def _imported(found, chosen, layout, facts, calls, asking):
-    """Plan of a study whose responses stand in files."""
+    """Plan of a study whose responses are in files."""
     given = response_table.read(found, **{name: layout[name] for name in ("columns", "constants", "encoding")})
     kept = {name: chosen[name] for name in ("prompts", "models", "n_samples")}
     return Plan(
@@ -176,7 +176,7 @@ def every_text_twice(given):
 
 
 def _asked(study, chosen, facts, calls, asking, paraphrasing):
-    """Plan of a study that asks models; a sheet of its prompts for a human check is written beside the tables."""
+    """Plan of a study that asks models; a sheet of its prompts for a human check is written next to the tables."""
     prompts = response_prompts.read_prompts(facts["prompts_path"], facts["prompt_columns"])
     if facts["categories_path"]:
         prompts, _ = response_prompts.join_categories(prompts, reading.read_any(facts["categories_path"]))

@@ -59,7 +59,7 @@ def of_arms(responses, ideas, rng):
 
 
 def idea_counts(responses, idea_of):
-    """Responses per idea of every cell: arm, prompt_id, n and counts (one array a cell)."""
+    """Responses per idea of every cell: arm, prompt_id, n and counts (one array per cell)."""
     known = responses.columns("response_id", "arm", "prompt_id")
     known = known[known["response_id"].isin(idea_of.index)]
     ideas = known["response_id"].map(idea_of)

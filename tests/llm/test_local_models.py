@@ -1,4 +1,4 @@
-"""Doors of extra `local` on tiny models built here, against a literal loop over tokens. Skipped without torch."""
+"""Sources of extra `local` on tiny models built here, against a literal loop over tokens. Skipped without torch."""
 
 import numpy as np
 import pytest

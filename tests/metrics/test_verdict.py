@@ -163,8 +163,8 @@ def test_families_match_the_rule_written_out():
     for (items, k, _), down, up in zip(cells, *adjusted, strict=True):
         assert found[items].kind_verdicts.p_degrades[k] == pytest.approx(down)
         assert found[items].kind_verdicts.p_holds_up[k] == pytest.approx(up)
-    convicted = {(items, name) for (items, _, name), p in zip(cells, adjusted[0], strict=True) if p < 0.025}
-    assert convicted == {("absolute", "judge")}
+    degrading = {(items, name) for (items, _, name), p in zip(cells, adjusted[0], strict=True) if p < 0.025}
+    assert degrading == {("absolute", "judge")}
     # second family: the scorers of those kinds together; "holds up" within every cell
     p = verdict.tests(absolute).p_degrades[:2]
     degrades = found["absolute"].scorer_verdicts.p_degrades

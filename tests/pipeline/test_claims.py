@@ -49,7 +49,7 @@ def one_claim(project, results, **columns):
 
 
 def put(results, place, value, **siblings):
-    """Write a value at a place of results, with what stands beside it."""
+    """Write a value at a place of results, with what belongs to it."""
     here, steps = results, place.split("/")
     if "floors_at_0.8" in place:
         steps = (

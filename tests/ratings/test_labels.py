@@ -1,4 +1,4 @@
-"""Loaders of people's labels: layouts, checks, ids of persons, and what is excluded with a reason."""
+"""Loaders of human annotations: layouts, checks, ids of persons, and what is excluded with a reason."""
 
 import json
 import os
