@@ -170,8 +170,9 @@ def _evaluate(row, files):
     if nothing["source"] == "simulated":
         claim = Claim(SIMULATED, "")
     reason = claim.reason
-    if results.get("partial") and claim.decision != SIMULATED:
-        reason = "; ".join(filter(None, [reason, "partial run"]))
+    if claim.decision != SIMULATED:
+        also = ["partial run" if results.get("partial") else "", results.get("prompts_note")]
+        reason = "; ".join(filter(None, [reason, *also]))
     numbers = {name: measured[name] for name in nothing}
     return numbers | {"verdict": claim.decision, "reason": reason}
 

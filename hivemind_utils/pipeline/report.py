@@ -210,6 +210,7 @@ def _notebook(name, profile):
         "source": results.get("source"),
         "answer": markdown(results["answer"], {}) if results.get("answer") else "",
         "value": results.get("number"),
+        "few_prompts": results.get("prompts_note"),
         "results": bool(results),
         "figures": _figures(profile.name, manifest) if manifest else [],
     }

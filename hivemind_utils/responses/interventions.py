@@ -178,7 +178,9 @@ def load(study, encoder, *, models=None, decoding=None):
         for name in declared.index[~declared["is_pool"]]
         if not ((arms["model"] == model) & (arms["condition"] == name)).any()
     ]
-    return assemble(_with_costs(table, study.read("04_provenance")), arms, kinds, study, encoder, absent)
+    asked = assemble(_with_costs(table, study.read("04_provenance")), arms, kinds, study, encoder, absent)
+    study.stamp["prompts_note"] = intervals.few_prompts(int(asked.open.sum()))
+    return asked
 
 
 def _arms(table, declared, varied):

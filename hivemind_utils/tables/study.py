@@ -121,7 +121,7 @@ class Study:
         if drawn is None:
             _display(f"*No figure: {title}*")
             return
-        notes = [self.stamp.get(name) for name in ("encoder_note", "soundness_note")]
+        notes = [self.stamp.get(name) for name in ("encoder_note", "soundness_note", "prompts_note")]
         caption = " ".join(filter(None, [caption, *notes]))
         fig = getattr(drawn, "figure", drawn)
         figure_files.title(fig, title)
@@ -173,9 +173,9 @@ class Study:
         number : tuple of (str, float, float, float), optional
             The one number of the notebook: what it is, its value, and the bounds of its interval (NaN: none).
         """
-        bullets = [line for line in bullets if line]
-        known = {"source": self.stamp.get("source"), "partial": self.stamp.get("partial"), "answer": answer}
-        known |= {"takeaways": bullets}
+        bullets = [line for line in [*bullets, self.stamp.get("prompts_note")] if line]
+        stamped = {name: self.stamp.get(name) for name in ("source", "partial", "prompts_note")}
+        known = stamped | {"answer": answer, "takeaways": bullets}
         if number is not None:
             known["number"] = dict(zip(("label", "value", "lower", "upper"), number, strict=True))
         parquet.write_results(known | (results or {}), self.number, self.profile)

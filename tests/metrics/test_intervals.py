@@ -1,6 +1,9 @@
 """Intervals over prompts, and decisions on published values."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +11,8 @@ from scipy.stats import beta, norm, spearmanr
 from scipy.stats import t as student
 
 from hivemind_utils.metrics import intervals
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def bounds(found):
@@ -271,3 +276,11 @@ def test_verdicts_decide_the_contrast_claims():
     assert claim.decision == "not testable" and claim.reason == "only 3 prompts"
     with pytest.raises(ValueError, match="must be one of"):
         intervals.contrast_claim("convicted")
+
+
+def test_where_an_interval_covers_too_little_a_sentence_says_that_prompts_are_few():
+    found = pd.read_csv(REPOSITORY / "benchmarks" / "interval_coverage.csv")
+    ours = found[~found["interval"].str.contains("for comparison")]
+    assert len(ours) > 100
+    low = ours[ours["coverage"] < 0.92]
+    assert all(intervals.few_prompts(n) for n in low["prompts"]), low

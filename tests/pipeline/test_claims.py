@@ -401,6 +401,14 @@ def test_a_partial_run_is_named(project):
     assert row["verdict"] == claims.REPLICATES and row["reason"].endswith("; partial run")
 
 
+def test_that_prompts_are_few_is_said_beside_a_decision(project):
+    results = {"source": "sampled", "prompts_note": "Only 5 prompts", "a": 3, "lower": 2, "upper": 4}
+    row = one_claim(project, results, result="05:a", stated=0, direction="above", interval="lower,upper")
+    assert row["verdict"] == claims.REPLICATES and row["reason"].endswith("; Only 5 prompts")
+    simulated = one_claim(project, results | {"source": "simulated"}, result="05:a", stated=3, tolerance=0)
+    assert simulated["reason"] == ""
+
+
 def test_the_table_is_written_as_csv_and_strict_json(project):
     one_claim(project, {"source": "simulated", "a": 3}, result="05:a", stated=3, tolerance=0)
     claims.write("mine")

@@ -26,6 +26,7 @@ def test_labels_of_a_file_are_used_or_excluded_with_a_reason(study, ratings_file
     assert study.stamp == {
         "source": "imported", "origin": "ratings.csv",
         "scales": {"absolute": SCALE}, "levels": {"absolute": "interval"},
+        "prompts_note": "Only 3 prompts: 95 % intervals may be too narrow if one prompt is very unlike the others.",
     }  # fmt: skip
     assert found.describe() == "12 ratings of 3 prompts" and found.of("pairs") is None
     assert found.first.persons.shape == (12, 6) and found.first.n_prompts == 3

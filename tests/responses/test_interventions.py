@@ -223,6 +223,7 @@ class TestWhatIsLacking:
                   "04_provenance": pd.DataFrame(columns=columns)}  # fmt: skip
         tables["04_responses"].to_parquet(tmp_path / "04_responses.parquet")
         study = SimpleNamespace(
+            stamp={},
             read=lambda name, columns=None: tables[name],
             folder=tmp_path,
             look=lambda name: tmp_path / f"{name}.parquet",

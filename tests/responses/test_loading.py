@@ -57,6 +57,18 @@ def test_other_ways_of_asking_are_left_to_notebook_10_unless_they_are_named(stud
     assert "warm" in set(load(study, conditions=["default", "warm"]).table["condition"])
 
 
+@pytest.mark.parametrize(("n_prompts", "said"), [(1, ""), (2, "Only 2 prompts"), (12, "Only 12 prompts"), (13, "")])
+def test_few_open_prompts_are_noted(study, n_prompts, said):
+    rows = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(n_prompts)]}).assign(prompt_kind="original")
+    closed = pd.DataFrame({"prompt_id": [f"c{i}" for i in range(20)]}).assign(prompt_kind="closed")
+    rows = pd.concat([rows, closed]).assign(model="m", condition="default", decoding="top_p", response="a river")
+    for name, frame in table.tabulate(rows.assign(prompt=rows["prompt_id"] + "?")).items():
+        parquet.write(frame, name, "mine", STAMP)
+    study = Study("05", "mine")
+    load(study)
+    assert study.stamp["prompts_note"].startswith(said) and bool(study.stamp["prompts_note"]) == bool(said)
+
+
 def load(study, **options):
     return responses.load(study, "letters", **options)
 

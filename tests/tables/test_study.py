@@ -135,11 +135,24 @@ def test_takeaways_are_written_with_the_number_and_empty_bullets_left_out():
         "schema": parquet.RESULTS_SCHEMA,
         "source": "imported",
         "partial": None,
+        "prompts_note": None,
         "answer": "Half",
         "takeaways": ["one", "two"],
         "number": {"label": "share", "value": 0.5, "lower": None, "upper": None},
         "n": 3,
     }
+
+
+def test_that_prompts_are_few_is_said_below_every_figure_and_among_the_takeaways():
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test", prompts_note="Only 5 prompts.")
+    study.figure("line", plt.figure(figsize=(3.5, 2)), pd.DataFrame({"x": [0]}), "It rises", "n = 2.")
+    study.takeaways("Half", ["one"])
+    assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == "n = 2. Only 5 prompts."
+    assert written()["takeaways"] == ["one", "Only 5 prompts."] and written()["prompts_note"] == "Only 5 prompts."
+    other = study.apart("released", "elsewhere")
+    other.figure("line", plt.figure(figsize=(3.5, 2)), pd.DataFrame({"x": [0]}), "It rises", "n = 2.")
+    assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == "n = 2."
 
 
 CELLS = [
