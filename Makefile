@@ -100,6 +100,7 @@ bench-verdicts: $(READY)  ## size and power of verdicts, coverage of intervals, 
 	$(PYTHON) benchmarks/interval_coverage.py
 	$(PYTHON) benchmarks/typicality_worlds.py
 	$(PYTHON) benchmarks/mode_power.py
+	$(PYTHON) benchmarks/new_studies.py
 
 gallery: $(READY)  ## copy the demo's figures to docs/gallery, small, with how to read them
 	@$(PYTHON) -m hivemind_utils.pipeline.gallery

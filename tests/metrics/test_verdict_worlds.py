@@ -17,10 +17,11 @@ def benchmarks():
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import interval_coverage
+        import new_studies
         import verdict_worlds
         import verdicts
 
-        yield argparse.Namespace(worlds=verdict_worlds, coverage=interval_coverage, speed=verdicts)
+        yield argparse.Namespace(worlds=verdict_worlds, coverage=interval_coverage, speed=verdicts, new=new_studies)
     finally:
         sys.path.remove(str(BENCHMARKS))
 
@@ -92,3 +93,22 @@ def test_the_loop_of_the_speed_benchmark_gives_the_same_numbers(benchmarks):
     for at, mask in zip(found, sets[:3], strict=True):
         loop = [benchmarks.speed.literal(score, means, prompts, mask) for score in scores]
         np.testing.assert_allclose(at, loop, atol=1e-9)
+
+
+def test_new_studies_of_the_papers_truth_replicate_and_others_do_not(benchmarks):
+    table = benchmarks.new.run(30, 4).set_index(["claim", "scorers", "truth"])
+    for kind in benchmarks.new.N_SCORERS:
+        assert table.loc[("correlation, full", kind, "the paper's"), "replicates"] >= 0.8
+        assert table.loc[("correlation, full", kind, "lower by 0.3"), "differs"] >= 0.9
+        assert table.loc[("correlation, entropy 16", kind, "the paper's"), "not_testable"] == 1
+        assert table.loc[("scorers lose touch", kind, "the paper's"), "replicates"] <= 0.1
+        assert table.loc[("scorers lose touch", kind, "no signal on contested items"), "replicates"] >= 0.5
+    assert table.loc[("direction", "", "0 standard errors"), "inconclusive"] >= 0.8
+    assert table.loc[("direction", "", "4 standard errors"), "replicates"] >= 0.8
+    assert table.loc[("direction", "", "-2 standard errors"), "replicates"] == 0
+
+
+def test_a_kind_of_claim_must_have_one_margin(benchmarks):
+    assert benchmarks.new.margin("09:absolute/judge/full/rho") > 0
+    with pytest.raises(ValueError, match="must have one margin"):
+        benchmarks.new.margin("05:")
