@@ -24,10 +24,11 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     """Encode the distinct texts that the cache lacks and add them to it.
 
     The cache is two files: ``<folder>/<encoder>.npy`` (float32, one row per text) and ``<folder>/<encoder>.parquet``
-    (``text_id``, ``n_chars``; row i describes row i), in the order in which the texts were asked for, so that those
-    of one prompt lie together; it is left alone when nothing is missing. A cache sorted by ``text_id``, as they were
-    once written, is put in that order. Finished chunks are kept in ``<encoder>.parts/`` until both files are in
-    place, so a killed run resumes.
+    (``text_id``, ``n_chars``, ``n_encoded``, less where the text was too long; row i describes row i), in the order in
+    which the texts were asked for, so that those of one prompt lie together; it is left alone when nothing is missing.
+    A cache sorted by ``text_id``, as they were once written, is put in that order. Finished chunks are kept in
+    ``<encoder>.parts/`` until both files are in place, so a killed run resumes.
+
     One process at a time may write a cache.
 
     Parameters
@@ -71,7 +72,10 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
             raise RuntimeError(f"{encoder.name} must return {len(ids)} finite rows, but returned {vectors.shape}.")
         name = hashlib.sha256("".join(ids).encode()).hexdigest()[:16]
         n_chars = np.array([len(wanted[text_id]) for text_id in ids], np.int64)
-        _write(parts / f"{name}.npz", lambda file: np.savez(file, text_id=ids, n_chars=n_chars, vectors=vectors))
+        cut = getattr(encoder, "cut", {})
+        n_encoded = [cut.get(table_ids.repaired(wanted[i]), n) for i, n in zip(ids, n_chars, strict=True)]
+        columns = {"text_id": ids, "n_chars": n_chars, "n_encoded": np.array(n_encoded, np.int64), "vectors": vectors}
+        _write(parts / f"{name}.npz", lambda file: np.savez(file, **columns))
         return len(ids)
 
     if missing:
@@ -131,6 +135,14 @@ class Cache:
     def n_dims(self):
         """Dimensions of a vector."""
         return _layout(*self._files())[2]
+
+    @property
+    def n_cut(self):
+        """Texts that were too long for the encoder, whose beginning alone was encoded."""
+        import pyarrow.parquet as pq
+
+        n_chars = _n_chars(pq.read_table(_beside(self._files()[0], "parquet")))
+        return int((n_chars[:, 1] < n_chars[:, 0]).sum())
 
     def of(self, text_ids):
         """Vectors of texts, shape (n_texts, n_dims); see `read`."""
@@ -316,7 +328,7 @@ def _merge(final, parts, encoder, wanted):
         if not sources and (ordered or 2 * len(wanted) < len(vectors)):  # a few texts say nothing about the order
             return
         known = pq.read_table(_beside(final, "parquet"))
-        sources.insert(0, (known["text_id"].to_numpy(), known["n_chars"].to_numpy(), vectors))
+        sources.insert(0, (known["text_id"].to_numpy(), _n_chars(known), vectors))
         kept = sources[0][0].tolist() if ordered else []
     if not sources:
         return
@@ -348,7 +360,8 @@ def _merge(final, parts, encoder, wanted):
     }
     if ordered or 2 * len(wanted) >= len(ids):
         metadata["order"] = _ORDER.decode()
-    columns = {"text_id": pa.array(ids, pa.string()), "n_chars": pa.array([n_chars[i] for i in ids], pa.int64())}
+    lengths = np.array([n_chars[i] for i in ids], np.int64).reshape(len(ids), 2)
+    columns = {"text_id": pa.array(ids, pa.string()), "n_chars": lengths[:, 0], "n_encoded": lengths[:, 1]}
     table = pa.table(columns).replace_schema_metadata(metadata)
     _write(merging / "rows", lambda file: pq.write_table(table, file))
     os.rename(merging, parts / "merged")
@@ -367,7 +380,13 @@ def _with_room(path, shape, final):
 
 def _open_part(path):
     with np.load(path) as part:
-        return part["text_id"], part["n_chars"], part["vectors"]
+        return part["text_id"], _n_chars(part), part["vectors"]
+
+
+def _n_chars(table):
+    """Characters of every text, and those that were encoded, shape (n_texts, 2); older caches lack the latter."""
+    names = getattr(table, "column_names", None) or table.files
+    return np.stack([np.asarray(table[name if name in names else "n_chars"]) for name in ("n_chars", "n_encoded")], 1)
 
 
 def _move_merged(final, parts):

@@ -1,7 +1,7 @@
 """What an encoder is, and the texts it takes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hivemind_utils.tables import ids
 
@@ -18,6 +18,7 @@ class Encoder:
     n_workers: int = 1  # chunks in flight
     max_tokens: int | None = None  # what lies beyond is not encoded; None: unknown
     n_tokens: Callable | None = None  # list of str -> tokens of every text, special ones too, uncut
+    cut: dict = field(default_factory=dict)  # text that was too long -> characters of it that were encoded
 
     def __call__(self, texts):
         """Encode texts; the same as ``.encode(texts)``."""

@@ -137,7 +137,7 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
                 break
             except Exception as error:
                 if getattr(error, "status_code", None) in (400, 413, 422):
-                    smaller = _smaller(error, texts, encode_batch)
+                    smaller = _smaller(error, texts, encode_batch, encoder)
                     if smaller is not None:
                         return smaller
                 asked = providers.retry_after(error)
@@ -165,10 +165,10 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     return encoder
 
 
-def _smaller(error, texts, encode_batch):
+def _smaller(error, texts, encode_batch, encoder):
     """Vectors of a batch that was refused, asked for in halves; of one text that is too long, of its first half.
 
-    None where neither may help. What is cut is warned of, with its number of characters.
+    None where neither may help. What is cut is warned of, with its number of characters, and kept in `encoder.cut`.
     """
     if len(texts) > 1:
         middle = len(texts) // 2
@@ -178,7 +178,9 @@ def _smaller(error, texts, encode_batch):
     kept = len(texts[0]) // 2
     warnings.warn(f"A text of {len(texts[0]):,} characters is too long for the encoder: {kept:,} are encoded.",
                   CutText, stacklevel=2)  # fmt: skip
-    return encode_batch([texts[0][:kept]])
+    found = encode_batch([texts[0][:kept]])
+    encoder.cut[texts[0]] = encoder.cut.get(texts[0][:kept], kept)
+    return found
 
 
 def _numbers(vector):

@@ -78,9 +78,17 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
     kept = kept.sort_values(CELL, ignore_index=True)
     kept["arm"] = arm_names(kept)
     cache = embeddings.cache(encoder, study.folder / "embeddings")
+    study.stamp["cut_note"] = _cut_note(cache, encoder)
     found = stored.Stored(stored.Layout.of(path), kept, cache, prompts, models, decoding, study.executor)
     small = len(found) * cache.n_dims * 4 <= IN_MEMORY_BYTES
     return found.in_memory() if small or not found.layout.by_prompt else found
+
+
+def _cut_note(cache, encoder):
+    """Say how many texts the encoder refused as too long, which were cut: a sentence for captions; empty if none."""
+    if not (n := cache.n_cut):
+        return ""
+    return f"{wording.counted(n, 'text')} too long for {encoder}: only the beginning is compared."
 
 
 def from_files(study, paths, encoder, **reading):

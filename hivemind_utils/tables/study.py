@@ -121,7 +121,7 @@ class Study:
         if drawn is None:
             _display(f"*No figure: {title}*")
             return
-        notes = [self.stamp.get(name) for name in ("encoder_note", "soundness_note", "prompts_note")]
+        notes = [self.stamp.get(name) for name in ("encoder_note", "cut_note", "soundness_note", "prompts_note")]
         caption = " ".join(filter(None, [caption, *notes]))
         fig = getattr(drawn, "figure", drawn)
         figure_files.title(fig, title)

@@ -4,12 +4,14 @@ import json
 import time
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from server import Fault, serving
 
 from hivemind_utils.llm import labeling, providers
 from hivemind_utils.ratings import judges
-from hivemind_utils.responses import encoders
+from hivemind_utils.responses import embeddings, encoders
 
 
 def grade(score, name="overall"):
@@ -83,6 +85,25 @@ class TestEncoder:
             with pytest.warns(encoders.CutText):
                 vectors = encoder.encode(["ab"] * 9 + ["c" * 300] + ["def"] * 9)
             assert vectors[:, 0].tolist() == [2] * 9 + [75] + [3] * 9
+
+    def test_texts_that_were_cut_are_counted_in_the_cache_and_after_further_texts(self, tmp_path):
+        said = "This model's maximum context length is 8192 tokens"
+        with serving() as server:
+            server.fault = lambda body, number: Fault(400, said) if max(map(len, body["input"])) > 100 else None
+            encoder = encoders.load_encoder("litellm:openai/any", api_base=server.url)
+            with pytest.warns(encoders.CutText):
+                embeddings.embed(["ab", "c" * 300, "\ud800" * 101], encoder, tmp_path, may_pay=True, progress=False)
+            assert embeddings.cache(encoder, tmp_path).n_cut == 2
+            embeddings.embed(["ab", "c" * 300, "def"], encoder, tmp_path, may_pay=True, progress=False)
+            assert embeddings.cache(encoder, tmp_path).n_cut == 2
+            path = embeddings.files(encoder.name, tmp_path)[1]
+            held = pd.read_parquet(path).set_index("n_chars")["n_encoded"]
+            assert held.to_dict() == {2: 2, 300: 75, 3: 3, 101: 50}
+            old = pq.read_table(path)  # as an earlier version wrote it: nothing is known to be cut
+            pq.write_table(old.drop_columns("n_encoded"), path)
+            assert embeddings.cache(encoder, tmp_path).n_cut == 0
+            embeddings.embed(["ab", "ghij"], encoder, tmp_path, may_pay=True, progress=False)
+            assert embeddings.cache(encoder, tmp_path).n_cut == 0
 
     @pytest.mark.parametrize("wait", ["nan", "-5", "1e300", "inf"])
     def test_a_malformed_wait_is_none(self, wait):

@@ -163,6 +163,16 @@ def test_the_decoding_asked_for_is_taken_and_must_occur_among_models():
         loading.choose_decoding(frame, PEOPLE, "by hand")
 
 
+def test_texts_that_the_encoder_refused_as_too_long_are_told(study):
+    load(study)
+    assert study.stamp["cut_note"] == ""
+    encoder = LetterCounts()
+    encoder.cut = {"a longer river": 7}
+    embeddings.embed(["a longer river"], encoder, study.folder / "embeddings")
+    load(study)
+    assert study.stamp["cut_note"] == "1 text too long for letters: only the beginning is compared."
+
+
 class TestBeyondTheEncoder:
     """Responses that an encoder does not read to their end are counted."""
 
