@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # read by `pipeline.notebooks` too
         table,
         tradeoffs,
         validity,
+        wordings,
     )
     from hivemind_utils.responses.loading import (
         Responses,
@@ -64,6 +65,7 @@ __all__ = [
     "tradeoffs",
     "truncated_vectors",
     "validity",
+    "wordings",
 ]
 _OF_LOADING = ("Responses", "beyond_encoder", "check_encoders", "embed", "load", "truncated_vectors")
 

@@ -259,6 +259,7 @@ def table(arms):
             "is_rung": arm.rung,
             "is_pool": arm.pool,
             "vary": arm.vary,
+            "slots": json.dumps(arm.slots, ensure_ascii=False) if arm.slots else None,
             "messages": json.dumps({"system": arm.system, "user": arm.user, "again": arm.again}, ensure_ascii=False),
             "decoding": json.dumps(arm.decoding) if arm.decoding else None,
         }
@@ -273,6 +274,7 @@ def table(arms):
         "is_rung",
         "is_pool",
         "vary",
+        "slots",
         "messages",
         "decoding",
     ]

@@ -427,6 +427,31 @@ def label_effects(table):
     return f"Responses differ most by {row['label']}: ρ = {estimate(row['rho'], row['rho_lower'], row['rho_upper'])}"
 
 
+def wordings(table):
+    """Say what a text of its own for every response does beyond neutral texts, from `wordings.of_run`; or nothing."""
+    return "; ".join(_wordings(row) for _, row in table.iterrows())
+
+
+def _wordings(row):
+    name = f"{row['condition']} against {row['comparator']}"
+    said = [
+        _beyond(row, "rho", "responses depend on the text", "more", "less", "ρ"),
+        _beyond(row, "models_alike", "models are", "more alike", "less alike", "mean cosine"),
+    ]
+    return f"{name}: {', and '.join(filter(None, said)) or 'nothing to compare'}"
+
+
+def _beyond(row, measure, what, more, less, unit):
+    """One difference of `_wordings` in words; empty where there is none."""
+    lower, upper = row[f"{measure}_lower"], row[f"{measure}_upper"]
+    if np.isnan(lower):
+        return ""
+    shown = f"difference in {unit} {estimate(row[f'{measure}_difference'], lower, upper)}"
+    if lower > 0 or upper < 0:
+        return f"{what} {more if lower > 0 else less} ({shown})"
+    return f"inconclusive whether {what} {more} or {less} ({shown})"
+
+
 def time_slope(slopes):
     """Say whether newer models are more similar to all others, within vendors, from `sources.time_slope`."""
     whole = slopes[slopes["left_out"] == ""] if len(slopes) else slopes

@@ -271,14 +271,14 @@ def generated(tables, usable):
     }
 
 
-def model_sources(published, own, labels, stages):
+def model_sources(published, own, labels, wordings, stages):
     """Numbers of notebook 11.
 
     Parameters
     ----------
     published, own : sources.Sources
-    labels, stages : pandas.DataFrame
-        As `sources.label_table` and `sources.stage_contrasts` return them.
+    labels, wordings, stages : pandas.DataFrame
+        As `sources.label_table`, `wordings.of_run` and `sources.stage_contrasts` return them.
 
     Returns
     -------
@@ -298,6 +298,7 @@ def model_sources(published, own, labels, stages):
         "published": numbers(published),
         "this_run": numbers(own),
         "label_effects": labels.to_dict("records"),
+        "wordings": wordings.to_dict("records"),
         "stages": stages.to_dict("records"),
     }
 

@@ -114,7 +114,9 @@ class TestRegistry:
             assert any(form in model for form in forms), (model, day)
         unsaid = registry[~stated].index
         assert not unsaid.str.contains(r"20\d\d-\d\d-\d\d").any()  # whatever a name states is there
-        assert (registry["parent"].notna() == registry["parent_source"].notna()).all()
+        for fact in ("parent", "release_date"):
+            source = "release_source" if fact == "release_date" else f"{fact}_source"
+            assert (registry[fact].notna() == registry[source].notna()).all(), fact
 
     def test_models_are_chosen_by_name_id_or_condition(self):
         registry = reg.read_registry(REGISTRY)
