@@ -424,7 +424,10 @@ def label_effects(table):
     if known.empty:
         return "No label has two groups with responses"
     row = known.loc[known["rho"].idxmax()]
-    return f"Responses differ most by {row['label']}: ρ = {estimate(row['rho'], row['rho_lower'], row['rho_upper'])}"
+    shown = estimate(row["rho"], row["rho_lower"], row["rho_upper"])
+    if row["rho_lower"] > 0:
+        return f"Responses differ most by {row['label']}: ρ = {shown}"
+    return f"Inconclusive whether responses differ by a label; the largest ρ is that of {row['label']}, {shown}"
 
 
 def wordings(table):

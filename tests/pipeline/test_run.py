@@ -96,6 +96,13 @@ def write_notebook(path, sources):
 def project(tmp_path, monkeypatch):
     """Two notebooks, an input and a profile, in a folder with a space in its name."""
     root = tmp_path / "a project"
+    fill(root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def fill(root):
+    """Write two notebooks, an input and a profile."""
     for folder in ("notebooks", "params", "inputs", "elsewhere"):
         (root / folder).mkdir(parents=True)
     shutil.copy(REPOSITORY / "Makefile", root)
@@ -104,8 +111,6 @@ def project(tmp_path, monkeypatch):
     (root / "params" / "tiny.yaml").write_text("common:\n  n_samples: 3\n")
     write_notebook(root / "notebooks" / "04_generate.ipynb", GENERATE)
     write_notebook(root / "notebooks" / "05_intra_model.ipynb", INTRA)
-    monkeypatch.chdir(root)
-    return root
 
 
 def command(project, *arguments):
@@ -137,100 +142,121 @@ def resolved(profile, notebook):
 # --------------------------------------------------------------------------------------- what has to run again (make)
 
 
+def made(project, *arguments):
+    """Run `make figures` of the small profile."""
+    return command(project, "make", "figures", f"PYTHON={sys.executable}", "PROFILE=tiny", *arguments)
+
+
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory):
+    """A project whose two notebooks have run on its own copy of the package, the second of them partial."""
+    root = tmp_path_factory.mktemp("ran once") / "a project"
+    fill(root)
+    shutil.copytree(
+        REPOSITORY / "hivemind_utils", root / "hivemind_utils", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    write_notebook(root / "notebooks" / "05_intra_model.ipynb", [*INTRA[:3], PARTIAL])
+    return root, made(root)
+
+
 @pytest.mark.long
-def test_make_runs_what_changed_and_nothing_else(project):
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "hivemind_utils", project / "hivemind_utils", ignore=ignored)
-    intra, executed = project / "notebooks" / "05_intra_model.ipynb", project / "executed" / "tiny"
+class TestWhatMakeRunsAgain:
+    """Only what changed, and what reads it."""
 
-    def make(*arguments):
-        return command(project, "make", "figures", f"PYTHON={sys.executable}", "PROFILE=tiny", *arguments)
+    @pytest.fixture
+    def project(self, ran_once, tmp_path, monkeypatch):
+        root = tmp_path / "a project"
+        shutil.copytree(ran_once[0], root)
+        monkeypatch.chdir(root)
+        return root
 
-    # a notebook that fails: the one before it has run, the message names the cell, the traceback can be read
-    write_notebook(intra, [*INTRA[:3], BROKEN])
-    process = make()
-    assert process.returncode != 0
-    assert ran(process) == ["04"]
-    assert "error: 05_intra_model failed in cell 4: RuntimeError: 2 prompts are too few\n" in process.stderr
-    assert "Traceback" not in process.stderr
-    assert (executed / "04.ipynb").exists()
-    assert not (executed / "05.ipynb").exists()
-    assert not (executed / "05.manifest.json").exists()
-    outputs = [o for cell in nbformat.read(executed / "05.running.ipynb", 4).cells for o in cell.get("outputs", [])]
-    assert any(output.get("ename") == "RuntimeError" for output in outputs)
+    def test_a_notebook_that_fails_names_the_cell_and_leaves_its_traceback_to_read(self, project):
+        executed = project / "executed" / "tiny"
+        shutil.rmtree(executed)
+        write_notebook(project / "notebooks" / "05_intra_model.ipynb", [*INTRA[:3], BROKEN])
+        process = made(project)
+        assert process.returncode != 0 and ran(process) == ["04"]
+        assert "error: 05_intra_model failed in cell 4: RuntimeError: 2 prompts are too few\n" in process.stderr
+        assert "Traceback" not in process.stderr
+        left = {path.name for path in executed.iterdir()}
+        assert {"04.ipynb", "05.running.ipynb"} <= left and not {"05.ipynb", "05.manifest.json"} & left
+        cells = nbformat.read(executed / "05.running.ipynb", 4).cells
+        assert "RuntimeError" in [output.get("ename") for cell in cells for output in cell.get("outputs", [])]
+        write_notebook(project / "notebooks" / "05_intra_model.ipynb", INTRA)
+        assert ran(made(project)) == ["05"]
+        assert not (executed / "05.running.ipynb").exists()
 
-    # repaired, it runs alone and says so in one line; what its result lacks is a loud warning, but no failure
-    write_notebook(intra, [*INTRA[:3], PARTIAL])
-    process = make()
-    assert (process.returncode, ran(process)) == (0, ["05"])
-    (line,) = process.stdout.splitlines()
-    assert re.fullmatch(r"05_intra_model +tiny +\d+\.\d s +executed/tiny/05\.ipynb", line)
-    assert process.stderr == "WARNING: 05_intra_model is PARTIAL: model b is missing\n"
-    assert not (executed / "05.running.ipynb").exists()
-    manifest = json.loads((executed / "05.manifest.json").read_text())
-    assert manifest["parameters"] == {"profile": "tiny", "n_samples": 3, "level": 0.95}
-    table = (project / "data" / "tiny" / "04_prompts.parquet").read_bytes()
-    assert manifest["inputs"] == {"data/tiny/04_prompts.parquet": hashlib.sha256(table).hexdigest()}
-    assert manifest["packages"]["papermill"]
-    assert f"{manifest['seconds']:.1f} s" in line
-    assert manifest["partial"] == "model b is missing"
-    inputs = json.loads((executed / "04.manifest.json").read_text())["inputs"]
-    assert inputs == {"inputs/answers.csv": hashlib.sha256(b"p1 p2").hexdigest()}
+    def test_a_run_says_one_line_and_warns_of_what_its_result_lacks(self, ran_once):
+        process = ran_once[1]
+        assert (process.returncode, ran(process)) == (0, ["04", "05"])
+        line = process.stdout.splitlines()[1]
+        assert re.fullmatch(r"05_intra_model +tiny +\d+\.\d s +executed/tiny/05\.ipynb", line)
+        assert process.stderr == "WARNING: 05_intra_model is PARTIAL: model b is missing\n"
 
-    # nothing changed
-    process = make()
-    assert (process.returncode, ran(process)) == (0, [])
+    def test_a_manifest_holds_what_went_in(self, project):
+        first, second = (
+            json.loads((project / "executed" / "tiny" / f"{number}.manifest.json").read_text())
+            for number in ("04", "05")
+        )
+        table = (project / "data" / "tiny" / "04_prompts.parquet").read_bytes()
+        assert first["inputs"] == {"inputs/answers.csv": hashlib.sha256(b"p1 p2").hexdigest()}
+        assert second["inputs"] == {"data/tiny/04_prompts.parquet": hashlib.sha256(table).hexdigest()}
+        assert second["parameters"] == {"profile": "tiny", "n_samples": 3, "level": 0.95}
+        assert second["packages"]["papermill"] and second["seconds"] > 0
+        assert second["partial"] == "model b is missing"
 
-    # a notebook that was saved again, with outputs, and dated in the future: its cells are the same
-    saved = json.loads(intra.read_text())
-    saved["cells"][0]["execution_count"] = 7
-    intra.write_text(json.dumps(saved))
-    os.utime(intra, (2**32, 2**32))
-    assert ran(make("-n")) == []
+    def test_nothing_where_nothing_changed_or_a_notebook_was_only_saved_again(self, project):
+        assert (made(project).returncode, ran(made(project))) == (0, [])
+        intra = project / "notebooks" / "05_intra_model.ipynb"
+        saved = json.loads(intra.read_text())
+        saved["cells"][0]["execution_count"] = 7
+        intra.write_text(json.dumps(saved))
+        os.utime(intra, (2**32, 2**32))  # dated in the future
+        assert ran(made(project, "-n")) == []
 
-    # a cell that was edited
-    write_notebook(intra, [*INTRA[:3], PARTIAL + "    # edited"])
-    assert ran(make("-n")) == ["05"]
+    def test_a_cell_or_a_module_that_was_edited(self, project):
+        module = project / "hivemind_utils" / "metrics" / "resample.py"  # the second notebook alone imports it
+        before = module.read_text()
+        module.write_text(before + "# edited\n")
+        assert ran(made(project, "-n")) == ["05"]
+        module.write_text(before)
+        assert ran(made(project, "-n")) == []
+        write_notebook(project / "notebooks" / "05_intra_model.ipynb", [*INTRA[:3], PARTIAL + "    # edited"])
+        assert ran(made(project, "-n")) == ["05"]
 
-    # a parameter of one notebook, changed in the profile; under --strict what is partial fails with a status of its own
-    (project / "params" / "tiny.yaml").write_text("common:\n  n_samples: 3\n05_intra_model:\n  level: 0.9\n")
-    process = make("STRICT=--strict")
-    assert ran(process) == ["05"]
-    assert process.returncode != 0
-    assert "Error 3" in process.stderr
-    assert ran(make()) == []
+    def test_a_parameter_of_one_notebook_and_under_strict_what_is_partial_fails(self, project):
+        (project / "params" / "tiny.yaml").write_text("common:\n  n_samples: 3\n05_intra_model:\n  level: 0.9\n")
+        process = made(project, "STRICT=--strict")
+        assert ran(process) == ["05"] and process.returncode != 0
+        assert "Error 3" in process.stderr
+        assert ran(made(project)) == []
 
-    # a module of the package that only the second notebook imports
-    with open(project / "hivemind_utils" / "metrics" / "resample.py", "a") as module:
-        module.write("# edited\n")
-    assert ran(make("-n")) == ["05"]
+    def test_an_input_file_once_even_if_it_is_dated_in_the_future(self, project):
+        (project / "inputs" / "answers.csv").write_text("p1 p2 p3")
+        os.utime(project / "inputs" / "answers.csv", (2**32, 2**32))
+        assert ran(made(project)) == ["04", "05"]
+        assert json.loads((project / "results" / "tiny" / "05.json").read_text())["n_prompts"] == 3
+        assert ran(made(project)) == []
 
-    # an input file of the first notebook, also one dated in the future: once
-    (project / "inputs" / "answers.csv").write_text("p1 p2 p3")
-    os.utime(project / "inputs" / "answers.csv", (2**32, 2**32))
-    assert ran(make()) == ["04", "05"]
-    assert json.loads((project / "results" / "tiny" / "05.json").read_text())["n_prompts"] == 3
-    assert ran(make()) == []
+    def test_a_table_that_is_gone_comes_back_and_what_reads_it_stands(self, project):
+        (project / "data" / "tiny" / "04_prompts.parquet").unlink()
+        assert ran(made(project)) == ["04"]
+        assert ran(made(project)) == []
 
-    # a table that is gone: its writer, and what reads it
-    (project / "data" / "tiny" / "04_prompts.parquet").unlink()
-    assert ran(make()) == ["04"], "the same table comes back, so 05 stands"
-    assert ran(make()) == []
-
-    # what a run wrote and is not there as it was written
-    manifest = executed / "05.manifest.json"
-    for damaged, content, expected in [
-        (project / "data" / "tiny" / "04_prompts.parquet", b"", ["04"]),
-        (project / "data" / "tiny" / "05_arms.parquet", b"PAR1", ["05"]),
-        (project / "results" / "tiny" / "05.json", b"", ["05"]),
-        (executed / "05.ipynb", b"{}", ["05"]),
-        (manifest, b"", ["05"]),
-        (manifest, b"[]", ["05"]),
-        (manifest, None, ["05"]),
-    ]:
+    @pytest.mark.parametrize(
+        ("name", "content", "expected"),
+        [
+            ("data/tiny/04_prompts.parquet", b"", ["04"]), ("data/tiny/05_arms.parquet", b"PAR1", ["05"]),
+            ("results/tiny/05.json", b"", ["05"]), ("executed/tiny/05.ipynb", b"{}", ["05"]),
+            ("executed/tiny/05.manifest.json", b"", ["05"]), ("executed/tiny/05.manifest.json", b"[]", ["05"]),
+            ("executed/tiny/05.manifest.json", None, ["05"]),
+        ],
+    )  # fmt: skip
+    def test_what_a_run_wrote_and_is_not_there_as_it_was_written(self, project, name, content, expected):
+        damaged = project / name
         damaged.unlink() if content is None else damaged.write_bytes(content)
-        assert ran(make()) == expected, damaged.name
-    assert ran(make()) == []
+        assert ran(made(project)) == expected
+        assert ran(made(project)) == []
 
 
 @pytest.mark.parametrize(
