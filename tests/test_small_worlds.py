@@ -1,6 +1,7 @@
 """The notebooks of responses in the smallest worlds: one model, one prompt, one response of each."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -57,12 +58,12 @@ def study(make_project, monkeypatch):
     project = make_project()
     monkeypatch.chdir(project.folder)
 
-    def answer(lines):
+    def answer(lines, profile=PROFILE, numbers=RUN):
         (project.folder / "said.jsonl").write_text("\n".join(map(json.dumps, lines)))
-        (project.folder / "small.yaml").write_text(PROFILE)
+        (project.folder / "small.yaml").write_text(profile)
         profile, answers = profiles.load_profile("small.yaml"), {}
         stopped = None
-        for number in RUN:
+        for number in numbers:
             name = notebooks.find_notebook(number)
             try:
                 run(profile, name)
@@ -88,3 +89,73 @@ def test_every_notebook_says_what_cannot_be_compared(study, world):
     answers = study(WORLDS[world])
     assert set(answers) == set(RUN)
     assert all(text and "nan" not in text.split() for text in answers.values()), answers
+
+
+ARMS = """
+common: {n_draws: 2}
+04_generate:
+  answers_path: said.jsonl
+  arms: {default: null, changed: {comparator: default}, never: {comparator: default}}
+10_interventions: {judge: null, quality_judges: []}
+"""
+PROMPTS = {f"Name a thing of kind {i}.": f"thing {i}" for i in range(6)}
+
+
+def asked(change=lambda i, condition, line: line):
+    """Six prompts under two arms, six responses each; `change` makes a line another one."""
+    lines = []
+    for i, (prompt, thing) in enumerate(PROMPTS.items()):
+        for condition in ("default", "changed"):
+            texts = [f"{thing}, {word}" for word in (TREES if condition == "default" else SEAS)]
+            made = change(i, condition, said("solo", texts, prompt, condition=condition))
+            lines += made if isinstance(made, list) else [made]
+    return [line for line in lines if line]
+
+
+def _fewer(i, condition, line):
+    return line | {"responses": line["responses"][: 2 + i]} if condition == "changed" else line
+
+
+def _each(**values):
+    """One line per response, with columns of its own for those of `changed`."""
+
+    def change(i, condition, line):
+        rest = {name: value for name, value in line.items() if name != "responses"}
+        own = [
+            {name: of[k % len(of)] for name, of in values.items()} if condition == "changed" else {} for k in range(6)
+        ]
+        return [rest | {"response": text} | more for text, more in zip(line["responses"], own, strict=True)]
+
+    return change
+
+
+BAD_ARMS = {
+    "an arm is never asked": asked(),
+    "unequal numbers of responses": asked(_fewer),
+    "one prompt": asked()[:2],
+    "one arm lacks prompts": asked(lambda i, condition, line: None if condition == "changed" and i > 2 else line),
+    "empty responses": asked(lambda i, condition, line: line | {"responses": [""] * 5 + ["oak"]}),
+    "ideas of some responses": asked(_each(idea=["tree", None, "sea", None])),
+    "ideas of one arm only": asked(_each(idea=["tree", "sea", "river"])),
+    "quality of some responses": asked(_each(quality=[0.5, None, 0.9])),
+    "stated probabilities that are none": asked(_each(probability=["lots", 1.7, None, -3, "40 %", 0.2])),
+    "replies with fewer and more than the rest": asked(_each(reply=[0, 0, 0, 0, 1, 1], position=[0, 1, 2, 3, 0, 1])),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("world", BAD_ARMS)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_odd_arms_from_a_file_give_counts_or_a_clear_sentence(study, world):
+    answers = study(BAD_ARMS[world], ARMS, ("04", "10"))
+    assert "nan" not in answers["10"].split() and "Nothing to measure" not in answers["04"], answers
+    results = json.loads(Path("results/small/10.json").read_text())
+    assert results["never_asked"] == ["never (solo)"]
+    said = [one for of_arm in results["statements"].values() for one in of_arm.values()]
+    assert said and all(one["decision"] == "inconclusive" and one["fails"] for one in said), said  # no closed prompts
+
+
+def test_an_arm_whose_comparator_is_no_arm_is_refused_by_name(study):
+    profile = ARMS.replace("changed: {comparator: default}", "changed: {comparator: defualt}")
+    with pytest.raises(ValueError, match="The comparator of 'changed' is 'defualt', which is no arm"):
+        study(BAD_ARMS["an arm is never asked"], profile, ("04",))

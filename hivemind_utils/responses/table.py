@@ -86,6 +86,8 @@ def read(paths, *, columns=None, constants=None, encoding=None):
         frame = reading.with_current_name(frame, "prompt_kind", name, {**columns, **constants})
         if "response" not in frame.columns and "responses" in frame.columns:
             frame = frame.rename(columns={"responses": "response"})
+        elif "responses" in frame.columns:  # some rows have the one, some the other
+            frame["response"] = frame["response"].where(frame["response"].notna(), frame["responses"])
         missing = [f for f in ("response", "model") if f not in frame.columns]
         missing += [] if {"prompt", "prompt_id"} & set(frame.columns) else ["prompt"]
         if missing:

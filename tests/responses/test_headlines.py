@@ -183,3 +183,14 @@ def test_openness_is_said_where_it_is_known():
         "Rank correlation over prompts of repetition with open-endedness: -0.80 (95 % interval -"
     )
     assert headlines.openness(prompts.assign(open_endedness=np.nan)) == ""
+
+
+def test_a_label_separates_responses_only_where_its_interval_says_so():
+    columns = ["label", "rho", "rho_lower", "rho_upper"]
+    table = pd.DataFrame([("vendor", 0.2, 0.1, 0.3), ("model", 0.1, -0.1, 0.3), ("tuning", np.nan, np.nan, np.nan)])
+    table.columns = columns
+    assert headlines.label_effects(table).startswith("Responses differ most by vendor: ρ = 0.20")
+    assert headlines.label_effects(table[1:]).startswith("Inconclusive whether responses differ by a label")
+    assert headlines.label_effects(table[2:]) == "No label has two groups with responses"
+    unknown = table[:1].assign(rho_lower=np.nan, rho_upper=np.nan)
+    assert headlines.label_effects(unknown).startswith("Inconclusive")

@@ -145,6 +145,14 @@ def test_lists_beside_single_answers_are_refused(tmp_path):
     rows = [{"prompt": "p", "model": "a", "responses": value} for value in (["x", "y"], "z")]
     with pytest.raises(ValueError, match=r"row 1 holds a list of responses, row 2 does not"):
         response_table.read(write(tmp_path, "answers.jsonl", rows))
+    rows[1]["response"] = rows[1].pop("responses")
+    with pytest.raises(ValueError, match=r"row 1 holds a list of responses, row 2 does not"):
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
+
+
+def test_a_column_beside_the_responses_that_is_called_responses_changes_nothing(tmp_path):
+    rows = [{"prompt": "p", "model": "a", "response": text, "responses": ["all", "of", "them"]} for text in "xy"]
+    assert texts(tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))) == ["x", "y"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("idea", 3), ("finish_reason", "stop"), ("sample_idx", 0)])
