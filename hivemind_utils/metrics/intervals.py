@@ -2,7 +2,7 @@
 
 The prompt is the unit. Intervals are jackknife intervals with Student's t at any number of prompts: a percentile
 bootstrap over few prompts is far too narrow. Coverage by number of prompts: ``benchmarks/interval_coverage.csv``. Over
-fewer than `FEW_PROMPTS` the distribution of prompts still matters; `few_prompts` says so.
+few prompts their distribution still matters: `tables.wording.few_prompts` says so below figures and beside claims.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,6 @@ LEVEL = 0.95
 PAPER_PROMPTS = 50  # prompts with human annotations in arXiv 2510.22954
 REPLICATES, DIFFERS = "replicates", "differs"
 INCONCLUSIVE, NOT_TESTABLE = "inconclusive", "not testable"
-FEW_PROMPTS = 13  # fewer: an interval of a skewed difference covers .92 or less; from here on more
 _ROUNDING = 1e-9  # no difference, bound or margin is decided by less
 
 
@@ -62,30 +61,6 @@ class Claim:
 
     decision: str
     reason: str
-
-
-def few_prompts(n_prompts):
-    """Say that intervals rest on few prompts: a sentence for captions and takeaways.
-
-    Parameters
-    ----------
-    n_prompts : int
-
-    Returns
-    -------
-    str
-        Empty from `FEW_PROMPTS` on, and below two, where there are no intervals.
-
-    Examples
-    --------
-    >>> few_prompts(5)
-    'Only 5 prompts: 95 % intervals may be too narrow if one prompt is very unlike the others.'
-    >>> few_prompts(50)
-    ''
-    """
-    if not 2 <= n_prompts < FEW_PROMPTS:
-        return ""
-    return f"Only {n_prompts} prompts: 95 % intervals may be too narrow if one prompt is very unlike the others."
 
 
 def jackknife_interval(replicates, present=None, level=LEVEL):

@@ -11,7 +11,7 @@ import math
 from hivemind_utils.metrics import intervals
 from hivemind_utils.metrics.intervals import DIFFERS, INCONCLUSIVE, NOT_TESTABLE, REPLICATES, Claim
 from hivemind_utils.tables import files as table_files
-from hivemind_utils.tables import paper
+from hivemind_utils.tables import paper, wording
 
 PAPER_ENCODER = "text-embedding-3-small"
 NOT_MEASURED = "not measured here"
@@ -171,8 +171,9 @@ def _evaluate(row, files):
         claim = Claim(SIMULATED, "")
     reason = claim.reason
     if claim.decision != SIMULATED:
-        also = ["partial run" if results.get("partial") else "", results.get("prompts_note")]
-        reason = "; ".join(filter(None, [reason, *also]))
+        n = measured.get("n_prompts")
+        few = wording.few_prompts(n) if n else results.get("prompts_note")
+        reason = "; ".join(filter(None, [reason, "partial run" if results.get("partial") else "", few]))
     numbers = {name: measured[name] for name in nothing}
     return numbers | {"verdict": claim.decision, "reason": reason}
 

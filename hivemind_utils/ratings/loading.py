@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import agreement, intervals
+from hivemind_utils.metrics import agreement
 from hivemind_utils.metrics.contested import contested_set
 from hivemind_utils.ratings import labels as rating_labels
-from hivemind_utils.tables import files, parquet, reading
+from hivemind_utils.tables import files, parquet, reading, wording
 from hivemind_utils.tables.schema import empty
 from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted
@@ -284,7 +284,7 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     origin = ", ".join(sorted({Path(p).name for source in sources for p in source.paths}))
     kind = "simulated" if drawn else "released" if released else "imported"
     fewest = min(table["prompt_id"].nunique() for table in items)
-    study.comes_from(kind, origin, scales=scales, levels=levels, prompts_note=intervals.few_prompts(fewest))
+    study.comes_from(kind, origin, scales=scales, levels=levels, prompts_note=wording.few_prompts(fewest))
     for left_out, made in zip(excluded, labels.values(), strict=True):
         study.partial(rating_labels.recurring_off_scale(left_out, len(made) + len(left_out)))
     if drawn:

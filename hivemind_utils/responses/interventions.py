@@ -11,7 +11,7 @@ from hivemind_utils.metrics import coverage, intervals, interventions, quality, 
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import embeddings, loading, stored
 from hivemind_utils.tables.study import NothingToMeasureError
-from hivemind_utils.tables.wording import listed
+from hivemind_utils.tables.wording import few_prompts, listed
 
 PRIMARY = ("ideas", "diversity")
 ARM = ["model", "condition", "decoding"]
@@ -179,7 +179,7 @@ def load(study, encoder, *, models=None, decoding=None):
         if not ((arms["model"] == model) & (arms["condition"] == name)).any()
     ]
     asked = assemble(_with_costs(table, study.read("04_provenance")), arms, kinds, study, encoder, absent)
-    study.stamp["prompts_note"] = intervals.few_prompts(int(asked.open.sum()))
+    study.stamp["prompts_note"] = few_prompts(int(asked.open.sum()))
     return asked
 
 

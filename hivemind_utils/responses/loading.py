@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.metrics import intervals
 from hivemind_utils.responses import arms, embeddings, encoder_comparison, encoders, stored
 from hivemind_utils.responses.collection import Responses
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
@@ -74,7 +73,7 @@ def load(study, encoder, *, prompt_kinds=None, one_decoding=False, decoding=None
             f"There is no usable response{wanted}: see `prompt_kind` in 04_prompts and `usable` in 04_responses."
         )
     originals = kept.loc[kept["prompt_id"].map(prompts["prompt_kind"]) == "original", "prompt_id"]
-    study.stamp["prompts_note"] = intervals.few_prompts(originals.nunique())
+    study.stamp["prompts_note"] = wording.few_prompts(originals.nunique())
     kept = kept.sort_values(CELL, ignore_index=True)
     kept["arm"] = arm_names(kept)
     cache = embeddings.cache(encoder, study.folder / "embeddings")

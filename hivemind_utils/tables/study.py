@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hivemind_utils.tables import executor, figure_files, files, parquet, schema
+from hivemind_utils.tables import executor, figure_files, files, parquet, schema, wording
 from hivemind_utils.tables.paper import Paper
 
 PENDING = "*The answer appears here as soon as the notebook has run.*"
@@ -121,8 +121,8 @@ class Study:
         if drawn is None:
             _display(f"*No figure: {title}*")
             return
-        notes = [self.stamp.get(name) for name in ("encoder_note", "cut_note", "soundness_note", "prompts_note")]
-        caption = " ".join(filter(None, [caption, *notes]))
+        notes = [self.stamp.get(name) for name in ("encoder_note", "cut_note", "soundness_note")]
+        caption = " ".join(filter(None, [caption, *notes, self._few_prompts(table)]))
         fig = getattr(drawn, "figure", drawn)
         figure_files.title(fig, title)
         figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
@@ -194,6 +194,15 @@ class Study:
             if table.number == self.number and name not in self._written:
                 self.write(name, schema.empty(name))
         self.takeaways(f"Nothing to measure. {sentence}")
+
+    def _few_prompts(self, table):
+        """Say so where a figure's intervals rest on few prompts: fewer may be in it than in the run."""
+        if "n_prompts" in table:
+            counts = table["n_prompts"].dropna()
+            return wording.few_prompts(int(counts[counts > 1].min())) if (counts > 1).any() else ""
+        if "prompt_id" in table:
+            return wording.few_prompts(table["prompt_id"].nunique())
+        return self.stamp.get("prompts_note")
 
     def _add_partial(self, sentences):
         known = (self.stamp.get("partial") or "").split("; ")

@@ -2,6 +2,7 @@
 
 import math
 
+FEW_PROMPTS = 13  # with fewer, intervals of skewed differences cover .92 or less: benchmarks/interval_coverage.csv
 SCORER_KINDS = {
     "lm": "language models", "lm perplexity": "language models (perplexity)",
     "reward": "reward models", "judge": "judges", "metric": "metrics", "text": "text length",
@@ -59,6 +60,30 @@ def estimate(value, lower, upper, digits=2, *, as_percent=False):
     if _missing(lower) or _missing(upper):
         return f"{write(value, digits)} (no interval)"
     return f"{write(value, digits)} (95 % interval {write(lower, digits)} to {write(upper, digits)})"
+
+
+def few_prompts(n_prompts):
+    """Say that intervals rest on few prompts: a sentence for captions, takeaways and claims.
+
+    Parameters
+    ----------
+    n_prompts : int
+
+    Returns
+    -------
+    str
+        Empty from `FEW_PROMPTS` on, and below two, where there are no intervals.
+
+    Examples
+    --------
+    >>> few_prompts(5)
+    'Only 5 prompts: 95 % intervals may be too narrow if one prompt is very unlike the others.'
+    >>> few_prompts(50)
+    ''
+    """
+    if not 2 <= n_prompts < FEW_PROMPTS:
+        return ""
+    return f"Only {n_prompts} prompts: 95 % intervals may be too narrow if one prompt is very unlike the others."
 
 
 def listed(names, most=3):

@@ -11,6 +11,7 @@ from scipy.stats import beta, norm, spearmanr
 from scipy.stats import t as student
 
 from hivemind_utils.metrics import intervals
+from hivemind_utils.tables import wording
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -283,4 +284,4 @@ def test_where_an_interval_covers_too_little_a_sentence_says_that_prompts_are_fe
     ours = found[~found["interval"].str.contains("for comparison")]
     assert len(ours) > 100
     low = ours[ours["coverage"] < 0.92]
-    assert all(intervals.few_prompts(n) for n in low["prompts"]), low
+    assert all(wording.few_prompts(n) for n in low["prompts"]), low

@@ -405,6 +405,13 @@ def test_that_prompts_are_few_is_said_beside_a_decision(project):
     results = {"source": "sampled", "prompts_note": "Only 5 prompts", "a": 3, "lower": 2, "upper": 4}
     row = one_claim(project, results, result="05:a", stated=0, direction="above", interval="lower,upper")
     assert row["verdict"] == claims.REPLICATES and row["reason"].endswith("; Only 5 prompts")
+    own = results | {"n_prompts": 4, "prompts_note": None}
+    row = one_claim(project, own, result="05:a", stated=0, direction="above", interval="lower,upper")
+    assert "; Only 4 prompts: 95 % intervals may be too narrow" in row["reason"]
+    row = one_claim(
+        project, results | {"n_prompts": 50}, result="05:a", stated=0, direction="above", interval="lower,upper"
+    )
+    assert "prompts" not in row["reason"]
     simulated = one_claim(project, results | {"source": "simulated"}, result="05:a", stated=3, tolerance=0)
     assert simulated["reason"] == ""
 

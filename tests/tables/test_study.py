@@ -143,16 +143,33 @@ def test_takeaways_are_written_with_the_number_and_empty_bullets_left_out():
     }
 
 
-def test_that_prompts_are_few_is_said_below_every_figure_and_among_the_takeaways():
+FEW = "Only 5 prompts: 95 % intervals may be too narrow if one prompt is very unlike the others."
+
+
+def test_that_the_prompts_of_a_run_are_few_is_said_below_figures_and_among_the_takeaways():
     study = Study("04", "mine")
-    study.comes_from("imported", "a test", prompts_note="Only 5 prompts.")
+    study.comes_from("imported", "a test", prompts_note=FEW)
     study.figure("line", plt.figure(figsize=(3.5, 2)), pd.DataFrame({"x": [0]}), "It rises", "n = 2.")
     study.takeaways("Half", ["one"])
-    assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == "n = 2. Only 5 prompts."
-    assert written()["takeaways"] == ["one", "Only 5 prompts."] and written()["prompts_note"] == "Only 5 prompts."
+    assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == f"n = 2. {FEW}"
+    assert written()["takeaways"] == ["one", FEW] and written()["prompts_note"] == FEW
     other = study.apart("released", "elsewhere")
     other.figure("line", plt.figure(figsize=(3.5, 2)), pd.DataFrame({"x": [0]}), "It rises", "n = 2.")
     assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == "n = 2."
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"n_prompts": [50, 5, 1, None]}, FEW), ({"n_prompts": [1, 0]}, ""), ({"n_prompts": [13, 50]}, ""),
+        ({"prompt_id": list("abcde") * 3}, FEW), ({"prompt_id": ["a"] * 9}, ""), ({"n_prompts": []}, ""),
+    ],
+)  # fmt: skip
+def test_a_figure_counts_the_prompts_of_its_own_numbers(columns, said):
+    study = Study("04", "mine")
+    study.comes_from("imported", "a test")
+    study.figure("line", plt.figure(figsize=(3.5, 2)), pd.DataFrame(columns), "It rises", "n = 2.")
+    assert json.loads(Path("figures/mine/line.json").read_text())["caption"] == f"n = 2. {said}".strip()
 
 
 CELLS = [
