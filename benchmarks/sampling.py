@@ -108,7 +108,7 @@ def large(folder, n):
     providers.litellm()  # its import, seconds, is paid once
     started, cpu = time.perf_counter(), time.process_time()
     frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
-    plan = design.plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})
+    plan = design.cost_plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})
     planned = time.perf_counter()
     answers = design.collect(frame, path)
     read = time.perf_counter()
