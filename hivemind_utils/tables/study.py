@@ -198,8 +198,9 @@ class Study:
     def _few_prompts(self, table):
         """Say so where a figure's intervals rest on few prompts: fewer may be in it than in the run."""
         if "n_prompts" in table:
-            counts = table["n_prompts"].dropna()
-            return wording.few_prompts(int(counts[counts > 1].min())) if (counts > 1).any() else ""
+            counts = table.loc[table["n_prompts"] > 1, "n_prompts"]
+            some = counts.max() >= wording.FEW_PROMPTS
+            return wording.few_prompts(int(counts.min()), some=some) if len(counts) else ""
         if "prompt_id" in table:
             return wording.few_prompts(table["prompt_id"].nunique())
         return self.stamp.get("prompts_note")

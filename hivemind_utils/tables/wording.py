@@ -62,12 +62,14 @@ def estimate(value, lower, upper, digits=2, *, as_percent=False):
     return f"{write(value, digits)} (95 % interval {write(lower, digits)} to {write(upper, digits)})"
 
 
-def few_prompts(n_prompts):
+def few_prompts(n_prompts, *, some=False):
     """Say that intervals rest on few prompts: a sentence for captions, takeaways and claims.
 
     Parameters
     ----------
     n_prompts : int
+    some : bool
+        Whether other intervals beside these rest on enough.
 
     Returns
     -------
@@ -83,7 +85,12 @@ def few_prompts(n_prompts):
     """
     if not 2 <= n_prompts < FEW_PROMPTS:
         return ""
-    return f"Only {n_prompts} prompts: 95 % intervals may be too narrow if one prompt is very unlike the others."
+    who = (
+        f"Some intervals rest on only {n_prompts} prompts: they"
+        if some
+        else f"Only {n_prompts} prompts: 95 % intervals"
+    )
+    return f"{who} may be too narrow if one prompt is very unlike the others."
 
 
 def listed(names, most=3):

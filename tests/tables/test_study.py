@@ -143,6 +143,7 @@ def test_takeaways_are_written_with_the_number_and_empty_bullets_left_out():
     }
 
 
+SOME = "Some intervals rest on only 5 prompts: they may be too narrow if one prompt is very unlike the others."
 FEW = "Only 5 prompts: 95 % intervals may be too narrow if one prompt is very unlike the others."
 
 
@@ -161,7 +162,8 @@ def test_that_the_prompts_of_a_run_are_few_is_said_below_figures_and_among_the_t
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"n_prompts": [50, 5, 1, None]}, FEW), ({"n_prompts": [1, 0]}, ""), ({"n_prompts": [13, 50]}, ""),
+        ({"n_prompts": [8, 5, 1, None]}, FEW), ({"n_prompts": [50, 5]}, SOME),
+        ({"n_prompts": [1, 0]}, ""), ({"n_prompts": [13, 50]}, ""),
         ({"prompt_id": list("abcde") * 3}, FEW), ({"prompt_id": ["a"] * 9}, ""), ({"n_prompts": []}, ""),
     ],
 )  # fmt: skip
