@@ -90,9 +90,13 @@ def _named(name, estimates, difference):
 def _measured(responses, *, slots, k):
     """Parts of both measures, shape (2 arms, 2 measures, 2), mean cosines between models, and the sizes compared."""
     table, vectors = responses.table, similarity.unit_rows(responses.vectors)
-    groups, alike = [], []
+    groups, alike, nothing = [], [], np.full((2, 2, 2), np.nan)
+    asked = table.groupby("model")["condition"].nunique()
+    both = table["model"].isin(asked.index[asked == len(slots)])  # other models have no response under one of the arms
+    if not both.any():
+        return nothing, (np.nan, np.nan), (np.nan, np.nan)
     for condition in slots:
-        at = np.flatnonzero(table["condition"] == condition)
+        at = np.flatnonzero(both & (table["condition"] == condition))
         at = at[np.lexsort((table["model"].iloc[at], table["sample_idx"].iloc[at]))]  # models take turns
         own = table.iloc[at].reset_index(drop=True)
         texts = wording(own, condition, slots[condition], k[condition])
@@ -103,8 +107,8 @@ def _measured(responses, *, slots, k):
     sizes = [sorted(map(len, of_arm), reverse=True) for of_arm in groups]
     n_groups = min(sum(size > 1 for size in of_arm) for of_arm in sizes)
     if n_groups < 2:
-        return np.full((2, 2, 2), np.nan), alike, (np.nan, np.nan)
-    n_each, n_models = min(of_arm[n_groups - 1] for of_arm in sizes), table["model"].nunique()
+        return nothing, alike, (np.nan, np.nan)
+    n_each, n_models = min(of_arm[n_groups - 1] for of_arm in sizes), table.loc[both, "model"].nunique()
     n_each -= n_each % n_models if n_each > n_models else 0  # of every model as many
     parts = []
     for of_arm in groups:

@@ -198,7 +198,8 @@ class Study:
     def _few_prompts(self, table):
         """Say so where a figure's intervals rest on few prompts: fewer may be in it than in the run."""
         if "n_prompts" in table:
-            counts = table.loc[table["n_prompts"] > 1, "n_prompts"]
+            counts = table["n_prompts"].astype(float)
+            counts = counts[counts > 1]
             some = counts.max() >= wording.FEW_PROMPTS
             return wording.few_prompts(int(counts.min()), some=some) if len(counts) else ""
         if "prompt_id" in table:

@@ -99,6 +99,17 @@ def test_one_model_whose_texts_never_come_twice_has_nothing_to_compare():
     assert headlines.wordings(found.head(0)) == ""
 
 
+def test_prompts_and_models_that_one_arm_lacks_are_left_out():
+    loaded = world(effect=1.0)
+    table = loaded.table
+    lacking = table["prompt_id"].isin(["p00", "p01"]) & (table["condition"] == "neutral")
+    lacking |= (table["prompt_id"] == "p02") & (table["condition"] == "persona") & (table["model"] != "m0")
+    found = wordings.compare(loaded.where(~lacking.to_numpy()), declared())
+    schema.validate(found, "11_wordings")
+    row = found.iloc[0]
+    assert row["n_prompts"] == 14 and row["rho_lower"] > 0 and np.isfinite(row["models_alike_lower"])
+
+
 def test_one_prompt_has_a_value_and_no_interval():
     row = wordings.compare(world(effect=1.0, n_prompts=1), declared()).iloc[0]
     assert row["rho"] > 0 and np.isnan(row["rho_lower"])

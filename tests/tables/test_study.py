@@ -163,6 +163,7 @@ def test_that_the_prompts_of_a_run_are_few_is_said_below_figures_and_among_the_t
     ("columns", "said"),
     [
         ({"n_prompts": [8, 5, 1, None]}, FEW), ({"n_prompts": [50, 5]}, SOME),
+        ({"n_prompts": pd.Series([5, None, 8], dtype=object)}, FEW), ({"n_prompts": pd.Series([], dtype=object)}, ""),
         ({"n_prompts": [1, 0]}, ""), ({"n_prompts": [13, 50]}, ""),
         ({"prompt_id": list("abcde") * 3}, FEW), ({"prompt_id": ["a"] * 9}, ""), ({"n_prompts": []}, ""),
     ],
