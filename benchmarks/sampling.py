@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # this tree, and the tests' server
@@ -15,11 +17,9 @@ from server import serving
 
 from hivemind_utils.llm import providers, sampler, store
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.responses import (
-    design,
-    table,
-)
+from hivemind_utils.responses import design, paraphrases, table
 from hivemind_utils.responses import prompts as response_prompts
+from hivemind_utils.tables.study import Study
 
 N, CONCURRENCY, LATENCY = 2_000, 64, 0.05
 PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
@@ -91,7 +91,7 @@ def fill(path, frame):
 
 
 def large(folder, n):
-    """Write, plan and export n responses, a multiple of 1,000; returns seconds and peak memory in GB."""
+    """Write n responses to a store, plan and tabulate them; n is a multiple of 1,000."""
     import pandas as pd
 
     prompts = pd.DataFrame(
@@ -106,23 +106,39 @@ def large(folder, n):
     fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
     filled = time.perf_counter() - started
     providers.litellm()  # its import, seconds, is paid once
+    os.chdir(project(folder))
     started, cpu = time.perf_counter(), time.process_time()
     frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
-    plan = design.cost_plan(frame, path, prices={f"hosted_vllm/m{i}": (0, 0) for i in range(20)})
+    plan = design.Plan(
+        source="sampled", origin="a benchmark", cells=frame, given=pd.DataFrame(), models=models,
+        prompts=prompts.rename(columns={"prompt": "text"}), human=[], paraphrases=paraphrases.none(), problems=[],
+        asking={"store_path": path, "prices": {f"hosted_vllm/m{i}": (0, 0) for i in range(20)}},
+    )  # fmt: skip
+    costs = design.costs(plan)
     planned = time.perf_counter()
-    answers = design.collect(frame, path)
-    read = time.perf_counter()
-    made = table.tabulate(answers)
-    design.provenance(made["04_responses"], answers)
+    study = Study("04", "benchmark")
+    study.comes_from("simulated", "a benchmark")
+    made = design.tables(plan, design.gather(plan, SimpleNamespace(partial=None)))
+    tabulated = time.perf_counter()
+    table.write(study, made)
     done, cpu = time.perf_counter(), time.process_time() - cpu
-    assert len(answers) == n and plan["missing"].sum() == 0 and len(made["04_responses"]) == n
+    assert costs["missing"].sum() == 0 and len(made["04_responses"]) == n
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{n:,} responses: write {filled:.1f} s, lay out and plan {planned - started:.1f} s, "
-        f"read {read - planned:.1f} s, "
-        f"tables {done - read:.1f} s, together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB",
+        f"read and tabulate {tabulated - planned:.1f} s, write tables {done - tabulated:.1f} s, "
+        f"together {done - started:.1f} s ({cpu:.1f} s of CPU), peak {gigabytes:.2f} GB",
         flush=True,
     )
+
+
+def project(folder):
+    """An empty project, for the tables."""
+    made = Path(folder) / "project"
+    (made / "data").mkdir(parents=True)
+    (made / "pyproject.toml").touch()
+    (made / "data" / "reference").symlink_to(ROOT / "data" / "reference")
+    return made
 
 
 if __name__ == "__main__":

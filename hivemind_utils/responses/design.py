@@ -9,27 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from hivemind_utils.llm import batches, checks, cost, gguf_models, outcomes, probes, sampler, store
+from hivemind_utils.llm import batches, checks, cost, gguf_models, probes, sampler
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.responses import arm_cells, registry
+from hivemind_utils.responses import arm_cells, gathering, registry
 from hivemind_utils.responses import arms as response_arms
 from hivemind_utils.responses import paraphrases as response_paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
-from hivemind_utils.tables import files, reading, schema
+from hivemind_utils.tables import files, reading
 from hivemind_utils.tables.wording import counted, listed
 
 MOST_OF_PARAPHRASE = 20  # responses to a paraphrase, unless `paraphrasing` says how many
 
 
 CELL_COLUMNS = [*response_prompts.PROMPT_COLUMNS, "model", "condition", "decoding", "request"]
-
-
-PROVENANCE = [
-    "outcome", "call_id", "n", "seed", "parameters", "effective", "api_base", "served_model", "system_fingerprint",
-    "provider_id", "attempts", "latency_s", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cost_usd",
-    "answered_at", "litellm_version",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -331,17 +324,18 @@ def gather(plan, outcome):
 
     Returns
     -------
-    pandas.DataFrame
-        One row per response, as `table.tabulate` takes them.
+    pandas.DataFrame or gathering.Gathered
+        One row per response, as `table.tabulate` takes them; of a large run, read a block at a time.
 
     Raises
     ------
     ValueError
         If there are none.
     """
-    stored = [collect(plan.cells, plan.asking["store_path"], plan.arms)] if len(plan.cells) else []
-    found = pd.concat([*stored, plan.given], ignore_index=True)
-    if found.empty:
+    stored = gathering.Gathered(plan.cells, plan.asking["store_path"], plan.arms)
+    large = plan.given.empty and stored.is_large
+    found = stored if large else pd.concat([stored.whole(), plan.given], ignore_index=True)
+    if stored.is_empty if large else found.empty:
         why = "; ".join(filter(None, [*plan.problems, outcome.partial])) or "the input has no rows"
         if waiting := batches.waiting(plan.asking["store_path"]):
             raise ValueError(f"There are no responses yet: {waiting}. Run again later to collect them. ({why})")
@@ -355,14 +349,14 @@ def tables(plan, found, idea_scope=None):
     Parameters
     ----------
     plan : Plan
-    found : pandas.DataFrame
+    found : pandas.DataFrame or gathering.Gathered
         From `gather`.
     idea_scope : sequence of str, optional
         Columns within which given ideas compare; see `table.tabulate`.
 
     Returns
     -------
-    dict of str to pandas.DataFrame
+    dict of str to (pandas.DataFrame or blocks.Blocks)
 
     Raises
     ------
@@ -370,12 +364,12 @@ def tables(plan, found, idea_scope=None):
         If an input row was neither kept nor excluded with a reason.
     """
     facts = {"human": plan.human, "idea_scope": idea_scope, "models": plan.models, "prompts": plan.prompts}
-    made = response_table.tabulate(found, **facts)
-    n_kept, n_excluded = len(made["04_responses"]), len(made["04_excluded"])
-    if n_kept + n_excluded != len(found):
-        raise RuntimeError(f"{len(found)} rows came in, but {n_kept} were kept and {n_excluded} excluded.")
+    if isinstance(found, pd.DataFrame):
+        made = response_table.tabulate(found, **facts)
+        made["04_provenance"] = gathering.provenance(made["04_responses"], found)
+    else:
+        made = gathering.tabulate(found, **facts)
     return made | {
-        "04_provenance": provenance(made["04_responses"], found),
         "04_plan": costs(plan),
         "04_arms": response_arms.table(plan.arms),
         "04_paraphrases": plan.paraphrases,
@@ -535,63 +529,3 @@ def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=No
     nothing = ["calls", "tokens_in", "tokens_out", "cost_low", "cost_expected", "cost_high", "hours"]
     found.loc[found["retired"].notna(), nothing] = 0
     return found
-
-
-def collect(frame, store_path, arms=None):
-    """The stored responses of cells, as `responses.tabulate` takes them, each with its provenance.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        From `cells`.
-    store_path : path-like
-    arms : dict of str to arms.Arm, optional
-        By which replies are taken apart.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per response: columns of the cells but ``request``, then sample_idx, response, finish_reason, position,
-        probability, reply (number of the list or chain within its cell) and `PROVENANCE`.
-    """
-    arms, frame = arms or {}, frame.assign(turn=0)
-    chains = arm_cells.is_chain(frame, arms)
-    if chains.any():
-        frame = pd.concat([frame[~chains], arm_cells.turns(frame, arms, store_path)], ignore_index=True)
-    parts = [_replies(part, store_path, name) for (name, _), part in frame.groupby(["condition", "turn"], sort=False)]
-    return response_arms.unroll(pd.concat(parts, ignore_index=True), arms)
-
-
-def _replies(frame, store_path, condition):
-    """Stored replies of the cells of one condition, and of one turn."""
-    stored = store.read(store_path, frame["request"]).rename(columns={"text": "response"})
-    cells_of = frame.assign(key=[request.key for request in frame["request"]]).drop_duplicates("key")
-    parted = [outcomes.split_reasoning(text or "") for text in stored["response"]]  # before a list is taken apart
-    stored["reasoning"] = pd.Series([thought for thought, _ in parted], index=stored.index, dtype=object)
-    stored["response"] = pd.Series([said for _, said in parted], index=stored.index, dtype=object)
-    stored = stored.assign(reply=stored["sample_idx"] - arm_cells.first_number(condition))
-    stored = stored[["key", "reply", "response", "reasoning", "finish_reason", *PROVENANCE]]
-    merged = cells_of.drop(columns="request").merge(stored, on="key", validate="one_to_many")
-    return merged.drop(columns="key")
-
-
-def provenance(response_table, answers):
-    """Table ``04_provenance``: how every sampled response came about.
-
-    Parameters
-    ----------
-    response_table : DataFrame
-        Table ``04_responses``.
-    answers : DataFrame
-        From `collect`, other responses (without provenance) among them.
-    """
-    columns = [column.name for column in schema.TABLES["04_provenance"].columns]
-    if "call_id" not in answers:
-        return pd.DataFrame(columns=columns).astype({"response_id": str})
-    key = ["prompt_id", "model", "condition", "decoding", "sample_idx"]
-    answers = answers[answers["sample_idx"].notna()] if "surplus" in answers else answers
-    answers = answers.assign(condition=answers["condition"].fillna(response_arms.DEFAULT))
-    answers = answers.astype({"sample_idx": int})
-    sampled = answers[answers["call_id"].notna()].drop(columns=["outcome"])
-    merged = sampled.merge(response_table[[*key, "response_id"]], on=key, validate="one_to_one")
-    return merged.rename(columns={"n": "n_in_call", "parameters": "requested"})[columns]

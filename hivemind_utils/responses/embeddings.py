@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.responses import encoders
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import ids as table_ids
+
+BLOCK = 100_000  # texts held at a time while a cache is written
 
 
 def embed(texts, encoder, folder, *, may_pay=True, progress=True):
@@ -34,7 +37,7 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     Parameters
     ----------
     texts : iterable of str
-        Repeats are encoded once.
+        Repeats are encoded once. They are taken `BLOCK` at a time, and may be more than memory holds.
     encoder : Encoder or str
         From `load_encoder`, or its name.
     folder : path-like
@@ -49,49 +52,79 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     int
         Number of texts encoded by this call.
     """
+    return embed_and_count(texts, encoder, folder, may_pay=may_pay, progress=progress)[1]
+
+
+def embed_and_count(texts, encoder, folder, *, may_pay=True, progress=True):
+    """As `embed`; returns the number of distinct texts, too: (texts, texts encoded)."""
     from tqdm.auto import tqdm
 
     encoder = encoders.load_encoder(encoder) if isinstance(encoder, str) else encoder
-    wanted = {table_ids.text_id(text): text for text in dict.fromkeys(response_encoder._checked(texts))}
     final, parts = Path(folder) / _slug(encoder.name), Path(folder) / f"{_slug(encoder.name)}.parts"
     _move_merged(final, parts)
-    held = set(itertools.chain.from_iterable(_open_ids(final))) if _exists(final) else set()
-    for path in parts.glob("*.npz"):
-        held.update(np.load(path)["text_id"].tolist())
-    missing = sorted(wanted.keys() - held)
-    if missing and encoder.library == "litellm" and not may_pay:
-        n_tokens = sum(len(wanted[text_id]) for text_id in missing) / 4
+    paid, n_new, unpaid = encoder.library == "litellm" and not may_pay, 0, np.zeros(2)
+    held, asked = _held(final, parts), [np.empty(0, np.uint64)]
+    bar = tqdm(total=0, unit="text", disable=not progress)
+    with bar, ThreadPoolExecutor(encoder.n_workers) as pool:
+        for block in _blocks(texts):
+            wanted = {table_ids.text_id(text): text for text in dict.fromkeys(response_encoder._checked(block))}
+            asked.append(_numbers(list(wanted)))
+            fresh = ~np.isin(asked[-1], held)
+            missing = sorted(itertools.compress(wanted, fresh))
+            held = np.union1d(held, asked[-1])
+            bar.total, bar.n = bar.total + len(wanted), bar.n + len(wanted) - len(missing)
+            bar.refresh()
+            if paid:
+                unpaid += len(missing), sum(len(wanted[text_id]) for text_id in missing) / 4
+                continue
+            n_new += len(missing)
+            chunks = [missing[i : i + encoder.chunk_size] for i in range(0, len(missing), encoder.chunk_size)]
+            futures = [pool.submit(_encode, encoder, [wanted[i] for i in chunk], chunk, parts) for chunk in chunks]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # what is in flight may be paid for: it lands and is kept
+                raise
+    if unpaid[0]:
         raise ValueError(
-            f"{len(missing):,} texts (some {n_tokens:,.0f} tokens) are not embedded yet, and {encoder.name} is "
+            f"{unpaid[0]:,.0f} texts (some {unpaid[1]:,.0f} tokens) are not embedded yet, and {encoder.name} is "
             "paid for, but `budget_usd` is 0. Set a budget, or choose another `encoder`."
         )
+    wanted = np.concatenate(asked)
+    _merge(final, parts, encoder, wanted)
+    return len(np.unique(wanted)), n_new
 
-    def encode_chunk(ids):
-        vectors = np.asarray(encoder.encode([wanted[text_id] for text_id in ids]), np.float32)
-        if vectors.shape[0] != len(ids) or not np.isfinite(vectors).all():
-            raise RuntimeError(f"{encoder.name} must return {len(ids)} finite rows, but returned {vectors.shape}.")
-        name = hashlib.sha256("".join(ids).encode()).hexdigest()[:16]
-        n_chars = np.array([len(wanted[text_id]) for text_id in ids], np.int64)
-        cut = getattr(encoder, "cut", {})
-        n_encoded = [cut.get(table_ids.repaired(wanted[i]), n) for i, n in zip(ids, n_chars, strict=True)]
-        columns = {"text_id": ids, "n_chars": n_chars, "n_encoded": np.array(n_encoded, np.int64), "vectors": vectors}
-        _write(parts / f"{name}.npz", lambda file: np.savez(file, **columns))
-        return len(ids)
 
-    if missing:
-        parts.mkdir(parents=True, exist_ok=True)
-    chunks = [missing[i : i + encoder.chunk_size] for i in range(0, len(missing), encoder.chunk_size)]
-    bar = tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="text", disable=not progress)
-    with bar, ThreadPoolExecutor(encoder.n_workers) as pool:
-        futures = [pool.submit(encode_chunk, chunk) for chunk in chunks]
-        try:
-            for future in as_completed(futures):
-                bar.update(future.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # what is in flight may be paid for: it lands and is kept
-            raise
-    _merge(final, parts, encoder, list(wanted))
-    return len(missing)
+def _blocks(texts):
+    """Texts, a limited number at a time: they may be more than memory holds."""
+    if isinstance(texts, str):
+        response_encoder._checked(texts)
+    texts = iter(texts)
+    while block := list(itertools.islice(texts, BLOCK)):
+        yield block
+
+
+def _held(final, parts):
+    """Ids of the texts that are encoded already, as sorted numbers."""
+    held = [_numbers(ids) for ids in _open_ids(final)] if _exists(final) else []
+    held += [_Source.of_part(path).ids for path in parts.glob("*.npz")]
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *held]))
+
+
+def _encode(encoder, texts, ids, parts):
+    """Encode the texts of a chunk and keep them as a part; returns how many."""
+    vectors = np.asarray(encoder.encode(texts), np.float32)
+    if vectors.shape[0] != len(ids) or not np.isfinite(vectors).all():
+        raise RuntimeError(f"{encoder.name} must return {len(ids)} finite rows, but returned {vectors.shape}.")
+    name = hashlib.sha256("".join(ids).encode()).hexdigest()[:16]
+    n_chars = np.array([len(text) for text in texts], np.int64)
+    cut = getattr(encoder, "cut", {})
+    n_encoded = [cut.get(table_ids.repaired(text), n) for text, n in zip(texts, n_chars, strict=True)]
+    columns = {"text_id": ids, "n_chars": n_chars, "n_encoded": np.array(n_encoded, np.int64), "vectors": vectors}
+    parts.mkdir(parents=True, exist_ok=True)
+    _write(parts / f"{name}.npz", lambda file: np.savez(file, **columns))
+    return len(ids)
 
 
 def read(text_ids, encoder, folder):
@@ -321,51 +354,77 @@ def _merge(final, parts, encoder, wanted):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sources, kept, ordered = [_open_part(path) for path in sorted(parts.glob("*.npz"))], [], True
+    sources, kept, ordered = [_Source.of_part(path) for path in sorted(parts.glob("*.npz"))], wanted[:0], True
     if _exists(final):
         description, vectors = _open(final)
         ordered = description.get(b"order") == _ORDER
         if not sources and (ordered or 2 * len(wanted) < len(vectors)):  # a few texts say nothing about the order
             return
         known = pq.read_table(_beside(final, "parquet"))
-        sources.insert(0, (known["text_id"].to_numpy(), _n_chars(known), vectors))
-        kept = sources[0][0].tolist() if ordered else []
+        sources.insert(0, _Source(np.concatenate([kept, *map(_numbers, _open_ids(final))]), _n_chars(known),
+                                  lambda: vectors))  # fmt: skip
+        kept = sources[0].ids if ordered else kept
     if not sources:
         return
-    in_sources = np.concatenate([ids for ids, _, _ in sources]).astype(str)
-    held, first = np.unique(in_sources, return_index=True)
-    n_chars = dict(zip(held.tolist(), np.concatenate([n for _, n, _ in sources])[first].tolist(), strict=True))
-    ids = [text_id for text_id in dict.fromkeys([*kept, *wanted, *held.tolist()]) if text_id in n_chars]
-    place = dict(zip(ids, range(len(ids)), strict=True))
-    widths = {vectors.shape[1] for _, _, vectors in sources}
-    if len(widths) > 1:
-        raise ValueError(
-            f"{encoder.name} returned vectors of {sorted(widths)} dimensions. Delete {final}.* and run again."
-        )
+    held, first = np.unique(np.concatenate([source.ids for source in sources]), return_index=True)
+    lengths = np.concatenate([source.n_chars for source in sources])[first]
+    order = np.concatenate([kept, wanted[np.isin(wanted, held)], held])
+    ids = order[np.sort(np.unique(order, return_index=True)[1])]
+    rank = np.searchsorted(held, ids)
+    place = np.empty(len(held), np.int64)  # in the merged file, of every text of `held`
+    place[rank] = np.arange(len(ids))
     merging = parts / "merging"
     merging.mkdir(parents=True, exist_ok=True)
-    shape = (len(ids), widths.pop())
-    merged = _with_room(merging / "vectors", shape, final)
-    for text_ids, _, vectors in sources:
-        for i in range(0, len(text_ids), 65536):  # in blocks: the cache may be larger than memory
-            merged[[place[str(text_id)] for text_id in text_ids[i : i + 65536]]] = vectors[i : i + 65536]
+    n_dims = sources[0].vectors().shape[1]
+    merged = _with_room(merging / "vectors", (len(ids), n_dims), final)
+    for source in sources:
+        vectors = source.vectors()
+        if vectors.shape[1] != n_dims:
+            raise ValueError(
+                f"{encoder.name} returned vectors of {sorted((n_dims, vectors.shape[1]))} dimensions. "
+                f"Delete {final}.* and run again."
+            )
+        for i in range(0, len(vectors), 65536):  # in blocks: the cache may be larger than memory
+            merged[place[np.searchsorted(held, source.ids[i : i + 65536])]] = vectors[i : i + 65536]
     merged.flush()
     with open(merging / "vectors", "rb") as file:
         os.fsync(file.fileno())
     metadata = {
         "encoder": encoder.name,
-        "n_dims": str(shape[1]),
+        "n_dims": str(n_dims),
         "library": f"{encoder.library} {importlib.metadata.version(encoder.library)}",
         "fingerprint": _fingerprint(merged),
     }
     if ordered or 2 * len(wanted) >= len(ids):
         metadata["order"] = _ORDER.decode()
-    lengths = np.array([n_chars[i] for i in ids], np.int64).reshape(len(ids), 2)
-    columns = {"text_id": pa.array(ids, pa.string()), "n_chars": lengths[:, 0], "n_encoded": lengths[:, 1]}
+    names = [pa.array([f"{n:016x}" for n in ids[i : i + 65536].tolist()], pa.string())
+             for i in range(0, len(ids), 65536)]  # fmt: skip
+    columns = {"text_id": pa.chunked_array(names, pa.string())}
+    columns |= {name: lengths[rank, k] for k, name in enumerate(("n_chars", "n_encoded"))}
     table = pa.table(columns).replace_schema_metadata(metadata)
     _write(merging / "rows", lambda file: pq.write_table(table, file))
     os.rename(merging, parts / "merged")
     _move_merged(final, parts)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Texts to merge: their ids as numbers, characters (see `_n_chars`), and a function that reads their vectors."""
+
+    ids: np.ndarray
+    n_chars: np.ndarray
+    vectors: Callable
+
+    @classmethod
+    def of_part(cls, path):
+        """Ids and characters of a part, whose vectors are read when they are needed."""
+        with np.load(path) as part:
+            return cls(_numbers(part["text_id"].tolist()), _n_chars(part), functools.partial(_vectors_of, path))
+
+
+def _vectors_of(path):
+    with np.load(path) as part:
+        return part["vectors"]
 
 
 def _with_room(path, shape, final):
@@ -376,11 +435,6 @@ def _with_room(path, shape, final):
             with open(path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, mapped.offset + mapped.nbytes)
     return mapped
-
-
-def _open_part(path):
-    with np.load(path) as part:
-        return part["text_id"], _n_chars(part), part["vectors"]
 
 
 def _n_chars(table):

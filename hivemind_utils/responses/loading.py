@@ -1,12 +1,11 @@
 """Responses as notebooks 05 to 07 need them: usable, with their arms named, embeddings and facts beside."""
 
 import numpy as np
-import pandas as pd
 
 from hivemind_utils.responses import arms, embeddings, encoder_comparison, encoders, stored
 from hivemind_utils.responses.collection import Responses
 from hivemind_utils.responses.table import CELL, arm_names, read, tabulate
-from hivemind_utils.tables import files, wording
+from hivemind_utils.tables import blocks, files, wording
 from hivemind_utils.tables.study import NothingToMeasureError
 
 IN_MEMORY_BYTES = 256_000_000  # vectors of a run that is held in memory; larger ones are read prompt by prompt
@@ -170,7 +169,7 @@ def embed(study, table, encoder, further=(), *, truncate_chars, may_pay, options
     Parameters
     ----------
     study : Study
-    table : pandas.DataFrame
+    table : pandas.DataFrame or blocks.Blocks
         Table ``04_responses``.
     encoder : str
     further : sequence of str
@@ -186,15 +185,22 @@ def embed(study, table, encoder, further=(), *, truncate_chars, may_pay, options
     str
         What was done, in a sentence.
     """
-    usable, folder = table.loc[table["usable"], "text"], study.folder / "embeddings"
-    texts = pd.concat([usable, usable.str.slice(0, truncate_chars)]).unique()
-    others = encoder_comparison.names(encoder, further)[1:]
-    n_new = embeddings.embed(texts, encoders.load_encoder(encoder, **(options or {})), folder, may_pay=may_pay)
-    said = [f"{len(texts):,} distinct texts, {n_new:,} of them new to the cache"]
-    for name in others:
-        n_new = embeddings.embed(usable.unique(), name, folder, may_pay=may_pay)
-        said.append(f"{name}: {usable.nunique():,} distinct texts, {n_new:,} of them new to the cache")
+    folder, said = study.folder / "embeddings", []
+    main = encoders.load_encoder(encoder, **(options or {}))
+    for k, chosen in enumerate([main, *encoder_comparison.names(encoder, further)[1:]]):
+        texts = _texts(table, None if k else truncate_chars)
+        n, n_new = embeddings.embed_and_count(texts, chosen, folder, may_pay=may_pay)
+        said.append(f"{f'{chosen}: ' if k else ''}{n:,} distinct texts, {n_new:,} of them new to the cache")
     return "; ".join(said)
+
+
+def _texts(table, n_chars=None):
+    """Yield the texts of usable responses, whole and cut to their first characters, those of a prompt together."""
+    for block in blocks.of(table):
+        usable = block.loc[block["usable"], "text"]
+        yield from usable.unique()
+        if n_chars is not None:
+            yield from usable.str.slice(0, n_chars).unique()
 
 
 def beyond_encoder(table, encoder):
@@ -202,7 +208,7 @@ def beyond_encoder(table, encoder):
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table : pandas.DataFrame or blocks.Blocks
         Table ``04_responses``.
     encoder : Encoder or str
 
@@ -211,15 +217,17 @@ def beyond_encoder(table, encoder):
     dict of str to str
         ``encoder_note``, a sentence; empty where no response is, or the encoder does not say what it reads.
     """
-    texts = table.loc[table["usable"], "text"]
     encoder = encoders.load_encoder(encoder) if isinstance(encoder, str) else encoder
-    if encoder.max_tokens is None or encoder.n_tokens is None or texts.empty:
+    if encoder.max_tokens is None or encoder.n_tokens is None:
         return {}
-    is_long = texts.str.len() > encoder.max_tokens // 2  # a token has a character or more; those of markup few
-    n_tokens = np.array(encoder.n_tokens(texts[is_long].tolist()), int)
-    n = int((n_tokens > encoder.max_tokens).sum())
+    n = n_usable = 0
+    for block in blocks.of(table):
+        texts = block.loc[block["usable"], "text"]
+        is_long = texts.str.len() > encoder.max_tokens // 2  # a token has a character or more; those of markup few
+        n_tokens = np.array(encoder.n_tokens(texts[is_long].tolist()), int)
+        n, n_usable = n + int((n_tokens > encoder.max_tokens).sum()), n_usable + len(texts)
     if not n:
         return {}
-    share = wording.percent(n / len(texts))
-    sentence = f"{n:,} of {len(texts):,} responses ({share}) are longer than the {encoder.max_tokens} tokens that "
+    share = wording.percent(n / n_usable)
+    sentence = f"{n:,} of {n_usable:,} responses ({share}) are longer than the {encoder.max_tokens} tokens that "
     return {"encoder_note": f"{sentence}{encoder.name} reads: only their beginnings are compared."}

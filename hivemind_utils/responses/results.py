@@ -243,7 +243,7 @@ def generated(tables, usable):
 
     Parameters
     ----------
-    tables : dict of str to pandas.DataFrame
+    tables : dict of str to (pandas.DataFrame or blocks.Blocks)
         From `design.tables`.
     usable : Interval
         From `table.usable_share`.
@@ -259,7 +259,7 @@ def generated(tables, usable):
         "n_prompts": tables["04_prompts"]["prompt_kind"].value_counts().to_dict(),
         "n_models": tables["04_models"]["model_kind"].value_counts().to_dict(),
         "n_responses": n,
-        "n_usable": int(tables["04_responses"]["usable"].sum()),
+        "n_usable": int(coverage["n_usable"].sum()),
         "usable": {"share": usable.estimate, "lower": usable.lower, "upper": usable.upper},
         "n_excluded": len(tables["04_excluded"]),
         **{f"share_{name}": coverage[f"n_{name}"].sum() / n for name in outcomes},

@@ -92,54 +92,30 @@ def _cut(answers):
     return answers["finish_reason"].eq("length").fillna(False).astype(bool)
 
 
-def rates(answers, by=("model", "decoding")):
-    """Shares of every arm's responses that are flagged.
+def warnings(coverage):
+    """What a reader must know of the responses before any figure, in sentences.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        As in `flags`, with the columns of `by`.
-    by : sequence of str
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of `by`, n_responses, a share per flag, ``sound`` (share without any), ``distinct`` (share of different
-        texts).
-    """
-    found = flags(answers)
-    frame = pd.concat([answers[list(by)], found.assign(sound=~found.any(axis=1))], axis=1)
-    grouped = frame.groupby(list(by), sort=True)
-    table = grouped[[*FLAGS, "sound"]].mean()
-    table.insert(0, "n_responses", grouped.size())
-    table["distinct"] = answers.groupby(list(by), sort=True)["text"].nunique() / table["n_responses"]
-    return table.reset_index()
-
-
-def sound(answers):
-    """Responses without any flag: for a measure of diversity beside that of all."""
-    return answers[~flags(answers).any(axis=1)]
-
-
-def warnings(answers, by=("model", "decoding")):
-    """What a reader must know of the responses before any figure, in sentences; empty where there is nothing.
-
-    Parameters
-    ----------
-    answers : pandas.DataFrame
-        As in `rates`, with prompt_id.
-    by : sequence of str
+    coverage : pandas.DataFrame
+        Table ``04_coverage``.
 
     Returns
     -------
     list of str
+        Sentences on arms: responses that are often cut off, empty or loop, markers of a chat template, and arms that
+        answer every prompt with one text alone. Empty where there is nothing to say.
     """
+    by = list(ARM) if len(set(coverage["condition"])) > 1 else ["model", "decoding"]
+    counts = [f"n_{_COUNTED[flag]}" for flag in FLAGS]
+    sums = coverage.groupby(by)[["n_responses", *counts]].sum()
+    shares = sums[counts].div(sums["n_responses"], axis=0)
+    shares.columns = FLAGS
     said = []
-    for row in rates(answers, by).to_dict("records"):
-        arm = " · ".join(str(row[name]) for name in by)
+    for name, row in shares[sums["n_responses"] > 0].iterrows():
+        arm, told = " · ".join(name), {flag: SAID[flag] for flag in ("cut", "empty", "looping")}
         if row["cut"] == 1:
             said.append(f"{arm}: every response is cut off by max_tokens: raise it")
-        told = {f: SAID[f] for f in ("cut", "empty", "looping")}
         said += [
             f"{arm}: {percent(row[f])} of responses are {words}" for f, words in told.items() if OFTEN <= row[f] < 1
         ]
@@ -147,32 +123,29 @@ def warnings(answers, by=("model", "decoding")):
         if row["marked"] > 0:
             share = percent(row["marked"], 1)
             said.append(f"{arm}: {share} of responses hold markers of a chat template: check the template")
-    cells = answers.groupby(["prompt_id", *by])["text"].agg(["size", "nunique"])
-    cells = cells[cells["size"] > 1]
-    if len(cells):
-        for arm, share in cells["nunique"].eq(1).groupby(list(by)).mean().items():
-            if share == 1:
-                name = " · ".join(map(str, arm if isinstance(arm, tuple) else (arm,)))
-                said.append(
-                    f"{name}: all responses to a prompt are identical, for every prompt: is temperature or seed lost?"
-                )
+    several = coverage[coverage["n_responses"] > 1]
+    same = (several["n_repeated"] == several["n_responses"] - 1).groupby([several[name] for name in by]).all()
+    said += [
+        f"{' · '.join(name)}: all responses to a prompt are identical, for every prompt: is temperature or seed lost?"
+        for name in same[same].index
+    ]
     return said
 
 
-def told(answers, most=4):
-    """`warnings` by arm, the first `most` of them, and how many more there are.
+def told(coverage, most=4):
+    """`warnings`, the first `most` of them, and how many more there are.
 
     Parameters
     ----------
-    answers : pandas.DataFrame
-        Table ``04_responses``.
+    coverage : pandas.DataFrame
+        Table ``04_coverage``.
     most : int
 
     Returns
     -------
     list of str
     """
-    said = warnings(answers, ARM if len(set(answers["condition"])) > 1 else ("model", "decoding"))
+    said = warnings(coverage)
     rest = [f"{counted(len(said) - most, 'more warning')} of this kind: see `04_coverage`"] if len(said) > most else []
     return said[:most] + rest
 

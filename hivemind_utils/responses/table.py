@@ -179,9 +179,26 @@ def tabulate(answers, *, human=(), idea_scope=None, models=None, prompts=None):
     """
     if answers.empty:
         raise ValueError("There are no responses: the input has no rows.")
+    made = tabulate_rows(answers, human=human, idea_scope=idea_scope, models=models, prompts=prompts)
+    refuse_nothing(made, len(answers))
+    return made
+
+
+def refuse_nothing(made, n_rows):
+    """Refuse tables without a response, and such that lost a row; `n_rows` came in."""
+    n_kept, excluded = len(made["04_responses"]), made["04_excluded"]
+    if not n_kept:
+        raise ValueError(f"None of {n_rows} rows is a response: {excluded['reason'].value_counts().to_dict()}.")
+    if n_kept + len(excluded) != n_rows:
+        raise RuntimeError(f"{n_rows} rows came in, but {n_kept} were kept and {len(excluded)} excluded.")
+
+
+def tabulate_rows(answers, *, human=(), idea_scope=None, models=None, prompts=None):
+    """As `tabulate`, of rows among which there may be no response: some prompts of a larger run."""
     frame, excluded = _clean(answers)
     if frame.empty:
-        raise ValueError(f"None of {len(answers)} rows is a response: {excluded['reason'].value_counts().to_dict()}.")
+        nothing = ("04_prompts", "04_models", "04_responses", "04_ideas", "04_coverage")
+        return {name: schema.empty(name) for name in nothing} | {"04_excluded": excluded}
     absent = sorted(set(human) - set(frame["model"]))
     if absent:
         raise ValueError(f"`human` names {absent}, but the responses come from {sorted(frame['model'].unique())}.")
@@ -248,11 +265,39 @@ def coverage(responses, prompts):
         n_repeated=("repeated", "sum"),
         n_reasoned=("reasoned", "sum"),
     )
-    arms = frame[["prompt_kind", *CELL[1:]]].drop_duplicates()
-    expected = prompts[["prompt_id", "prompt_kind"]].merge(arms, on="prompt_kind").drop(columns="prompt_kind")
-    return expected.merge(counted.reset_index(), on=CELL, how="left").fillna(0).astype(
-        {name: int for name in counted.columns}
+    return _with_missing(counted.reset_index(), prompts)
+
+
+def _with_missing(counted, prompts):
+    """Counts by cell, and rows of zeros for the cells that are expected and have no response."""
+    kinds = prompts[["prompt_id", "prompt_kind"]]
+    arms = counted[CELL].merge(kinds, on="prompt_id")[["prompt_kind", *CELL[1:]]].drop_duplicates()
+    expected = kinds.merge(arms, on="prompt_kind").drop(columns="prompt_kind")
+    return expected.merge(counted, on=CELL, how="left").fillna(0).astype(
+        {name: int for name in counted.columns if name not in CELL}
     ).sort_values(CELL, ignore_index=True)  # fmt: skip
+
+
+def joined(parts):
+    """Tables of `tabulate` of several blocks of prompts as those of all of them; ``04_responses`` is left out.
+
+    Parameters
+    ----------
+    parts : list of dict of str to pandas.DataFrame
+        From `tabulate_rows`; in ``04_excluded`` the numbers of rows count on from block to block.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+    """
+    made = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+    made["04_prompts"] = made["04_prompts"].sort_values("prompt_id", ignore_index=True)
+    made["04_models"] = made["04_models"].drop_duplicates("model").sort_values("model", ignore_index=True)
+    made["04_models"].attrs["guessed"] = sorted(
+        {name for part in parts for name in part["04_models"].attrs.get("guessed", ())}
+    )
+    counted = made["04_coverage"][made["04_coverage"]["n_responses"] > 0]
+    return made | {"04_coverage": _with_missing(counted, made["04_prompts"])}
 
 
 def arm_names(frame):
@@ -542,8 +587,10 @@ def idea_scope_note(ideas, responses):
     -------
     str or None
     """
+    if ideas.empty:
+        return None
     prompt = ideas["response_id"].map(responses.set_index("response_id")["prompt_id"])
-    if ideas.empty or (ideas["scope"] == prompt).all():
+    if (ideas["scope"] == prompt).all():
         return None
     return (
         f"Given idea labels compare within {ideas['scope'].nunique():,} cells, not within a prompt: they start anew in "

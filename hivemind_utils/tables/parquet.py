@@ -8,7 +8,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from hivemind_utils.tables import files, schema
+from hivemind_utils.tables import blocks, files, schema
 
 MOST_PARTS = 50_000  # of a file; with more, finding one takes longer than reading it
 RESULTS_SCHEMA = "hivemind-results/1"  # of results/<profile>/NN.json; a change of meaning takes the next number
@@ -43,7 +43,7 @@ def write(frame, name, profile, stamp, by=None):
 
     Parameters
     ----------
-    frame : pandas.DataFrame
+    frame : pandas.DataFrame or blocks.Blocks
         The table.
     name, profile : str
         Which table, of which profile.
@@ -64,24 +64,33 @@ def write(frame, name, profile, stamp, by=None):
         raise ValueError(
             f"stamp['source'] must be one of {sorted(schema.SOURCES)}, but {stamp.get('source')!r} was passed."
         )
-    table = schema.validate(frame.reset_index(drop=True), name)
-    table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
-    starts = [0] if by is None else _starts(frame[by].to_numpy(object), by)
-    with files.atomic(path(name, profile)) as temporary:
-        if by is None or len(starts) > MOST_PARTS:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-            return
-        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
+    metadata = {"hivemind": json.dumps(stamp, sort_keys=True)}
+    if isinstance(frame, blocks.Blocks):
+        tables = frame.arrow() if len(frame) else [schema.validate(schema.empty(name), name)]
+    else:
+        tables = [schema.validate(frame.reset_index(drop=True), name)]
+    seen = set()  # values of `by`
+    with files.atomic(path(name, profile)) as temporary, contextlib.ExitStack() as opened:
+        writer = None
+        for table in tables:
+            table = table.replace_schema_metadata(metadata)
+            if writer is None:
+                options = {"compression": "zstd", "write_page_checksum": True}
+                writer = opened.enter_context(pq.ParquetWriter(temporary, table.schema, **options))
+            starts = [0] if by is None else _starts(table[by].to_numpy(), by, seen)
+            starts = starts if len(seen) <= MOST_PARTS else [0]
             for start, stop in zip(starts, [*starts[1:], len(table)], strict=True):
                 writer.write_table(table.slice(start, stop - start), row_group_size=max(stop - start, 1))
 
 
-def _starts(values, by):
-    """Where the rows of each value begin."""
+def _starts(values, by, seen):
+    """Where the rows of each value begin; values are added to those seen before."""
     import numpy as np
 
-    starts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()]
-    if len(set(values[starts])) < len(starts) if len(values) else False:
+    starts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()] if len(values) else [0]
+    n_before, found = len(seen), values[starts].tolist() if len(values) else []
+    seen.update(found)
+    if len(seen) < n_before + len(found):
         raise ValueError(f"The rows of every `{by}` must follow each other, but do not: sort the table by it.")
     return starts
 

@@ -14,7 +14,7 @@ from batch_server import serving_batches
 
 from hivemind_utils.llm import batch_adapters, batch_journal, batches, cost, store
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.responses import arm_cells, design, prompts
+from hivemind_utils.responses import arm_cells, design, gathering, prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"files": "openai/gpt-5.4-mini-2026-03-17", "messages": "anthropic/claude-haiku-4-5-20251001"}
@@ -338,7 +338,7 @@ class TestAStudy:
         assert "run again later" in arm_cells.run(frame, {}, **asking).partial  # the switch may change in between
         server.end()
         assert arm_cells.run(frame, {}, batch=True, **asking).partial is None and server.submitted == 1
-        assert len(design.collect(frame, db)) == 6
+        assert len(gathering.collect(frame, db)) == 6
 
     def test_before_anything_is_collected_the_message_says_so(self, server, db, protocol):
         frame = self.frame(server, protocol)

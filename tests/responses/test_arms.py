@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hivemind_utils.llm import store
-from hivemind_utils.responses import arm_cells, arms, design
+from hivemind_utils.responses import arm_cells, arms, design, gathering
 from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import schema
 
@@ -195,7 +195,7 @@ class TestChains:
             self.answer(path, known, lambda request: f"said {len(request.messages)}" if request.model else "")
         last = [request.messages for request in known.loc[known["turn"] == 2, "request"]]
         assert all([m["role"] for m in messages] == ["user", "assistant"] * 2 + ["user"] for messages in last)
-        rows = design.collect(frame, path, read)
+        rows = gathering.collect(frame, path, read)
         chain = rows[(rows["condition"] == "in_context") & (rows["prompt_id"] == "p")].sort_values("sample_idx")
         assert chain["sample_idx"].tolist() == list(range(6)) and chain["position"].tolist() == [0, 1, 2] * 2
         assert chain["reply"].tolist() == [0, 0, 0, 1, 1, 1]

@@ -11,7 +11,7 @@ from server import serving
 from hivemind_utils.demo import population as population_demo
 from hivemind_utils.llm import providers, sampler, store
 from hivemind_utils.pipeline import plan
-from hivemind_utils.responses import design, paraphrases
+from hivemind_utils.responses import design, gathering, paraphrases
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import registry as reg
 from hivemind_utils.responses import table as response_table
@@ -191,7 +191,7 @@ def draw(population, path, n, per_call, *, faults=0.0, seed=0):
     assert outcome.partial is None
     key = ["prompt_id", "model", "decoding", "sample_idx"]
     direct, _ = population_demo.draw_responses(population, seed=seed, n_samples=n, **chosen)
-    asked = design.collect(cells, path).sort_values(key)[[*key, "response", "finish_reason"]].reset_index(drop=True)
+    asked = gathering.collect(cells, path).sort_values(key)[[*key, "response", "finish_reason"]].reset_index(drop=True)
     return asked, direct.sort_values(key)[[*key, "response", "finish_reason"]].reset_index(drop=True)
 
 
@@ -223,14 +223,14 @@ def test_tables_carry_where_every_answer_came_from(population, tmp_path):
     )
     population_demo.serve_models(population, cells, seed=0)
     sampler.run(cells["request"], tmp_path / "s.sqlite", progress=False)
-    answers = design.collect(cells, tmp_path / "s.sqlite")
+    answers = gathering.collect(cells, tmp_path / "s.sqlite")
     made = response_table.tabulate(answers)
-    provenance = design.provenance(made["04_responses"], answers)
+    provenance = gathering.provenance(made["04_responses"], answers)
     schema.validate(provenance, "04_provenance")
     assert set(provenance["response_id"]) == set(made["04_responses"]["response_id"]) and len(provenance) == 4
     assert json.loads(provenance.loc[0, "requested"])["top_p"] == 0.9 and (provenance["n_in_call"] == 4).all()
     schema.validate(design.cost_plan(cells, tmp_path / "s.sqlite"), "04_plan")
-    assert design.provenance(made["04_responses"], answers[["prompt_id"]]).empty
+    assert gathering.provenance(made["04_responses"], answers[["prompt_id"]]).empty
 
 
 def test_refusals_and_filtered_answers_are_counted():

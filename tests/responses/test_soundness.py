@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from some_responses import responses_of
 
-from hivemind_utils.responses import repetition, soundness
+from hivemind_utils.responses import repetition, soundness, table
 
 
 def answers(*rows):
@@ -61,29 +61,34 @@ def test_flags_say_what_is_wrong():
     ]  # fmt: skip
 
 
-def test_rates_are_shares_of_an_arm_and_do_not_depend_on_order():
-    frame = answers(
-        ("p", "a", "d", "x", "stop"), ("p", "a", "d", "x", "length"), ("q", "a", "d", "", "stop"),
-        ("q", "b", "d", "y", "stop"),
-    )  # fmt: skip
-    first, second = soundness.rates(frame).to_dict("records")
-    assert (first["n_responses"], first["cut"], first["empty"], first["sound"]) == (3, 1 / 3, 1 / 3, 1 / 3)
-    assert first["distinct"] == 2 / 3 and second["sound"] == 1
-    pd.testing.assert_frame_equal(soundness.rates(frame), soundness.rates(frame.iloc[::-1]))
-    assert soundness.sound(frame)["text"].tolist() == ["x", "y"]
+def coverage(*rows):
+    """Table 04_coverage of rows as `answers` takes them, with a condition where a sixth value names one."""
+    columns = ["prompt", "model", "decoding", "response", "finish_reason", "condition"]
+    frame = pd.DataFrame([[*row, "default"][:6] for row in rows], columns=columns)
+    return table.tabulate(frame)["04_coverage"]
 
 
 def test_warnings_name_the_arm_and_the_cause():
-    cut = answers(*[("p", "a", "d", f"text {i}", "length") for i in range(3)])
+    cut = coverage(*[("p", "a", "d", f"text {i}", "length") for i in range(3)])
     assert soundness.warnings(cut) == ["a · d: every response is cut off by max_tokens: raise it"]
-    same = answers(*[(p, "a", "d", f"always {p}", "stop") for p in "pq" for _ in range(3)])
+    same = coverage(*[(p, "a", "d", f"always {p}", "stop") for p in "pq" for _ in range(3)])
     assert "identical, for every prompt" in soundness.warnings(same)[0]
-    marked = answers(("p", "a", "d", "hi <|im_start|>", "stop"), ("p", "a", "d", "ho", "stop"))
+    marked = coverage(("p", "a", "d", "hi <|im_start|>", "stop"), ("p", "a", "d", "ho", "stop"))
     assert soundness.warnings(marked) == [
         "a · d: 50.0 % of responses hold markers of a chat template: check the template"
     ]
-    fine = answers(*[("p", "a", "d", f"text {i}", "stop") for i in range(3)])
+    fine = coverage(*[("p", "a", "d", f"text {i}", "stop") for i in range(3)])
     assert soundness.warnings(fine) == []
+
+
+def test_a_warning_is_of_shares_over_all_prompts_of_an_arm_whatever_their_order():
+    rows = [("p", "a", "d", "x", "stop"), ("p", "a", "d", "w", "length"), ("q", "a", "d", "", "stop"),
+            ("q", "b", "d", "y", "stop")]  # fmt: skip
+    said = soundness.warnings(coverage(*rows))
+    assert said == ["a · d: 33 % of responses are cut off by max_tokens", "a · d: 33 % of responses are empty"]
+    assert soundness.warnings(coverage(*rows[::-1])) == said
+    one_differs = [(p, "a", "d", f"always {p}", "stop") for p in "pq" for _ in range(3)]
+    assert soundness.warnings(coverage(*one_differs, ("q", "a", "d", "z", "stop"))) == []
 
 
 @settings(max_examples=300, deadline=None)
@@ -107,10 +112,11 @@ def test_captions_say_what_is_frequent_and_nothing_else():
 
 
 def test_many_warnings_are_the_first_and_a_count():
-    cut = pd.concat([answers(*[(p, m, "d", f"{m} {p}", "length") for p in "pq"]) for m in "abcdef"])
-    told = soundness.told(cut.assign(condition="default"))
+    rows = [(p, m, "d", f"{m} {p}", "length") for m in "abcdef" for p in "pq"]
+    told = soundness.told(coverage(*rows))
     assert len(told) == 5 and told[0].startswith("a · d: every response") and told[-1].startswith("2 more warnings")
-    assert soundness.told(cut[cut["model"] == "a"].assign(condition=["x", "y"]))[0].startswith("a · x · d: every")
+    two = coverage(("p", "a", "d", "a p", "length", "x"), ("p", "a", "d", "a q", "length", "y"))
+    assert soundness.told(two)[0].startswith("a · x · d: every")
 
 
 @pytest.fixture
