@@ -5,9 +5,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from server import serving
 
 from hivemind_utils.figures import style
 from hivemind_utils.pipeline import notebooks, profiles
+from hivemind_utils.responses import gathering
 from hivemind_utils.tables.study import NothingToMeasureError
 
 TREES = ["oak", "elm", "oak", "an old oak tree", "birch", "a birch in the snow"]
@@ -159,3 +161,36 @@ def test_an_arm_whose_comparator_is_no_arm_is_refused_by_name(study):
     profile = ARMS.replace("changed: {comparator: default}", "changed: {comparator: defualt}")
     with pytest.raises(ValueError, match="The comparator of 'changed' is 'defualt', which is no arm"):
         study(BAD_ARMS["an arm is never asked"], profile, ("04",))
+
+
+ASKED = """
+common: {{n_draws: 2}}
+04_generate:
+  answers_path: null
+  models: [hosted_vllm/a, hosted_vllm/b]
+  prompts_path: prompts.csv
+  n_samples: 6
+  per_call: 3
+  api_bases: {{hosted_vllm/a: "{url}", hosted_vllm/b: "{url}"}}
+  prices: {{hosted_vllm/a: [0, 0], hosted_vllm/b: [0, 0]}}
+  budget_usd: 1
+"""
+
+
+def test_a_run_read_in_blocks_of_prompts_says_what_one_read_at_once_says(study, monkeypatch):
+    asked = "".join(f"Name a thing of kind {i}.,original\n" for i in range(5))
+    Path("prompts.csv").write_text("text,prompt_kind\n" + asked)
+    found = []
+    with serving() as server:
+        server.answer = lambda body, number: [
+            f"{body['model']} says {(number * 7 + i) % 5}" for i in range(body.get("n") or 1)
+        ]
+        for block in (10_000, 20):
+            monkeypatch.setattr(gathering, "BLOCK", block)
+            answers = study([], ASKED.format(url=server.url), ("04", "05"))
+            tables = {path.name: path.read_bytes() for path in sorted(Path("data/small").glob("*.parquet"))}
+            results = [json.loads(Path(f"results/small/{number}.json").read_text()) for number in ("04", "05")]
+            found.append((answers, results, tables, len(server.received)))
+    (answers, results, tables, n_asked), again = found
+    assert (answers, results, n_asked) == (again[0], again[1], again[3]) and "**60 responses**" in answers["04"]
+    assert {name for name in tables if tables[name] != again[2][name]} <= {"04_provenance.parquet"}  # row groups
