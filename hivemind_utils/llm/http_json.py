@@ -7,6 +7,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from hivemind_utils.llm import addresses
+
 MOST_BYTES = 64 * 2**20  # of a reply
 
 
@@ -68,8 +70,7 @@ def is_local(url):
     >>> is_local("http://localhost:8000/v1"), is_local("https://models.example/v1")
     (True, False)
     """
-    host = urllib.parse.urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return addresses.is_loopback(addresses.host(url))
 
 
 def slots(base_url):

@@ -1,17 +1,19 @@
 """Profiles: YAML files of parameters, merged and checked before anything runs."""
 
 import math
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hivemind_utils.llm import checks, cost, request
+from hivemind_utils.llm import addresses, checks, cost, request
 from hivemind_utils.pipeline import names, notebooks
 from hivemind_utils.tables import executor
 from hivemind_utils.tables import files as table_files
 
 JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base", "aliases")
+CLUSTER_HOSTS = "HIVEMIND_CLUSTER_HOSTS"  # environment: hosts of Dask schedulers, and buckets, that profiles may name
 PARAPHRASING = ("n", "n_prompts", "n_samples", "writer", "judge")
 
 
@@ -56,6 +58,7 @@ def load_profile(spec):
         raise notebooks.UserError(f"{path.name}: `run` must be a list of notebooks, but {common['run']!r} was given.")
     try:
         scheduler = executor.checked(common.pop("scheduler", None))
+        _trusted(scheduler)
     except ValueError as error:
         raise notebooks.UserError(f"{path.name}, common: {error}") from None
     there = notebooks.notebooks()
@@ -69,6 +72,24 @@ def load_profile(spec):
         blocks[key] = dict(block or {})
     run = tuple(dict.fromkeys(run)) or tuple(n[:2] for n in there)
     return Profile(name, path.resolve(), common, blocks, run, scheduler)
+
+
+def _trusted(scheduler):
+    """Refuse a scheduler, or a place for copies, that is elsewhere and that only the profile names.
+
+    What a Dask scheduler sends back is run, and copies hold all responses: a stranger's profile decides on neither.
+    """
+    files = scheduler.get("files") if isinstance(scheduler, dict) else None
+    listed = {part.strip().lower() for part in os.environ.get(CLUSTER_HOSTS, "").split(",") if part.strip()}
+    for address in filter(None, [executor.address_of(scheduler), files]):
+        host = addresses.host(address)
+        here = address == "local" or address.startswith(("file://", "memory://")) or addresses.is_loopback(host)
+        if not here and (host or "").partition(":")[0] not in listed:
+            raise ValueError(
+                f"`scheduler` names {address}, which is not on this machine. A scheduler can run programs here, and "
+                f"what lies at an address can be read there: if {host} is yours, say so in the environment "
+                f"({CLUSTER_HOSTS}={host}), and run again."
+            )
 
 
 def resolve(profile, notebook):

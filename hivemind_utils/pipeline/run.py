@@ -193,11 +193,12 @@ def _progress(path, name):
 def _scheduler(scheduler):
     """Tell the notebook where its work on prompts is done, and start the cluster that `local` stands for."""
     with contextlib.ExitStack() as stack:
-        if scheduler == "local":
+        if executor.address_of(scheduler) == "local":
             try:
-                scheduler = stack.enter_context(executor.local_cluster())
+                address = stack.enter_context(executor.local_cluster())
             except ModuleNotFoundError as error:
                 raise notebooks.UserError(str(error)) from None
+            scheduler = scheduler | {"address": address} if isinstance(scheduler, dict) else address
         os.environ[executor.VARIABLE] = json.dumps(scheduler)
         try:
             yield

@@ -10,13 +10,14 @@ import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.responses import encoders
+from hivemind_utils.tables import copies as table_copies
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import ids as table_ids
 
@@ -160,9 +161,27 @@ class Cache:
     ----------
     final : pathlib.Path
         Its two files without their endings.
+    copies : tuple of str
+        Addresses of a copy of its vectors, and of one of its ids, which are read in their place; see `copied_to`.
     """
 
     final: Path
+    copies: tuple = ()
+
+    def copied_to(self, address):
+        """Return this cache as workers on other machines read it, from copies at an address; itself without one.
+
+        Parameters
+        ----------
+        address : str or None
+            As in `tables.copies.put`.
+        """
+        if address is None or self.copies:
+            return self
+        self._files()
+        return replace(
+            self, copies=tuple(table_copies.put(_beside(self.final, s), address) for s in ("npy", "parquet"))
+        )
 
     @property
     def n_dims(self):
@@ -212,7 +231,7 @@ class Cache:
         distinct, inverse = np.unique(rows, return_inverse=True)
         found = np.empty((len(distinct), n_dims), np.float32)
         breaks = np.flatnonzero(np.diff(distinct) != 1) + 1
-        with open(path, "rb", buffering=0) as file:
+        with table_copies.opened(path) as file:
             for start, stop in zip([0, *breaks], [*breaks, len(distinct)], strict=True):
                 if start < stop:
                     file.seek(offset + int(distinct[start]) * n_dims * 4)
@@ -224,6 +243,8 @@ class Cache:
 
     def _files(self):
         """Path and what tells this state of the files from a later one: what is kept of them follows."""
+        if self.copies:
+            return self.final, self.copies
         if not _exists(self.final):
             raise FileNotFoundError(
                 f"{self.final}.parquet is missing. Notebook 04_generate writes it: run `make figures`."
@@ -235,7 +256,8 @@ class Cache:
 @functools.lru_cache(maxsize=4)
 def _index(final, state):
     """Ids as sorted numbers, and the row of each: 16 bytes a text."""
-    held = np.concatenate([np.empty(0, np.uint64), *(_numbers(batch) for batch in _open_ids(final))])
+    ids = _ids_at(state[1]) if _is_copy(state) else _open_ids(final)
+    held = np.concatenate([np.empty(0, np.uint64), *(_numbers(batch) for batch in ids)])
     order = np.argsort(held, kind="stable")
     return held[order], order
 
@@ -243,16 +265,31 @@ def _index(final, state):
 @functools.lru_cache(maxsize=4)
 def _layout(final, state):
     """Path of the vector file, where its first row begins, and the dimensions of a row."""
+    if _is_copy(state):
+        with table_copies.opened(state[0]) as file:
+            version = np.lib.format.read_magic(file)
+            shape = (np.lib.format.read_array_header_1_0 if version == (1, 0) else
+                     np.lib.format.read_array_header_2_0)(file)[0]  # fmt: skip
+            return state[0], file.tell(), shape[1]
     vectors = _open(final)[1]
     return _beside(final, "npy"), vectors.offset, vectors.shape[1]
 
 
+def _is_copy(state):
+    return isinstance(state[0], str)
+
+
 def _open_ids(final):
     """Ids of a cache whose files belong together, in blocks."""
+    _open(final)
+    yield from _ids_at(_beside(final, "parquet"))
+
+
+def _ids_at(path):
+    """Ids in a file of this machine, or at an address, in blocks."""
     import pyarrow.parquet as pq
 
-    _open(final)
-    with pq.ParquetFile(_beside(final, "parquet")) as file:
+    with table_copies.opened(path) as opened, pq.ParquetFile(opened) as file:
         for batch in file.iter_batches(columns=["text_id"]):
             yield batch.column(0).to_numpy(zero_copy_only=False)
 

@@ -131,8 +131,10 @@ def truncated_vectors(study, responses, encoder, n_chars):
     ndarray of float, shape (n_responses, n_dims), or stored.Truncated
         The latter for responses on disk: called with the responses to one prompt, it reads theirs.
     """
-    found = stored.Truncated(embeddings.cache(encoder, study.folder / "embeddings"), n_chars)
-    return found(responses) if isinstance(responses, Responses) else found
+    cache = embeddings.cache(encoder, study.folder / "embeddings")
+    if isinstance(responses, Responses):
+        return stored.Truncated(cache, n_chars)(responses)
+    return stored.Truncated(cache.copied_to(responses.files), n_chars)
 
 
 def choose_decoding(table, people, wanted=None):

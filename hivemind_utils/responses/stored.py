@@ -13,7 +13,7 @@ import pandas as pd
 from hivemind_utils.responses.collection import Known, Responses, row_cosines
 from hivemind_utils.responses.embeddings import Cache
 from hivemind_utils.responses.table import CELL
-from hivemind_utils.tables import ids, parquet
+from hivemind_utils.tables import copies, ids, parquet
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Layout:
     ----------
     path : pathlib.Path
     state : tuple
-        Tells this file from one written later under its name.
+        Tells this file from one written later under its name; of a copy at an address, the address.
     groups : dict of str to tuple of int
         Row groups of every prompt.
     by_prompt : bool
@@ -56,7 +56,7 @@ class Part:
     Attributes
     ----------
     path, state
-        Of the file, see `Layout`.
+        Of the file, see `Layout`; a copy that workers read where there is one.
     groups : tuple of int
     cells : pandas.DataFrame
         Cells kept: prompt_id, model, condition, decoding, arm.
@@ -133,13 +133,20 @@ class Stored(Known):
     def _cells_of(self):
         return self.cells.groupby("prompt_id", sort=True).indices
 
-    def part(self, k):
-        """Return the responses to one prompt of `prompt_order`, a `Part`."""
+    def part(self, k, *, here=False):
+        """Return the responses to one prompt of `prompt_order`, a `Part`; `here`: to be read by this process."""
         prompt_id = self.prompt_order[k]
         cells = self.cells.iloc[self._cells_of[prompt_id]].reset_index(drop=True)
-        groups = self.layout.groups[prompt_id]
-        return Part(self.layout.path, self.layout.state, groups, cells, self.order, self.cache,
-                    self.prompts.loc[[prompt_id]], self.models, self.decoding)  # fmt: skip
+        at = None if here else self.files
+        state = copies.put(self.layout.path, at) if at else self.layout.state
+        return Part(self.layout.path, state, self.layout.groups[prompt_id], cells, self.order,
+                    self.cache.copied_to(at), self.prompts.loc[[prompt_id]], self.models, self.decoding)  # fmt: skip
+
+    @property
+    def files(self):
+        """Address at which workers find copies of the files; None where they read the files themselves."""
+        files = getattr(self.executor, "files", None)
+        return files and f"{files.rstrip('/')}/{self.layout.path.parent.name}"
 
     def split(self, values):
         """Yield for each prompt what `map` passes on: the same, such as `Truncated`, which reads each prompt's."""
@@ -182,18 +189,18 @@ class Stored(Known):
 
     def columns(self, *names):
         """Return some columns of the table, read prompt by prompt."""
-        parts = [self.part(k).table(names)[[*names]] for k in range(len(self.prompt_order))]
+        parts = [self.part(k, here=True).table(names)[[*names]] for k in range(len(self.prompt_order))]
         return pd.concat(parts, ignore_index=True)
 
     def head(self, n=3):
         """Return the first rows of the table; only the first prompt is read."""
-        return self.part(0).table().head(n)
+        return self.part(0, here=True).table().head(n)
 
     def texts(self, response_ids, prompt_ids):
         """Text of some responses to some prompts, by response_id."""
         found = [pd.Series(dtype=str)]
         for k in sorted(self.prompt_order.index(prompt_id) for prompt_id in set(prompt_ids)):
-            table = self.part(k).table(["response_id", "text"])
+            table = self.part(k, here=True).table(["response_id", "text"])
             own = table[table["response_id"].isin(response_ids)]
             found.append(own.set_index("response_id")["text"])
         return pd.concat(found[1:] or found)
@@ -204,14 +211,15 @@ class Stored(Known):
         rows, place = np.unique(np.concatenate([first, second]), return_inverse=True)
         edges = np.searchsorted(rows, np.concatenate([[0], ends]))
         local = (rows[a:b] - end + size for a, b, end, size in zip(edges, edges[1:], ends, self.sizes, strict=False))
-        at = [np.empty(0, np.int64), *self.map(_rows_in_cache, local, vectors=False, cache=self.cache)]
+        at = [np.empty(0, np.int64), *self.map(_rows_in_cache, local, vectors=False,
+                                                  cache=self.cache.copied_to(self.files))]  # fmt: skip
         where = np.concatenate(at)[place]
         return row_cosines(self.cache.take, where[: len(first)], where[len(first) :])
 
     @cached_property
     def table(self):
         """All rows: for what is small enough."""
-        parts = [self.part(k).table() for k in range(len(self.prompt_order))]
+        parts = [self.part(k, here=True).table() for k in range(len(self.prompt_order))]
         return pd.concat(parts, ignore_index=True)
 
     @cached_property
@@ -317,7 +325,7 @@ def _rows(path, state, groups, columns=None):
     """Read row groups (None: all), whose pages are checked against their checksums."""
     import pyarrow as pa
 
-    if _state(path) != state:
+    if not isinstance(state, str) and _state(path) != state:
         raise RuntimeError(
             f"{path} was written anew while it was read: another run is at work on this profile. Nothing was written "
             "from what was read. Wait for the other run to end, and run again."
@@ -327,8 +335,12 @@ def _rows(path, state, groups, columns=None):
         read = file.read(columns=columns) if groups is None else file.read_row_groups(list(groups), columns=columns)
         return read.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
-        message = parquet.damaged_message(path.stem, path.parent.name)
         where = "" if groups is None else f" (part {', '.join(map(str, groups))} of the file)"
+        if isinstance(state, str):
+            raise OSError(
+                f"The copy {state} cannot be read{where}: {error}. Remove it, and run again: it is made anew."
+            ) from error
+        message = parquet.damaged_message(path.stem, path.parent.name)
         raise parquet.DamagedError(f"{message}{where}") from error
 
 
@@ -341,4 +353,6 @@ def _state(path):
 def _open(path, state, thread):
     import pyarrow.parquet as pq
 
+    if isinstance(state, str):
+        return pq.ParquetFile(copies.opened(state), page_checksum_verification=True)
     return pq.ParquetFile(path, page_checksum_verification=True)

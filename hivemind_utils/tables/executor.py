@@ -27,7 +27,9 @@ def checked(scheduler):
     ----------
     scheduler : None, str or dict
         None: this process. ``{"processes": N}``. ``"local"``: a Dask cluster on this machine, which the runner starts.
-        An address such as ``"tcp://10.0.0.1:8786"``: a Dask cluster that is running.
+        An address such as ``"tcp://10.0.0.1:8786"``: a Dask cluster that is running; ``{"address": ...}`` is the same.
+        A dict may name ``files``, the address of a folder such as ``"s3://bucket/mine"``: workers read responses and
+        vectors from copies there, and need no disk in common.
 
     Returns
     -------
@@ -44,18 +46,32 @@ def checked(scheduler):
     >>> checked({"processes": 2})
     {'processes': 2}
     """
-    if scheduler is None or scheduler == "local":
+    if scheduler is None or _is_address(scheduler):
         return scheduler
-    if isinstance(scheduler, str) and "://" in scheduler:
-        return scheduler
-    if isinstance(scheduler, dict) and set(scheduler) == {"processes"}:
-        number = scheduler["processes"]
-        if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+    if isinstance(scheduler, dict) and set(scheduler) - {"files"} in ({"processes"}, {"address"}):
+        number, files = scheduler.get("processes", 1), scheduler.get("files", "file:///")
+        whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+        if whole and _is_address(scheduler.get("address", "local")) and _is_folder(files):
             return scheduler
     raise ValueError(
         "`scheduler` must be `processes: N` with a whole number N >= 1, `local`, or the address of a Dask scheduler "
-        f"such as tcp://10.0.0.1:8786, but {scheduler!r} was given. Leave it out to work in one process."
+        "such as tcp://10.0.0.1:8786 (also as `address: ...`, with `files: s3://bucket/folder` beside it), but "
+        f"{scheduler!r} was given. Leave it out to work in one process."
     )
+
+
+def _is_address(value):
+    return isinstance(value, str) and (value == "local" or "://" in value)
+
+
+def _is_folder(value):
+    """Whether this is the address of a folder; fsspec's chains of addresses (``a::b``) are none."""
+    return isinstance(value, str) and "://" in value and "::" not in value
+
+
+def address_of(scheduler):
+    """Address of the Dask cluster in what `checked` takes; None where there is none."""
+    return scheduler.get("address") if isinstance(scheduler, dict) else scheduler
 
 
 def from_environment():
@@ -70,16 +86,18 @@ def make(scheduler=None):
     -------
     InProcess, Processes or Dask
     """
-    scheduler = checked(scheduler)
+    scheduler, address = checked(scheduler), address_of(scheduler)
     if scheduler is None:
         return InProcess()
-    return Processes(scheduler["processes"]) if isinstance(scheduler, dict) else Dask(scheduler)
+    made = Processes(scheduler["processes"]) if address is None else Dask(address)
+    made.files = scheduler.get("files") if isinstance(scheduler, dict) else None
+    return made
 
 
 class InProcess:
     """Work in this process, one piece after the other."""
 
-    n_workers = 1
+    n_workers, files = 1, None
 
     def map(self, function, work):
         """Yield ``function(*arguments)`` for every tuple of arguments, in order.
@@ -100,6 +118,8 @@ class InProcess:
 
 class Processes:
     """Work in several processes of this machine; a killed one is replaced and its work done again."""
+
+    files = None  # address at which workers find copies of the files they read; None: the files themselves
 
     def __init__(self, n_workers):
         self.n_workers, self._pool = n_workers, None
@@ -164,6 +184,8 @@ class Processes:
 
 class Dask:
     """Work on a Dask cluster that somebody else started; a killed worker's work is done again by others."""
+
+    files = None  # as of `Processes`
 
     def __init__(self, address):
         self.address, self._client = address, None

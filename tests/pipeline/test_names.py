@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -142,6 +143,40 @@ def test_what_a_file_says_twice_is_refused(project, text, line, first, key):
 def test_a_file_that_is_no_yaml_is_refused(project, content):
     (project / "params" / "tiny.yaml").write_bytes(content)
     assert refused("tiny").startswith("tiny.yaml")
+
+
+ELSEWHERE = ["tcp://10.0.0.1:8786", "tls://127.0.0.1.example.org:8786", "tcp://localhost.example.org:1"]
+FILES = ["s3://their-bucket/all", "ftp://example.org/all", "https://127.example.org/all"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *ELSEWHERE,
+        *({"processes": 2, "files": files} for files in FILES),
+        {"address": "local", "files": FILES[0]},
+        {"address": ELSEWHERE[0], "files": "file:///x"},
+    ],
+)
+def test_a_profile_alone_names_no_scheduler_and_no_place_for_copies_elsewhere(project, monkeypatch, said):
+    monkeypatch.delenv(profiles.CLUSTER_HOSTS, raising=False)
+    Path("mine.yaml").write_text(json.dumps({"common": {"scheduler": said}}))
+    told = refused("mine.yaml")
+    assert "which is not on this machine. A scheduler can run programs here" in told
+    assert f"{profiles.CLUSTER_HOSTS}=" in told
+    given = said.values() if isinstance(said, dict) else [said]
+    hosts = {urlsplit(one).hostname for one in given if "://" in str(one)} - {None}
+    monkeypatch.setenv(profiles.CLUSTER_HOSTS, " , ".join(sorted(hosts)))
+    assert profiles.load_profile("mine.yaml").scheduler == said
+
+
+@pytest.mark.parametrize(
+    "said", ["local", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", {"processes": 2, "files": "file:///shared"}]
+)
+def test_a_scheduler_on_this_machine_needs_no_word(project, monkeypatch, said):
+    monkeypatch.delenv(profiles.CLUSTER_HOSTS, raising=False)
+    Path("mine.yaml").write_text(json.dumps({"common": {"scheduler": said}}))
+    assert profiles.load_profile("mine.yaml").scheduler == said
 
 
 def test_anchors_and_merges_stay_possible(project):

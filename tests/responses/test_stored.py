@@ -176,8 +176,45 @@ def test_tables_are_the_same_to_the_last_bit_in_several_processes(project, monke
     assert computed_later({"processes": 2}) == computed_later()
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "memory://bucket/all",
+        pytest.param("file", marks=pytest.mark.long),
+        pytest.param("two processes", marks=pytest.mark.long),
+    ],
+)
+def test_tables_are_the_same_to_the_last_bit_from_copies_at_an_address(project, monkeypatch, tmp_path, where):
+    monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
+    expected = computed(), computed_later()
+    files = where if "://" in where else f"file://{tmp_path}/elsewhere"
+    scheduler = {"processes": 2 if where == "two processes" else 1, "files": files}
+
+    def made():
+        found = executor.make(scheduler)
+        if where == "two processes":
+            return found
+        here = executor.InProcess()  # a file system in memory is seen by this process alone
+        here.files = found.files
+        return here
+
+    assert computed(made()) == expected[0] and computed_later(made()) == expected[1]
+    here, loaded = load("05")[1], load("05", made())[1]
+    parts = [loaded.part(k) for k in range(len(loaded.prompt_order))]
+    whole, vectors, hidden = here.table, here.vectors, project.with_name("hidden")
+    project.rename(hidden)  # workers elsewhere do not have it
+    try:
+        found = [part.load() for part in parts]
+    finally:
+        hidden.rename(project)
+    pd.testing.assert_frame_equal(pd.concat([one.table for one in found], ignore_index=True), whole)
+    assert (np.concatenate([one.vectors for one in found]) == vectors).all()
+
+
 @pytest.mark.long
-def test_tables_are_the_same_to_the_last_bit_on_dask_with_one_and_three_workers_and_after_a_kill(project, monkeypatch):
+def test_tables_are_the_same_to_the_last_bit_on_dask_with_one_and_three_workers_and_after_a_kill(
+    project, tmp_path, monkeypatch
+):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
     expected = computed(), computed_later()
@@ -187,6 +224,8 @@ def test_tables_are_the_same_to_the_last_bit_on_dask_with_one_and_three_workers_
         made = KillsOnce(executor.make(cluster.scheduler_address), lambda _: cluster.workers[0].pid)
         assert computed(made) == expected[0] and made.killed
         assert computed_later(cluster.scheduler_address) == expected[1]
+        elsewhere = {"address": cluster.scheduler_address, "files": f"file://{tmp_path}/elsewhere"}
+        assert (computed(elsewhere), computed_later(elsewhere)) == expected
 
 
 def test_what_is_known_of_them_is_known_without_reading_them(project, monkeypatch):

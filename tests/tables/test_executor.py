@@ -83,6 +83,17 @@ def test_what_is_no_scheduler_is_refused(scheduler, wrapped):
         executor.checked({"processes": scheduler} if wrapped else scheduler)
 
 
+@pytest.mark.parametrize("scheduler", [{"address": "tcp://127.0.0.1:8786"}, {"processes": 2}, {"address": "local"}])
+def test_workers_may_read_copies_at_an_address(scheduler):
+    made = executor.make({**scheduler, "files": "s3://bucket/mine"})
+    assert made.files == "s3://bucket/mine" and executor.make(scheduler).files is None
+    for files in ("bucket", 3, None, "simplecache::s3://bucket", "file:///tmp::s3://bucket"):
+        with pytest.raises(ValueError, match="with `files: s3://bucket/folder` beside it"):
+            executor.checked({**scheduler, "files": files})
+    with pytest.raises(ValueError, match="`scheduler` must be"):
+        executor.checked({"files": "s3://bucket/mine"})
+
+
 def test_the_environment_says_where(monkeypatch):
     monkeypatch.delenv(executor.VARIABLE, raising=False)
     assert isinstance(executor.from_environment(), executor.InProcess)
