@@ -15,7 +15,7 @@ from string import Template
 
 import pandas as pd
 
-from hivemind_utils.llm import gguf_models, providers, sampler, served, store
+from hivemind_utils.llm import gguf_models, outcomes, providers, sampler, served, store
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.tables import files
 
@@ -195,8 +195,8 @@ def _label(questions, echoes, schema, model, votes, parameters, max_repairs, sto
 def parse(text, schema):
     """Find the JSON object in a response and validate it.
 
-    Words and fences around it do not matter, nor what was thought before the last ``</think>``; of several objects the
-    last that satisfies the schema counts.
+    Words and fences around it do not matter, nor what was thought before it. Of several objects those that satisfy the
+    schema count, and they must be equal: nobody knows which of two different labels is meant.
 
     Parameters
     ----------
@@ -213,25 +213,33 @@ def parse(text, schema):
     """
     from pydantic import ValidationError
 
-    error = "no JSON object was found in it."
-    for found in reversed(list(_objects(said(text)))):
+    valid, error = [], "no JSON object was found in it."
+    for found in _said_objects(text):
         try:
-            return schema.model_validate(found).model_dump(mode="json"), None
+            valid.append(schema.model_validate(found).model_dump(mode="json"))
         except ValidationError as invalid:
             problems = [f"`{'.'.join(map(str, e['loc'])) or 'object'}`: {e['msg']}" for e in invalid.errors()[:3]]
             error = "; ".join(problems) + "."
-    return None, error
+    if not valid:
+        return None, error
+    if any(value != valid[0] for value in valid):
+        return None, f"exactly one JSON object was expected, but it holds {len(valid)} that differ."
+    return valid[0], None
 
 
 def said(text):
-    """What stands after the last mark at which thinking ends, or the whole text.
+    """What a response says after its reasoning; nothing where reasoning begins and does not end.
+
+    The marks of reasoning are those of `outcomes.split_reasoning`.
 
     Examples
     --------
-    >>> said("Perhaps 2 </think> 5"), said("5")
-    (' 5', '5')
+    >>> said("Perhaps 2 </think> 5"), said("5"), said("<think>Perhaps 2"), said("[THINK]Perhaps 2[/THINK] No.")
+    ('5', '5', '', 'No.')
     """
-    return re.split(r"</think(?:ing)?>", text, flags=re.IGNORECASE)[-1]
+    rest = outcomes.split_reasoning(text)[1]
+    without_openings = outcomes.split_reasoning(f"{rest}</think>")[0]
+    return rest if without_openings == rest.strip() else ""
 
 
 @dataclass
@@ -279,15 +287,26 @@ def repeats(said, asked):
     return difflib.SequenceMatcher(None, said, asked, autojunk=False).ratio() >= ALIKE
 
 
+def _said_objects(text):
+    """JSON objects in what a response says after its reasoning; a mark within an object is a quotation."""
+    text = text.replace("\0", " ")
+    objects, rest, at = [], "", 0
+    for start, end, found in _objects(text):
+        rest += f"{text[at:start]}\0{len(objects)}\0"
+        objects.append(found)
+        at = end
+    return [objects[int(number)] for number in re.findall(r"\0(\d+)\0", said(rest + text[at:]))]
+
+
 def _objects(text):
-    """JSON objects in a text, outermost first, from left to right; of very many beginnings, the last."""
+    """Start, end and value of JSON objects in a text, outermost first, from left; of very many beginnings, the last."""
     decoder, end = json.JSONDecoder(), 0
     starts = [begin.start() for begin in re.finditer(r"\{(?=\s{0,100}[\"}])", text)][-MOST_OBJECTS:]
     for start in starts:
         if start >= end:
             try:
                 found, end = decoder.raw_decode(text, start)
-                yield found
+                yield start, end, found
             except (ValueError, RecursionError):
                 continue
 

@@ -61,7 +61,7 @@ def judge_responses(responses, model, rubric, instructions, *, votes=1, probabil
 
     Parameters
     ----------
-    answers : pandas.DataFrame
+    responses : pandas.DataFrame
         From `scores.responses`: response_id, prompt_id, prompt, response.
     model : str
         A litellm id, or ``simulated/<name>``.
@@ -192,9 +192,15 @@ def judge_prometheus(responses, model, rubric, instructions, *, store_path, seed
 
 
 def prometheus_grade(text):
-    """Grade at the end of a response in the format of Prometheus; NaN where there is none from 1 to 5."""
-    found = re.findall(r"\[RESULT\]\s*\(?\s*(\d{1,3}(?:[.,]\d)?)", labeling.said(text))
-    grade = int(found[-1]) if found and found[-1].isdigit() else 0
+    """Grade in a response in the format of Prometheus; NaN where there is none from 1 to 5, or several that differ.
+
+    Examples
+    --------
+    >>> prometheus_grade("Feedback: short but right. [RESULT] 4"), prometheus_grade("[RESULT] 5, not [RESULT] 1")
+    (4.0, nan)
+    """
+    found = set(re.findall(r"\[RESULT\]\s*\(?\s*(\d{1,3}(?:[.,]\d)?)", labeling.said(text)))
+    grade = int(*found) if len(found) == 1 and min(found).isdigit() else 0
     return float(grade) if grade in SCALE else float("nan")
 
 
@@ -219,7 +225,7 @@ def token_shares(logprobs, criteria, scale):
     ends = np.cumsum([len(token["token"]) for token in content])
     found = []
     for name in criteria:
-        begin = text.rfind(f'"{name}"', text.rfind("</think>") + 1)  # the last, as `labeling.parse` has it
+        begin = text.rfind(f'"{name}"', text.rfind("</think>") + 1)  # the last: several are equal, see `labeling.parse`
         place = re.compile(r'"score"\s*:\s*"?(?=-?\d)').search(text, begin) if begin >= 0 else None
         if place is None:
             return None

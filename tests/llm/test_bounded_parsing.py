@@ -1,4 +1,4 @@
-"""Objects in answers: the last that fits, after what was thought, in a time that grows with the text only."""
+"""Objects in answers: the one that fits, after what was thought, in a time that grows with the text only."""
 
 import json
 import time
@@ -23,12 +23,12 @@ def grade(score, name="overall"):
     [
         f"Draft {grade(2)} … </think>{grade(5)}",
         f"<think>{grade(2)}</think> no, {grade(3)}</think>{grade(5)}",
-        f"First {grade(2)}, or rather {grade(5)}",
+        f"First {grade(5)}, and once more {grade(5)}",
         f"<THINKING>{grade(1)}</THINKING>{grade(5)} {{that is all}}",
         f"{grade(5)} and {{\"other\": 1}}",
     ],
 )  # fmt: skip
-def test_the_last_that_fits_counts(text):
+def test_what_fits_after_the_draft_counts(text):
     value, error = labeling.parse(text, judges.schema(("overall",)))
     assert error is None and value["overall"]["score"] == 5
 
@@ -36,6 +36,48 @@ def test_the_last_that_fits_counts(text):
 @pytest.mark.parametrize("text", [f"{grade(2)}</think>", f"{grade(2)}</think> I cannot say.", grade(9), "{}"])
 def test_a_draft_alone_is_no_answer(text):
     assert labeling.parse(text, judges.schema(("overall",)))[0] is None
+
+
+MARKS = [
+    ("<think>", "</think>"), ("<Thinking>", "</Thinking>"), ("<reasoning>", "</reasoning>"),
+    ("<thought>", "</thought>"),
+    ("[THINK]", "[/THINK]"), ("\u25c1think\u25b7", "\u25c1/think\u25b7"), ("<seed:think>", "</seed:think>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=lambda mark: mark[0])
+@pytest.mark.parametrize("draft", [grade(2), "[RESULT] 2"])
+def test_whatever_the_marks_a_draft_is_no_answer(mark, draft):
+    opens, closes = mark
+    last = "[RESULT] 4" if "RESULT" in draft else grade(4)
+
+    def read(text):
+        value = labeling.parse(text, judges.schema(("overall",)))[0]
+        found = judges.prometheus_grade(text)
+        return (value and value["overall"]["score"]) or (None if np.isnan(found) else found)
+
+    unclosed = f"{opens}maybe {draft} no, rather", f"Well. {opens}maybe {draft}", f"{draft} {opens}or {last}"
+    for no_answer in (*unclosed, f"{opens}{draft}{closes} I cannot grade.", f"{opens}{draft}{closes}{opens}{last}"):
+        assert read(no_answer) is None, no_answer
+    assert read(f"{opens}maybe {draft}{closes}{last}") == read(f"{draft}{closes}{last}") == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{grade(5)} For example {grade(1)} would be wrong.", f"First {grade(2)}, or rather {grade(5)}",
+     f"<think>{grade(3)}</think>{grade(1)} {grade(2)}", f"{grade(2)}\n{grade(2)}\n{grade(3)}"],
+)  # fmt: skip
+def test_objects_that_differ_are_no_answer(text):
+    value, error = labeling.parse(text, judges.schema(("overall",)))
+    assert value is None and "exactly one" in error
+
+
+@pytest.mark.parametrize("mark", [mark for marks in MARKS for mark in marks])
+def test_a_mark_that_a_reason_quotes_is_none(mark):
+    text = json.dumps({"overall": {"score": 4, "reason": f"It shows {mark}."}}, ensure_ascii=False)
+    assert labeling.parse(text, judges.schema(("overall",)))[0]["overall"]["score"] == 4
 
 
 @pytest.mark.parametrize("score", [True, False, 2.5, None, "five", [3]])

@@ -177,9 +177,10 @@ class TestPrometheus:
     @pytest.mark.parametrize(
         ("text", "grade"),
         [("Feedback: fine. [RESULT] 4", 4), ("[RESULT] (5)", 5), ("[RESULT]\n 2", 2), ("[RESULT] 7", np.nan),
-         ("no grade", np.nan), ("[RESULT] 1, rather [RESULT] 3", 3), ("[RESULT] 10", np.nan)],
+         ("no grade", np.nan), ("[RESULT] 1, rather [RESULT] 3", np.nan), ("[RESULT] 10", np.nan),
+         ("[RESULT] 3. So: [RESULT] 3", 3), ("[RESULT] 5. For example [RESULT] 1 would be wrong.", np.nan)],
     )  # fmt: skip
-    def test_grades_are_read_from_the_end(self, text, grade):
+    def test_one_grade_is_read_and_none_where_several_differ(self, text, grade):
         assert judges.prometheus_grade(text) == pytest.approx(grade, nan_ok=True)
 
     def test_one_criterion_a_call_and_a_missing_grade_is_counted(self, responses, tmp_path):
