@@ -19,6 +19,15 @@ from hivemind_utils.ratings import label_counts
 from hivemind_utils.tables import files, ids, reading
 
 ITEM_TYPES = ("absolute", "pairs")
+MOST_OFF_SCALE = 0.05  # share of labels that may be off the scale before the run is partial
+ENOUGH_LABELS = 10  # from which on labels mostly off the scale have another scale
+_TIE = re.compile(
+    r"\b(?:tied?|ties|both|equal(?:ly|s)?|draws?|drawn|same|similar|neither|none|neutral|undecided|unsure|even"
+    r"|no[ _-]?(?:preference|difference|winner)|(?:can|could)(?:no|')t[ _-]?(?:say|tell|decide)|50[/:-]50)\b",
+    re.IGNORECASE,
+)
+_SIDE = r"^(?:(?:model|response|assistant|answer|output|option)[ _-]?)?(?:%s)\b"
+_FIRST, _SECOND = (re.compile(_SIDE % words, re.IGNORECASE) for words in ("a|1|one|first|left", "b|2|two|second|right"))
 
 
 _FIELDS = {
@@ -96,18 +105,19 @@ def _unrolled(frame, columns, where, label_columns, file):
         long = frame.melt([*keep, "input_row"], wide, var_name="annotator", value_name="label")
         return long.assign(one_row_an_item=True).sort_values("input_row", kind="stable", ignore_index=True)
     if "rank" in frame:
-        return _pairs_of_ranks(frame)
+        return _pairs_of_ranks(frame, file)
     if "labels" not in frame and "label" in frame and frame["label"].map(label_counts.is_counts).any():
         frame = frame.rename(columns={"label": "labels"})
     if "labels" in frame:
         is_counted = frame["labels"].map(label_counts.is_counts)
         if is_counted.any():
             frame = frame.assign(labels=label_counts.expanded(frame["labels"], frame["input_row"], file))
-        frame = frame.assign(label=frame["labels"].map(_as_list))
+        frame = frame.assign(label=_lists(frame, "labels", file))
         if is_counted.any():  # nobody knows who gave which
             frame = frame.assign(annotator=frame["label"].map(lambda labels: [None] * len(labels)))
         else:
-            frame = _named_by_form(frame)
+            frame = _named_by_form(frame, file)
+        keep = [field for field in keep if field != "annotator"]
         frame = frame[[*keep, "annotator", "label", "input_row"]].assign(one_row_an_item=True)
         return frame.explode(["label", "annotator"], ignore_index=True)
     if "label" not in frame:
@@ -156,20 +166,25 @@ def tabulate(long, item_type, scale, *, label_values=None):
     Raises
     ------
     ValueError
-        If no label is left, with the most common reason; an item_id stands for different texts; or the labels have
-        another scale: a value off the scale recurs, or labels of pairs name one side only.
+        If no label is left, with the most common reason; an item_id stands for different texts; the scale repeats a
+        value, or is one of pairs whose middle is not the tie; or the labels have another scale: a value off the scale
+        recurs, most are off it, or labels of pairs name one side only.
     """
     if item_type not in ITEM_TYPES:
         raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
-    frame = _identified(long, item_type)
-    meant = {_spelled(k): v for k, v in (label_values or {}).items()}
-    frame["label"] = frame["label"].map(lambda label: None if meant.get(_spelled(label), 0) is None else label)
-    values = frame["label"].map(_labeller(scale, meant))
-    values = values.where(~frame["is_turned"], mirrored(values, scale))
+    _check_scale(scale, item_type)
+    long = long.drop(columns=[f for f in ("item_id", "prompt_id") if f in long and _is_blank(long, f)])
+    nameless = _nameless(long)
+    unnamed = _excluded(long[nameless != ""], nameless[nameless != ""], item_type)
+    frame = _identified(long[nameless == ""], item_type)
+    meant = {spelled(k): v for k, v in (label_values or {}).items()}
+    frame["label"] = frame["label"].map(lambda label: None if meant.get(spelled(label), 0) is None else label)
+    values = frame["label"].map(_labeller(scale, meant)).astype(float)
     reason = pd.Series("", index=frame.index)
     reason[values.isna()] = "label not on the scale"
     reason[frame["label"].map(_is_missing)] = "label missing"
     _refuse_other_scale(frame, values, item_type, scale, meant)
+    values = values.where(~frame["is_turned"], mirrored(values, scale))
     known = frame["annotator"].notna()
     good = reason == ""
     again = frame[known & good].duplicated(["item_id", "annotator"])
@@ -177,12 +192,8 @@ def tabulate(long, item_type, scale, *, label_values=None):
     if "one_row_an_item" in frame:
         first = frame.groupby(["item_id", "is_turned"])["input_row"].transform("first")
         reason[frame["input_row"] != first] = "item stands in an earlier row: first kept"
-    excluded = pd.DataFrame(
-        {
-            "items": item_type, "input_row": frame["input_row"], "reason": reason,
-            "excerpt": [_excerpt(row) for row in frame[["item_id", "annotator", "label"]].to_dict("records")],
-        }
-    )[reason != ""].reset_index(drop=True)  # fmt: skip
+    left_out = _excluded(frame[reason != ""], reason[reason != ""], item_type)
+    excluded = pd.concat([unnamed, left_out], ignore_index=True) if len(unnamed) else left_out
     frame = frame.assign(label=values)[reason == ""]
     if frame.empty:
         commonest = excluded["reason"].mode()
@@ -195,6 +206,13 @@ def tabulate(long, item_type, scale, *, label_values=None):
     frame["slot"] = _slots(frame)
     columns = ["item_id", "slot", "annotator", "label"]
     return frame[columns].reset_index(drop=True), items.reset_index(drop=True), excluded
+
+
+def _excluded(frame, reason, item_type):
+    """Rows of ``08_excluded``."""
+    shown = frame.reindex(columns=["item_id", "annotator", "label"]).to_dict("records")
+    facts = {"input_row": frame["input_row"], "reason": reason, "excerpt": [_excerpt(row) for row in shown]}
+    return pd.DataFrame({"items": item_type, **facts}).reset_index(drop=True)
 
 
 def matrix(labels, items):
@@ -287,7 +305,7 @@ def measures(values, scale, level, is_pair):
     numbered = numbers(scale)
     counts = agreement.label_counts(values, numbered)
     nothing = np.full(len(values), np.nan)
-    is_pair = is_pair & (0 in numbered)
+    is_pair = is_pair & (0 in numbered) & (min(numbered) == -max(numbered))  # elsewhere 0 is one side
     return {
         "mean": agreement.row_means(values, ~np.isnan(values)) if level != "nominal" else nothing,
         "entropy_bits": agreement.entropy_bits(counts),
@@ -336,8 +354,8 @@ def numbers(scale):
     return list(range(len(scale))) if any(np.isnan(read)) else read
 
 
-def recurring_off_scale(excluded, n_labels):
-    """Say in a sentence how many labels lie off the scale although their value recurs; None where there are none.
+def off_scale(excluded, n_labels):
+    """Say in a sentence how many labels lie off the scale; None where they are few and no value recurs.
 
     Parameters
     ----------
@@ -347,17 +365,51 @@ def recurring_off_scale(excluded, n_labels):
         All labels.
     """
     off = excluded.loc[excluded["reason"] == "label not on the scale", "excerpt"]
+    if len(off) > MOST_OFF_SCALE * n_labels:
+        return f"{len(off)} of {n_labels} labels have values off the scale"
     given = off.map(lambda text: re.search(r'"label": (.*)\}$', text)).map(lambda found: found and found[1])
     counts = given.value_counts()
     n = int(counts[counts > 1].sum())
     return f"{n} of {n_labels} labels have values off the scale that recur" if n else None
 
 
+def _check_scale(scale, item_type):
+    """Refuse a scale that repeats a value, or one of pairs whose middle is not the tie."""
+    what = "ratings" if item_type == "absolute" else "pairs"
+    repeated = [value for at, value in enumerate(numbers(scale)) if value in numbers(scale)[:at]]
+    names = [spelled(value) for value in scale]
+    repeated = repeated or [name for at, name in enumerate(names) if name in names[:at]]
+    if repeated:
+        raise ValueError(f"The scale of the {what} is {list(scale)}, which repeats {repeated[0]!r}: name a value once.")
+    if item_type == "pairs":
+        _check_middle(scale, names)
+
+
+def _check_middle(scale, names):
+    """Refuse a scale of pairs that does not run from "the second is better" over the tie to "the first is better"."""
+    ends = numbers(scale)
+    middle = (min(ends) + max(ends)) / 2
+    if any(np.isnan(reading.number(value)) for value in scale):
+        ties = [name for name in names if _TIE.search(name)]
+        is_turned = _FIRST.search(names[0]) and _SECOND.search(names[-1])
+        wrong = is_turned or ties != [name for name, at in zip(names, ends, strict=True) if at == middle]
+    else:
+        wrong = {2 * middle - value for value in ends} != set(ends) or (middle != 0 and 0 in ends and len(ends) > 2)
+    if wrong:
+        raise ValueError(
+            f"The scale of the pairs is {list(scale)}, but it must run from the second response to the first, with the "
+            f"tie, if there is one, in the middle: ['B', 'tie', 'A'] or [-1, 0, 1]. Set `pairs_scale` so, and say in "
+            f"`pairs_values` what other labels mean, for example {{'A': 1, 'B': -1, 'tie': 0}}."
+        )
+
+
 def _refuse_other_scale(frame, values, item_type, scale, meant):
-    """Refuse labels of another scale than the one that was said."""
-    given = frame["label"][~frame["label"].map(_is_missing)].map(_spelled)
+    """Refuse labels of another scale than the one that was said; `values` are those of the sides as they came."""
+    given = frame["label"][~frame["label"].map(_is_missing)].map(spelled)
     off = given[values[given.index].isna()].value_counts()
     often = off[(off > 1) & (off >= max(0.01 * len(given), 2))]
+    if len(given) >= ENOUGH_LABELS and off.sum() > len(given) / 2:
+        often = off
     what = "ratings" if item_type == "absolute" else "pairs"
     if len(often) and values.notna().any():
         listed = ", ".join(f"{value!r} ({n} times)" for value, n in often.head(5).items())
@@ -365,26 +417,46 @@ def _refuse_other_scale(frame, values, item_type, scale, meant):
             f"The scale of the {what} is {list(scale)}, but {off.sum()} of {len(given)} labels are not: {listed}. "
             f"Set `{what}_scale`, or say in `{what}_values` what such a label means (null: nothing)."
         )
-    ends = numbers(scale)
     used = values[given.index].dropna()
-    one_sided = item_type == "pairs" and min(ends) < 0 < max(ends) and len(used) >= 8 and len(set(used)) > 1
-    if one_sided and not given.isin(list(meant)).all() and ((used > 0).all() or (used < 0).all()):
-        found = sorted(given.unique())[:5]
+    told = dict(zip(given[used.index], used, strict=True))
+    is_open = min(numbers(scale)) < 0 < max(numbers(scale)) and "of_ranks" not in frame and not set(told) <= set(meant)
+    several = len(used) > 3 or len(set(frame.loc[used.index, "item_id"])) > 1
+    if item_type == "pairs" and is_open and several and len(set(used)) > 1 and (min(used) >= 0 or max(used) <= 0):
+        as_they_are = ", ".join(f"{label!r}: {value:g}" for label, value in sorted(told.items()))
         raise ValueError(
             f"The scale of the pairs is {list(scale)}, where positive means that the first response is better, but the "
-            f"labels are {found} only: no label says that the other response is. Say in `pairs_values` what they mean, "
-            f"for example {{'1': 1, '2': -1}}."
+            f"labels are {sorted(told)} only: no label says that the other response is. Say in `pairs_values` what "
+            f"each means, for example {{'1': 1, '2': -1}} or {{'0': -1, '1': 1}}; where the labels are right as they "
+            f"are, write {{{as_they_are}}}."
         )
 
 
-def _spelled(label):
-    """Text of a label: a whole number without its fraction, without blanks and quotes around."""
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        label = int(label)
+def spelled(label):
+    """Text of a label: a whole number without its fraction, without blanks and quotes around.
+
+    Examples
+    --------
+    >>> spelled(2.0), spelled("2.0"), spelled(" '2' "), spelled("Tie"), spelled(2.5)
+    ('2', '2', '2', 'Tie', '2.5')
+    """
     text = str(label).strip()
     while len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
-    return text
+    return str(int(re.split("[.,]", text)[0])) if re.fullmatch(r"[+-]?[0-9]{1,15}(?:[.,]0*)?", text) else text
+
+
+def id_text(value):
+    """Text of an id: a whole number without its fraction, as Parquet may have it and CSV has not; None for a blank.
+
+    Examples
+    --------
+    >>> id_text(7.0), id_text("7.0"), id_text(" 7"), id_text("007"), id_text(" "), id_text(float("nan"))
+    ('7', '7', '7', '007', None, None)
+    """
+    if _is_missing(value):
+        return None
+    text = str(int(value)) if _is_float(value) and float(value).is_integer() else str(value).strip()
+    return text[:-2] if re.fullmatch(r"-?[0-9]+\.0", text) else text
 
 
 def mirrored(values, scale):
@@ -403,14 +475,14 @@ def mirrored(values, scale):
 def _labeller(scale, label_values):
     """Function from what stands in the file to a number of the scale, or NaN."""
     values = numbers(scale)
-    known = {_spelled(v): n for v, n in zip(scale, values, strict=True)}
+    known = {spelled(v): n for v, n in zip(scale, values, strict=True)}
     is_number = not any(np.isnan([reading.number(v) for v in scale]))
 
     def value(label):
-        text = _spelled(label)
+        text = spelled(label)
         if isinstance(label, bool | np.bool_) and text not in label_values and text not in known:
             return np.nan  # True is no 1
-        text = _spelled(label_values.get(text, text))
+        text = spelled(label_values.get(text, text))
         if text in known:
             return known[text]
         number = reading.number(text) if is_number else np.nan
@@ -425,27 +497,24 @@ def _identified(long, item_type):
     for field in ("annotator", "form_id", "question_id", "prompt", "response_1", "response_2"):
         if field not in frame:
             frame[field] = None
-        given = frame[field].notna()
-        if field == "annotator":
-            given &= frame[field].map(str).str.strip() != ""  # a blank in a sheet names nobody
-        frame[field] = frame[field].where(given, None).astype(object)
-        frame.loc[given, field] = frame.loc[given, field].map(str)
+        text = id_text if field.endswith("_id") or field == "annotator" else _text
+        frame[field] = pd.Series([text(value) for value in frame[field]], index=frame.index, dtype=object)
     if item_type == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
         raise ValueError("Pairs need item_id, or response_1 and response_2: name them with `columns`.")
     if "item_id" not in frame and frame["response_1"].isna().all():
         raise ValueError("Items need item_id, or a prompt and a response: name them with `columns`.")
     if "prompt_id" not in frame:
-        if frame["prompt"].isna().any():
+        if frame["prompt"].map(_is_missing).any():
             raise ValueError("The prompt is the unit of every interval: name prompt_id or prompt with `columns`.")
         frame["prompt_id"] = frame["prompt"].map(ids.prompt_id)
-    frame["prompt_id"] = frame["prompt_id"].map(str)
+    frame["prompt_id"] = frame["prompt_id"].map(id_text)
     for side in ("response_1", "response_2"):
         frame[f"{side}_id"] = [
             None if text is None else ids.text_id(json.dumps([prompt, text]))
             for prompt, text in zip(frame["prompt_id"], frame[side], strict=True)
         ]
     if "item_id" in frame:
-        frame["item_id"] = frame["item_id"].map(str)
+        frame["item_id"] = frame["item_id"].map(id_text)
     else:
         first = frame.groupby(_unordered(frame), sort=False).cumcount() == 0
         parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
@@ -453,6 +522,24 @@ def _identified(long, item_type):
         named = pd.Series([ids.text_id(f"{item_type} {key}") for key in keys], index=frame.index)
         frame["item_id"] = _unordered(frame).map(dict(zip(_unordered(frame)[first], named[first], strict=True)))
     return _turned(frame)
+
+
+def _nameless(long):
+    """Why a row belongs to no item or prompt; "" where it belongs to one."""
+    reason = pd.Series("", index=long.index)
+    for field in ("prompt_id" if "prompt_id" in long else "prompt", "item_id"):
+        if field in long and not _is_blank(long, field):
+            reason[long[field].map(_is_missing)] = f"no {field}"
+    return reason
+
+
+def _is_blank(long, field):
+    """Whether a column says nothing in any row."""
+    return long[field].map(_is_missing).all()
+
+
+def _text(value):
+    return None if _is_null(value) else str(value)
 
 
 def _unordered(frame):
@@ -483,54 +570,96 @@ def _slots(frame):
     return frame["annotator"].groupby(form).transform(lambda names: pd.factorize(names, sort=True)[0]).astype(int)
 
 
-def _named_by_form(frame):
-    """Name the person at every place of a list: by the form where its lists are equally long, else nobody knows."""
+def _named_by_form(frame, file):
+    """Name the person at every place of a list: by the form where its lists are equally long, else nobody knows.
+
+    A list without a label names nobody, and says nothing about the other lists of its form.
+    """
     lengths = frame["label"].map(len)
     if "annotator" in frame:
-        names = frame["annotator"].map(_as_list)
-        if (names.map(len) != lengths).any():
+        given = _lists(frame, "annotator", file)
+        unknown = frame["annotator"].map(_is_missing) | (lengths == 0)
+        names = [[None] * n if skip else row for row, n, skip in zip(given, lengths, unknown, strict=True)]
+        if any(len(row) != n for row, n in zip(names, lengths, strict=True)):
             raise ValueError("`annotator` must hold as many names as `labels` holds labels in every row.")
-        return frame.assign(annotator=names)
+        return frame.assign(annotator=pd.Series(names, index=frame.index, dtype=object))
     if "form_id" not in frame:
         return frame.assign(annotator=lengths.map(lambda n: [None] * n))
-    same = lengths.groupby(frame["form_id"]).transform("nunique") == 1
+    forms = frame["form_id"].map(id_text)
+    same = lengths.where(lengths > 0).groupby(forms).transform("nunique") == 1
     names = [
         [f"{form}:{place:03d}" if known else None for place in range(n)]
-        for form, n, known in zip(frame["form_id"], lengths, same, strict=True)
+        for form, n, known in zip(forms, lengths, same, strict=True)
     ]
     return frame.assign(annotator=pd.Series(names, index=frame.index, dtype=object))
 
 
-def _pairs_of_ranks(frame):
-    """Every two responses one annotator ranked for an item become a pair, labelled 1, 0 or -1."""
+def _pairs_of_ranks(frame, file):
+    """Every two responses one annotator ranked for an item become a pair, labelled 1, 0 or -1.
+
+    A pair with a blank rank has no label, nor has a response that its annotator ranked alone: both are counted.
+    """
     for field in ("item_id", "annotator", "response_1"):
         if field not in frame:
             raise ValueError(f"Ranks need `{field}`: name it with `columns`.")
-    if (lacking := frame[["item_id", "annotator"]].isna().any(axis=1)).any():
+    if (lacking := frame[["item_id", "annotator"]].map(_is_missing).any(axis=1)).any():
         raise ValueError(f"Ranks need an item and an annotator in every row, but {lacking.sum()} rows lack one.")
+    ranks = [_rank(value, row, file) for value, row in zip(frame["rank"], frame["input_row"], strict=True)]
+    who = {field: frame[field].map(id_text) for field in ("item_id", "annotator")}
+    frame = frame.assign(rank=ranks, **who)
     rows = []
     shared = [f for f in ("prompt_id", "prompt", "form_id") if f in frame]
     for (item, annotator), ranked in frame.sort_values("response_1").groupby(["item_id", "annotator"], sort=False):
-        for a, b in combinations(ranked.to_dict("records"), 2):
-            better = np.sign(float(b["rank"]) - float(a["rank"]))
+        ranked = ranked.to_dict("records")
+        alone = [(ranked[0], {"response_1": None, "rank": np.nan})] if len(ranked) == 1 else []
+        for a, b in [*combinations(ranked, 2), *alone]:
+            better = np.sign(b["rank"] - a["rank"])
             texts = {"response_1": a["response_1"], "response_2": b["response_1"]}
-            key = ids.text_id(json.dumps([str(item), *texts.values()]))
+            key = ids.text_id(json.dumps([item, *texts.values()]))
             rows.append(
-                {"prompt_id": str(item), **{f: a[f] for f in shared}, "item_id": key, "annotator": annotator, **texts}
-                | {"label": better, "input_row": a["input_row"]}
+                {"prompt_id": item, **{f: a[f] for f in shared}, "item_id": key, "annotator": annotator, **texts}
+                | {"label": better, "input_row": a["input_row"], "of_ranks": True}
             )
     return pd.DataFrame(rows)
 
 
-def _as_list(value):
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"A list of labels must be JSON, but {value[:60]!r} was found.") from error
-    if not _is_list(value):
-        raise ValueError(f"A list of labels was expected, but {value!r} was found.")
-    return list(value)
+def _rank(value, row, file):
+    """Rank as a number, NaN where there is none."""
+    rank = np.nan if isinstance(value, bool | np.bool_) else reading.number(value)
+    if not np.isfinite(rank) and not _is_missing(value):
+        raise ValueError(f"{file}, row {row + 1}: a rank must be a number, 1 is best, but {value!r} was found.")
+    return rank
+
+
+def _lists(frame, field, file):
+    """Lists of a column; an empty one where there is nothing."""
+    found = [_as_list(value, row, file) for value, row in zip(frame[field], frame["input_row"], strict=True)]
+    return pd.Series(found, index=frame.index, dtype=object)
+
+
+def _as_list(value, row, file):
+    """List that a value is or spells: in JSON, in Python, or numbers with blanks or semicolons between."""
+    if _is_missing(value):
+        return []
+    found = reading.as_list(value)
+    if found is None and isinstance(value, str):
+        text = value.strip()
+        is_array = text.startswith("[") and text.endswith("]")
+        parts = text[1:-1].split() if is_array else text.split(";")
+        is_list = "," not in text if is_array else len(parts) > 1
+        if is_list and not any(np.isnan(reading.number(part)) for part in parts):
+            return [part.strip() for part in parts]
+        if is_array or ";" in text or "," in text or "[" in text:
+            raise ValueError(
+                f'{file}, row {row + 1}: a list of labels must be JSON, such as [4, 5, 3] or ["yes", "no"], but '
+                f"{value[:60]!r} was found."
+            )
+    if found is None:
+        raise ValueError(
+            f"{file}, row {row + 1}: A list of labels was expected, such as [4, 5, 3], but {value!r} was found. Name a "
+            f"column of single labels `label`, not `labels`."
+        )
+    return found
 
 
 def _is_list(value):
@@ -538,11 +667,16 @@ def _is_list(value):
 
 
 def _is_missing(value):
-    return (
-        value is None
-        or (isinstance(value, float) and np.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
+    """Whether a value is null, or a blank as spreadsheets leave it."""
+    return _is_null(value) or (isinstance(value, str) and not value.strip())
+
+
+def _is_null(value):
+    return value is None or value is pd.NA or value is pd.NaT or (_is_float(value) and np.isnan(value))
+
+
+def _is_float(value):
+    return isinstance(value, float | np.floating)
 
 
 def _excerpt(row):

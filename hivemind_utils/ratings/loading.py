@@ -286,7 +286,7 @@ def load(study, sources, *, released=False, pool_path=None, simulate=None):
     fewest = min(table["prompt_id"].nunique() for table in items)
     study.comes_from(kind, origin, scales=scales, levels=levels, prompts_note=wording.few_prompts(fewest))
     for left_out, made in zip(excluded, labels.values(), strict=True):
-        study.partial(rating_labels.recurring_off_scale(left_out, len(made) + len(left_out)))
+        study.partial(rating_labels.off_scale(left_out, len(made) + len(left_out)))
     if drawn:
         parquet.write_truth(drawn["truth"], study.profile, "people")
     items, excluded = (pd.concat(parts, ignore_index=True) for parts in (items, excluded))

@@ -114,6 +114,55 @@ class TestLayouts:
         assert labels["annotator"].tolist() == ["rater_1", "rater_2", "rater_1"]
         assert excluded["reason"].tolist() == ["label missing"]
 
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [("['4', '5']", ["4", "5"]), ("[4 5 3]", ["4", "5", "3"]), ("[4. 5.]", ["4.", "5."]),
+         ("4;5; 3", ["4", "5", "3"]), ("4,5;3", ["4,5", "3"]), ("[4, null]", [4, None])],
+    )  # fmt: skip
+    def test_lists_as_programs_write_them(self, written, read):
+        long = rating_labels.unroll(released(human_labels=[written, "[1]", "[1]"]))
+        assert long["label"].tolist()[: len(read)] == read
+
+    @pytest.mark.parametrize("written", ["4,5,3", "[4,5 3]", "[4", "yes;no", "[yes no]", "4", 4, "four"])
+    def test_lists_that_may_be_read_in_two_ways_are_refused_with_their_row(self, written):
+        with pytest.raises(ValueError, match=r"mine\.csv, row 2: .*such as \[4, 5, 3\]"):
+            rating_labels.unroll(released(human_labels=["[1, 2]", written, "[1]"]), file="mine.csv")
+
+    @pytest.mark.parametrize("nothing", [None, "", " ", float("nan"), [], "[]"])
+    @pytest.mark.parametrize("names", [{}, {"form_id": [1, 1, 1]}, {"annotator": [["p", "q"], ["p", "q"], ["q", "p"]]}])
+    def test_an_item_without_labels_is_counted_and_names_of_the_others_stay(self, nothing, names):
+        frame = released(human_labels=[[1, 2], nothing, [3, 3]], **names)
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        assert len(items) == 2 and excluded["reason"].tolist() == ["label missing"]
+        assert (rating_labels.matrix(labels, items)[1] is None) == (not names)
+
+    RANKS = ("item_id", "prompt", "annotator", "response_1", "rank")
+
+    def ranked(self, *rows):
+        frame = pd.DataFrame([("i", "p", *row) for row in rows], columns=self.RANKS)
+        return rating_labels.unroll(frame, file="ranks.csv")
+
+    @pytest.mark.parametrize("ranks", [["1", "2,0", "3"], [1, 2.0, 3], ["1.0", " 2 ", "3"]])
+    def test_ranks_may_be_written_in_any_way(self, ranks):
+        long = self.ranked(*(("w", text, rank) for text, rank in zip("abc", ranks, strict=True)))
+        assert long["label"].tolist() == [1, 1, 1]
+
+    @pytest.mark.parametrize("rank", ["second", "1st", True, float("inf")])
+    def test_a_rank_that_is_no_number_is_refused_with_its_row(self, rank):
+        with pytest.raises(ValueError, match=r"ranks\.csv, row 2: a rank must be a number"):
+            self.ranked(("w", "a", 1), ("w", "b", rank))
+
+    @pytest.mark.parametrize("blank", ["", None, float("nan")])
+    def test_pairs_of_a_blank_rank_and_responses_ranked_alone_are_counted(self, blank):
+        long = self.ranked(("w", "a", 1), ("w", "b", blank), ("w", "c", 2), ("v", "a", 1))
+        labels, items, excluded = rating_labels.tabulate(long, "pairs", [-1, 0, 1])
+        assert labels["label"].tolist() == [1] and len(items) == 1
+        assert excluded["reason"].tolist() == ["label missing"] * 3
+
+    def test_ranks_that_favour_one_side_are_no_other_scale(self):
+        long = self.ranked(*((who, text, rank) for who in "vw" for text, rank in zip("abc", [1, 2, 2], strict=True)))
+        assert set(rating_labels.tabulate(long, "pairs", [-1, 0, 1])[0]["label"]) == {0, 1}
+
     def test_ranks_become_pairs_of_one_annotator(self):
         frame = pd.DataFrame(
             {
@@ -156,6 +205,41 @@ class TestExclusions:
 
     def test_missing_labels_are_counted_apart(self):
         assert self.reasons([1, None, float("nan"), ""]) == ["label missing"] * 3
+
+    @pytest.mark.parametrize("blank", [None, "", "  ", float("nan")])
+    @pytest.mark.parametrize("field", ["item_id", "prompt_id"])
+    def test_a_blank_id_is_counted(self, field, blank):
+        frame = pd.DataFrame({"item_id": list("ijk"), "prompt_id": list("pqr"), "label": [1, 2, 3]}, dtype=object)
+        frame.loc[1:, field] = blank
+        labels, items, excluded = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        assert len(items) == len(labels) == 1 and excluded["reason"].tolist() == [f"no {field}"] * 2
+        assert excluded["input_row"].tolist() == [1, 2]
+
+    @pytest.mark.parametrize("blank", [None, ""])
+    def test_a_blank_prompt_is_counted_and_a_blank_column_is_none(self, blank):
+        frame = pd.DataFrame({"prompt": ["p", blank], "response_1": ["a", "b"], "label": [1, 2], "item_id": blank})
+        _, items, excluded = rating_labels.tabulate(rating_labels.unroll(frame), "absolute", SCALE)
+        assert len(items) == 1 and excluded["reason"].tolist() == ["no prompt"]
+        with pytest.raises(ValueError, match="unit of every interval"):
+            rating_labels.tabulate(rating_labels.unroll(frame.assign(prompt=blank)), "absolute", SCALE)
+
+    @pytest.mark.parametrize("field", ["annotator", "item_id", "prompt_id", "form_id"])
+    @pytest.mark.parametrize("pair", [("7", 7.0), (7, 7.0), ("7", "7.0"), (np.int64(7), np.float32(7)), ("w", " w")])
+    def test_an_id_is_one_however_it_is_written(self, field, pair):
+        ids_ = {"item_id": "i", "prompt_id": "p", "annotator": "w", "form_id": "f"} | {field: list(pair)}
+        long = rating_labels.unroll(pd.DataFrame({"label": [1, 2]} | ids_).astype({field: object}))
+        _, items, excluded = rating_labels.tabulate(long, "absolute", SCALE)
+        assert len(items) == 1
+        assert excluded["reason"].tolist() == ["annotator labelled the item before: first kept"]
+
+    def test_ids_that_differ_stay_apart(self):
+        assert [rating_labels.id_text(v) for v in ("007", "7", 7.5, "1.10", True)] == [
+            "007",
+            "7",
+            "7.5",
+            "1.10",
+            "True",
+        ]
 
     def test_a_second_label_of_one_person_is_left_out(self):
         found = self.reasons([1, 2, 3], annotator=["p", "p", "q"])
@@ -381,6 +465,71 @@ class TestScale:
         found = self.tabulated(labels, scale, "pairs", label_values={"1": 1, "2": -1, "-1": 1, "-2": -1})[0]
         assert set(found["label"]) == {1, -1}
 
+    @pytest.mark.parametrize(
+        "labels", [[0, 1] * 8, [0, 1, 2] * 6, ["0", "1"] * 3, [1, 2] * 3, [0, -1] * 4, [0, 0, 0, 2]]
+    )
+    @pytest.mark.parametrize("n_turned", [0, 3])
+    def test_labels_of_pairs_that_are_never_negative_are_refused(self, labels, n_turned):
+        frame = self.long(labels, response_2="b")
+        turned = frame.index < n_turned
+        frame.loc[turned, ["response_1", "response_2"]] = frame.loc[turned, ["response_2", "response_1"]].to_numpy()
+        with pytest.raises(ValueError, match=r"no label says that the other response is.*`pairs_values`"):
+            rating_labels.tabulate(rating_labels.unroll(frame), "pairs", [-2, -1, 0, 1, 2])
+        as_they_are = {str(label): int(label) for label in labels}
+        declared = [{"0": -1, "1": 1, "2": 1, "-1": 1}, as_they_are]
+        for values in declared:
+            rating_labels.tabulate(rating_labels.unroll(frame), "pairs", [-2, -1, 0, 1, 2], label_values=values)
+
+    def test_ties_alone_are_ties(self):
+        assert set(self.tabulated([0] * 8, [-1, 0, 1], "pairs")[0]["label"]) == {0}
+
+    @pytest.mark.parametrize(
+        "labels", [[1.0, 2.0, None], ["1.0", "2.0", ""], ["1", "2", None], [1, 2, None], ["1,0", 2, ""]]
+    )
+    def test_values_are_found_however_a_label_is_written(self, labels):
+        found = self.tabulated(labels, [-2, -1, 0, 1, 2], "pairs", label_values={"1": 1, "2": -1})[0]
+        assert found["label"].tolist() == [1, -1]
+
+    @pytest.mark.parametrize(
+        "scale",
+        [["A", "B", "tie"], ["tie", "A", "B"], ["B", "A", "draw"], ["A", "tie", "B"], ["A", "B"], ["B", "unclear", "A"],
+         ["B", "tie", "both bad", "A"], ["first", "equal", "second"], ["model_a", "tie", "model_b"], [0, 1, 2],
+         [-1, 0, 2], [-2, -1, 0], [-1, 0, 1, 2]],
+    )  # fmt: skip
+    def test_a_scale_of_pairs_without_the_tie_in_its_middle_is_refused(self, scale):
+        with pytest.raises(ValueError, match=r"scale of the pairs is .* the tie, if there is one, in the middle"):
+            self.tabulated([scale[0]] * 3, scale, "pairs")
+
+    @pytest.mark.parametrize(
+        "scale",
+        [["B", "tie", "A"], ["second", "Equal", "first"], ["B", "A"], ["B better", "about the same", "A better"],
+         ["model_b", "no preference", "model_a"], [1, 2], [0, 1], [1, 2, 3, 4, 5], [-1, 1], ["-1", "0", "1"]],
+    )  # fmt: skip
+    def test_other_scales_of_pairs_are_mirrored_about_their_middle(self, scale):
+        frame = self.long([scale[0], scale[0], *scale[1:]], response_2="b").assign(prompt="p", response_1="a")
+        frame.loc[1, ["response_1", "response_2"]] = ["b", "a"]
+        frame["annotator"] = [f"w{i}" for i in frame.index]
+        labels = rating_labels.tabulate(rating_labels.unroll(frame), "pairs", scale)[0]["label"].tolist()
+        numbers = rating_labels.numbers(scale)
+        assert labels == [numbers[0], numbers[-1], *numbers[1:]]
+
+    @pytest.mark.parametrize("scale", [[1, 2, 2, 3], [1, "1", 2], ["1.0", 1, 2], ["no", "yes", "no"]])
+    def test_a_scale_that_repeats_a_value_is_refused(self, scale):
+        with pytest.raises(ValueError, match="repeats"):
+            self.tabulated([1, 2], scale)
+
+    def test_labels_mostly_off_the_scale_are_refused_though_none_recurs(self):
+        slider = [round(1.234 + 0.417 * i, 3) for i in range(200)]
+        with pytest.raises(ValueError, match=r"200 of 220 labels are not: .*`ratings_scale`"):
+            self.tabulated([*slider, *[1, 2, 3, 4, 5] * 4], SCALE)
+
+    @pytest.mark.parametrize(("n_off", "is_partial"), [(40, True), (6, True), (4, False)])
+    def test_a_share_off_the_scale_makes_the_run_partial_though_no_value_recurs(self, n_off, is_partial):
+        off = [round(6.123 + 0.417 * i, 3) for i in range(n_off)]
+        labels, _, excluded = self.tabulated([*off, *[3, 4] * ((100 - n_off) // 2)], SCALE)
+        sentence = rating_labels.off_scale(excluded, len(labels) + len(excluded))
+        assert sentence == (f"{n_off} of 100 labels have values off the scale" if is_partial else None)
+
     def test_codes_of_one_two_and_three_are_refused(self):
         with pytest.raises(ValueError, match="scale of the pairs"):
             self.tabulated([1, 2, 3] * 8, [-2, -1, 0, 1, 2], "pairs")
@@ -408,5 +557,5 @@ class TestScale:
     def test_few_that_recur_make_the_run_partial(self):
         labels, _, excluded = self.tabulated([*[3, 4] * 200, 33, 33], SCALE)
         sentence = "2 of 402 labels have values off the scale that recur"
-        assert rating_labels.recurring_off_scale(excluded, len(labels) + len(excluded)) == sentence
-        assert rating_labels.recurring_off_scale(excluded.head(1), 400) is None
+        assert rating_labels.off_scale(excluded, len(labels) + len(excluded)) == sentence
+        assert rating_labels.off_scale(excluded.head(1), 400) is None
