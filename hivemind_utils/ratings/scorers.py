@@ -17,6 +17,7 @@ from hivemind_utils.ratings import judges as rating_judges
 from hivemind_utils.ratings import scores
 from hivemind_utils.ratings.loading import as_list, expanded, is_simulated, simulated
 from hivemind_utils.tables import files, ids
+from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted, listed
 
 LM_KINDS = {"mean_logprob": "lm", "minus_perplexity": "lm perplexity"}  # headline; as published
@@ -356,6 +357,8 @@ def collect(study, annotations, sources, *, simulate=None):
     ------
     ValueError, FileNotFoundError
         If a parameter is wrong, before anybody is asked; or if there is no score at all.
+    NothingToMeasureError
+        If there are scores, but each scorer's are the same for all items, such as those of one item.
     """
     paths = [source.path for source in sources if isinstance(source, Files)]
     planted = simulated(study, paths, simulate)
@@ -380,6 +383,10 @@ def collect(study, annotations, sources, *, simulate=None):
     excluded = pd.concat([part for part in (*excluded, constant) if len(part)] or [constant], ignore_index=True)
     excluded = excluded[_PROBLEMS].drop_duplicates(ignore_index=True)
     gave_nothing = excluded[excluded["item_id"] == "all"]
+    if table.empty and items.groupby("items").size().max() == 1:
+        raise NothingToMeasureError("Only one item was rated: there is no other to compare its score with.")
+    if table.empty and set(gave_nothing["reason"]) == {scores.CONSTANT}:
+        raise NothingToMeasureError("Every scorer gives all items the same score: none can follow people.")
     if table.empty:
         raise ValueError(f"There is no usable score. {_reasons(gave_nothing)}")
     if len(gave_nothing):

@@ -5,6 +5,7 @@ also serves the pairs it is part of: first minus second. What cannot be used is 
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,11 @@ from hivemind_utils.tables import ids as table_ids
 _FIELDS = ("item_id", "prompt_id", "prompt", "response", "response_1", "response_2", "scorer", "scorer_type", "score")
 
 
+CONSTANT = "the score is the same for all items"
+ONE_SIDED = (
+    "the scores of pairs are never negative (or never positive), but some pairs have their sides the other way round: "
+    "say in `scores_values` what they mean, for example {1: 1, 2: -1} or {0: -1, 1: 1} (positive: the first is better)"
+)
 COLUMNS = ["item_id", "scorer", "scorer_type", "source", "score", "distribution"]
 
 
@@ -40,7 +46,8 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
     score_columns : list of str, optional
         Columns that each hold the scores of one scorer, named after it.
     values : dict, optional
-        What stands in the file to the number it means, for example ``{"1": 1, "2": -1, "Tie": 0}``.
+        What stands in the file to the number it means, for example ``{"1": 1, "2": -1, "Tie": 0}``. What lies between
+        two of these numbers is read in proportion: there, 1.25 means 0.5.
     kinds : dict of str to str, optional
         Scorer to its kind (lm, reward, judge ...), where no column says it.
     encoding : str
@@ -48,7 +55,13 @@ def read(paths, *, columns=None, where=None, score_columns=None, values=None, ki
     Returns
     -------
     pandas.DataFrame
-        Long: what identifies the item, scorer, scorer_type, ``score`` (float, NaN where it is no number) and ``raw``.
+        Long: what identifies the item, scorer, scorer_type, ``score`` (float, NaN where it is no number), ``raw``, and
+        ``is_declared``: whether `values` say what scores mean.
+
+    Raises
+    ------
+    ValueError
+        If something is named that does not exist, or the commas in a scorer's numbers may be read in two ways.
     """
     paths = paths if isinstance(paths, list | tuple) else [paths]
     frame = pd.concat([reading.read_any(path, encoding) for path in paths], ignore_index=True)
@@ -88,13 +101,40 @@ def unroll(frame, *, columns=None, where=None, score_columns=None, values=None, 
         frame["scorer_type"] = [dict(kinds or {}).get(scorer, "other") for scorer in frame["scorer"]]
     elif kinds:
         frame["scorer_type"] = [kinds.get(s, k) for s, k in zip(frame["scorer"], frame["scorer_type"], strict=True)]
-    translate = {str(k): v for k, v in (values or {}).items()}
     raw = frame["score"]
-    mapped = [translate.get(str(v).strip(), np.nan if isinstance(v, bool | np.bool_) else v) for v in raw]
-    numbers = pd.to_numeric(pd.Series(mapped, index=frame.index), errors="coerce").astype(float)
-    numbers = numbers.where(np.isfinite(numbers))
+    numbers = raw.groupby(frame["scorer"].map(str)).transform(lambda given: _numbers(given, given.name, file))
+    numbers = _meant(raw, numbers, values or {}).where(np.isfinite)
     keep = [*identifying, "scorer", "scorer_type"]
-    return frame[keep].assign(score=numbers, raw=raw.astype(str)).reset_index(drop=True)
+    return frame[keep].assign(score=numbers, raw=raw.astype(str), is_declared=bool(values)).reset_index(drop=True)
+
+
+def _numbers(given, scorer, file):
+    """Numbers of one scorer, NaN where there is none; refused where nobody knows what its commas are."""
+    texts = [value.strip() for value in given if isinstance(value, str)]
+    with_comma = [text for text in texts if re.fullmatch(r"[+-]?\d+,\d+", text)]
+    with_point = [text for text in texts if re.fullmatch(r"[+-]?\d*\.\d+", text)]
+    if with_comma and (with_point or all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in with_comma)):
+        beside = f" beside {with_point[0]!r}" if with_point else ""
+        raise ValueError(
+            f"{file}: scores of {scorer} are numbers with one decimal sign, but {with_comma[0]!r} was found{beside}: "
+            f"its comma may mark decimals or thousands. Write decimals with a point, and thousands without a sign."
+        )
+    read = [np.nan if isinstance(value, bool | np.bool_) else reading.number(value) for value in given]
+    return pd.Series(read, index=given.index, dtype=float)
+
+
+def _meant(raw, numbers, values):
+    """Scores with `values` for what stands in the file, in proportion between two numbers of it."""
+    if wrong := {key: value for key, value in values.items() if not (value is None or isinstance(value, int | float))}:
+        raise ValueError(f"`scores_values` must name numbers, or null for nothing, but {wrong} was passed.")
+    known = {labels.spelled(key): np.nan if value is None else float(value) for key, value in values.items()}
+    scale = sorted((reading.number(key), value) for key, value in known.items() if np.isfinite(reading.number(key)))
+    if len(scale) > 1:
+        at, meant = zip(*scale, strict=True)
+        between = numbers.between(at[0], at[-1])
+        numbers = numbers.where(~between, np.interp(numbers, at, meant))
+    spelled = raw.map(labels.spelled)
+    return numbers.where(~spelled.isin(list(known)), spelled.map(known)).astype(float)
 
 
 def match(long, items, source):
@@ -120,13 +160,19 @@ def match(long, items, source):
     long = long.assign(distribution=long.get("distribution", pd.Series(None, index=long.index, dtype=object)))
     long["scorer"] = long["scorer"].astype(str)
     name, turned = _named(long, items)
+    one_sided = _one_sided(long, name, turned, items)
     long = _turn(long, turned)
     bad = long["score"].isna()
-    again = ~bad & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
+    again = (
+        ~bad
+        & (name != "")
+        & long[~bad].assign(key=name[~bad]).duplicated(["scorer", "key"]).reindex(long.index, fill_value=False)
+    )
     reason = np.select([bad, again], ["not a number", "scored before: first kept"], "").astype(object)
     if "why" in long:
         told = bad & long["why"].notna()
         reason[told] = "no score: " + long.loc[told, "why"].astype(str)
+    reason[one_sided] = ONE_SIDED
     good = long.assign(key=name)[reason == ""]
     left_out = pd.DataFrame({"scorer": long["scorer"], "item_id": name, "reason": reason})[reason != ""]
     found = pd.concat([_direct(good, items), _differences(good, items)], ignore_index=True)
@@ -157,6 +203,7 @@ def _without_score(long, good, found, items, name, reasons):
             told = [text for text in reasons[long["scorer"] == scorer] if text.startswith("no score: ")]
             why = f" ({max(told, key=told.count)})" if told else ""
             reason = f"none of {n:,} scores is a number{why}"
+            reason = ONE_SIDED if ONE_SIDED in set(reasons[long["scorer"] == scorer]) else reason
         rows.append((scorer, "all", reason))
     return pd.DataFrame(rows, columns=["scorer", "item_id", "reason"])
 
@@ -186,9 +233,9 @@ def usable(tables, items):
     several = table["score"].groupby([table["scorer"], item_type]).transform("nunique") > 1
     constant = table[~several].drop_duplicates("scorer")
     everywhere = ~constant["scorer"].isin(table.loc[several, "scorer"])
-    constant = constant.assign(
-        item_id=np.where(everywhere, "all", "one type of item"), reason="the score is the same for all items"
-    )[["scorer", "item_id", "reason"]]
+    constant = constant.assign(item_id=np.where(everywhere, "all", "one type of item"), reason=CONSTANT)[
+        ["scorer", "item_id", "reason"]
+    ]
     return table[several].reset_index(drop=True), pd.concat([again, constant], ignore_index=True)
 
 
@@ -267,11 +314,13 @@ def _named(long, items):
     second = long.get("response_2")
     first = next((long[name] for name in ("response_1", "response") if name in long), None)
     if first is not None and {"prompt_id", "prompt"} & set(long):
-        prompt = long["prompt_id"].astype(str) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
+        prompt = (
+            long["prompt_id"].map(labels.id_text) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
+        )
         first = _response_ids(prompt, first)
         second = None if second is None else _response_ids(prompt, second)
     if "item_id" in long:
-        key = long["item_id"].astype(str)
+        key = long["item_id"].map(labels.id_text).fillna("")  # a blank is no item's
         if second is None:
             return key, nowhere
         sides = items.set_index("item_id")[["response_1_id", "response_2_id"]].reindex(key)
@@ -297,6 +346,23 @@ def _pair_keys(first, second):
     first, second = first.map(str), second.map(str)
     turned = first > second
     return first.where(~turned, second) + "+" + second.where(~turned, first), turned
+
+
+def _one_sided(long, name, turned, items):
+    """Where the scores of a scorer of pairs are never of both signs, though some are for sides the other way round.
+
+    Scores from 0 to 1, or from 1 to 2, have their tie in the middle: with the sides swapped they are not negated.
+    """
+    if "response_2" not in long:
+        return pd.Series(False, index=long.index)
+    pairs = items.dropna(subset=["response_2_id"])
+    keys, is_turned = _pair_keys(pairs["response_1_id"], pairs["response_2_id"])
+    by_id = turned & name.isin(pairs["item_id"])
+    against = by_id | (turned & name.isin(keys[~is_turned])) | (~turned & name.isin(keys[is_turned]))
+    declared = long["is_declared"] if "is_declared" in long else False
+    scores = long["score"].groupby(long["scorer"])
+    same_side = (scores.transform("min") >= 0) | (scores.transform("max") <= 0)
+    return against.groupby(long["scorer"]).transform("any") & same_side & (scores.transform("nunique") > 1) & ~declared
 
 
 def _turn(scores, turned):

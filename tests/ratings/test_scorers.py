@@ -10,6 +10,7 @@ from server import serving
 from hivemind_utils.demo import provider
 from hivemind_utils.ratings import headlines, loading, scorers, scores
 from hivemind_utils.ratings import labels as rating_labels
+from hivemind_utils.tables.study import NothingToMeasureError
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ class TestCollect:
         found = scorers.collect(study, annotations, sources)
         assert found.excluded.set_index("scorer").loc["a/long", "reason"] == "none of 6 scores is a number"
         assert len(found.table) == 14
+
+    @pytest.mark.parametrize("n_items", [1, 2])
+    def test_where_all_scores_are_equal_there_is_nothing_to_measure(self, study, annotations, tmp_path, n_items):
+        items = annotations.rows("absolute").head(n_items).assign(response_1="one length")
+        few = loading.Annotations(annotations.labels, items, annotations.excluded, annotations.scales, {})
+        said = "Only one item" if n_items == 1 else "the same score"
+        with pytest.raises(NothingToMeasureError, match=said):
+            scorers.collect(study, few, [scorers.Files()])
+        source = file_of(tmp_path, few, item_id="nowhere")
+        with pytest.raises(ValueError, match=said if n_items == 1 else "matches an item") as caught:
+            scorers.collect(study, few, [source])
+        assert isinstance(caught.value, NothingToMeasureError) == (n_items == 1)
 
     def test_without_any_score_or_text_there_is_nothing_to_do(self, study, annotations):
         blank = annotations.items.assign(response_1=None, response_2=None)

@@ -93,6 +93,52 @@ class TestMatch:
 
 
 class TestUnroll:
+    @pytest.mark.parametrize(
+        "given", [[1.0, 2.0, None], ["1.0", "2.0", ""], ["1", "2", None], [1, 2, None], ["1,0", "2", "?"]]
+    )
+    @pytest.mark.parametrize("values", [{1: 10, 2: 20}, {"1": 10, "2": 20}, {1.0: 10, "2,0": 20}])
+    def test_values_are_found_however_a_score_is_written(self, given, values):
+        found = scores.unroll(pd.DataFrame({"item_id": list("abc"), "scorer": "s", "score": given}), values=values)
+        assert found["score"].tolist()[:2] == [10, 20] and np.isnan(found["score"][2])
+
+    def test_what_lies_between_two_values_is_read_in_proportion(self):
+        given = [1, 1.25, "1.5", 2.0, "Tie", 1.75, 3]
+        frame = pd.DataFrame({"item_id": range(7), "scorer": "s", "score": given})
+        found = scores.unroll(frame, values={"1": 1, "2": -1, "Tie": 0})
+        assert found["score"].tolist() == [1, 0.5, 0, -1, 0, -0.5, 3]
+
+    def test_values_must_be_numbers(self):
+        with pytest.raises(ValueError, match=r"scores_values.*'high'"):
+            scores.unroll(pd.DataFrame({"item_id": [1], "scorer": "s", "score": [1]}), values={"1": "high"})
+
+    @pytest.mark.parametrize(
+        ("given", "read"),
+        [(["3,5", "4"], [3.5, 4]), (["0,512", "0,1"], [0.512, 0.1]), (["1,250", "2,5"], [1.25, 2.5]),
+         ([" -0,5", 2], [-0.5, 2]), (["1.234", "2.5"], [1.234, 2.5]), (["0,123", "0,456"], [0.123, 0.456])],
+    )  # fmt: skip
+    def test_decimal_commas_are_read(self, given, read):
+        frame = pd.DataFrame({"item_id": ["a", "b"], "scorer": "s", "score": given})
+        assert scores.unroll(frame)["score"].tolist() == read
+
+    @pytest.mark.parametrize("given", [["1,234", "2,500"], ["3,5", "4.5"], ["1,200", "0.5"]])
+    def test_commas_that_may_be_read_in_two_ways_are_refused(self, given):
+        frame = pd.DataFrame({"item_id": ["a", "b"], "scorer": "judge-1", "score": given})
+        with pytest.raises(ValueError, match=r"mine\.csv: scores of judge-1 .*Write decimals with a point"):
+            scores.unroll(frame, file="mine.csv")
+
+    def test_each_scorer_has_its_own_decimal_sign(self):
+        frame = pd.DataFrame({"item_id": [1, 2, 3], "a": ["3,5", "4,0", ""], "b": ["3.5", "4.0", ""]})
+        found = scores.unroll(frame, score_columns=["a", "b"])
+        assert found["score"].dropna().tolist() == [3.5, 4, 3.5, 4]
+
+    @pytest.mark.parametrize("given", [(7.0, 8.0), ("7", "8"), ("7.0", " 8 "), (7, 8)])
+    def test_ids_match_however_they_are_written(self, given):
+        labelled = pd.DataFrame({"item_id": [7.0, 8.0], "prompt_id": "p", "label": [1, 2]})
+        items = labels.tabulate(labels.unroll(labelled), "absolute", [1, 2, 3])[1]
+        long = scores.unroll(pd.DataFrame({"item_id": [*given, None, None], "scorer": "s", "score": [1, 2, 3, 4]}))
+        found, excluded = scores.match(long, items, "import")
+        assert found["item_id"].tolist() == ["7", "8"] and excluded["reason"].tolist() == ["no such item"]
+
     def test_a_scorers_name_may_be_joined_from_columns(self):
         frame = pd.DataFrame({"item_id": [1], "model": ["m"], "variant": [2], "score": [0.5]})
         assert scores.unroll(frame, columns={"scorer": "model+variant"})["scorer"].tolist() == ["m · 2"]
@@ -191,13 +237,39 @@ class TestSides:
     @pytest.mark.parametrize("by_id", [False, True])
     def test_scores_of_swapped_pairs_are_negated(self, by_id):
         items = self.items()
-        rows = [("p", "Elm", "Oak", "s", 2.0), ("q", "Jay", "Owl", "s", 0.5)]
+        rows = [("p", "Elm", "Oak", "s", 2.0), ("q", "Jay", "Owl", "s", -0.5)]
         frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "scorer", "score"])
         if by_id:
             frame["item_id"] = items["item_id"]
         found, excluded = scores.match(scores.unroll(frame), items, "files")
-        assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [-2.0, 0.5]
+        assert found.set_index("item_id")["score"].reindex(items["item_id"]).tolist() == [-2.0, -0.5]
         assert excluded.empty
+
+    def one_sided(self, given, *, by_id=False, turned=True, **options):
+        sides = [("p", "Elm", "Oak") if turned else ("p", "Oak", "Elm"), ("q", "Jay", "Owl")]
+        rows = [(*side, "s", score) for side, score in zip(sides, given, strict=True)]
+        frame = pd.DataFrame(rows, columns=["prompt", "response_1", "response_2", "scorer", "score"])
+        items = self.items()
+        frame = frame.assign(item_id=items["item_id"]) if by_id else frame
+        found, excluded = scores.match(scores.unroll(frame, **options), items, "files")
+        return found.set_index("item_id")["score"].reindex(items["item_id"]).tolist(), excluded["reason"].tolist()
+
+    @pytest.mark.parametrize("given", [[1.2, 1.9], [0.2, 0.9], [70, 20], [0, 1], [-0.2, -0.9], [1, 2]])
+    @pytest.mark.parametrize("by_id", [False, True])
+    def test_scores_that_are_never_negative_are_not_negated(self, given, by_id):
+        found, reasons = self.one_sided(given, by_id=by_id)
+        assert np.isnan(found).all() and reasons == [scores.ONE_SIDED]
+        assert self.one_sided(given, by_id=by_id, turned=False) == (given, [])
+
+    @pytest.mark.parametrize(
+        ("given", "values", "right"),
+        [([1.2, 1.9], {1: 1, 2: -1}, [-0.6, -0.8]), ([0.2, 0.9], {0: -1, 1: 1}, [0.6, 0.8]),
+         ([2, 1], {0: 0, 2: 2}, [-2, 1])],
+    )  # fmt: skip
+    @pytest.mark.parametrize("by_id", [False, True])
+    def test_a_declared_scale_of_pairs_is_mirrored(self, given, values, right, by_id):
+        found, reasons = self.one_sided(given, by_id=by_id, values=values)
+        assert found == pytest.approx(right) and not reasons
 
     def test_both_orders_are_one_score_and_one_is_counted(self):
         rows = [("p", "Elm", "Oak", "s", 2.0), ("p", "Oak", "Elm", "s", -1.0), ("q", "Owl", "Jay", "s", 3.0)]
