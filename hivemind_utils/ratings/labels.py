@@ -167,8 +167,8 @@ def tabulate(long, item_type, scale, *, label_values=None):
     ------
     ValueError
         If no label is left, with the most common reason; an item_id stands for different texts; the scale repeats a
-        value, or is one of pairs whose middle is not the tie; or the labels have another scale: a value off the scale
-        recurs, most are off it, or labels of pairs name one side only.
+        value, has fewer than two, or is one of pairs whose middle is not the tie; or the labels have another scale: a
+        value off the scale recurs, most are off it, or labels of pairs name one side only.
     """
     if item_type not in ITEM_TYPES:
         raise ValueError(f"`item_type` must be one of {list(ITEM_TYPES)}, but {item_type!r} was passed.")
@@ -374,8 +374,10 @@ def off_scale(excluded, n_labels):
 
 
 def _check_scale(scale, item_type):
-    """Refuse a scale that repeats a value, or one of pairs whose middle is not the tie."""
+    """Refuse a scale that has fewer than two values, repeats one, or is of pairs and has the tie out of its middle."""
     what = "ratings" if item_type == "absolute" else "pairs"
+    if len(scale) < 2:
+        raise ValueError(f"`{what}_scale` must name two values or more, but {list(scale)} was passed.")
     repeated = [value for at, value in enumerate(numbers(scale)) if value in numbers(scale)[:at]]
     names = [spelled(value) for value in scale]
     repeated = repeated or [name for at, name in enumerate(names) if name in names[:at]]

@@ -517,6 +517,8 @@ class TestScale:
     def test_a_scale_that_repeats_a_value_is_refused(self, scale):
         with pytest.raises(ValueError, match="repeats"):
             self.tabulated([1, 2], scale)
+        with pytest.raises(ValueError, match="two values or more"):
+            self.tabulated([1, 2], scale[:1])
 
     def test_labels_mostly_off_the_scale_are_refused_though_none_recurs(self):
         slider = [round(1.234 + 0.417 * i, 3) for i in range(200)]
