@@ -103,12 +103,12 @@ def large(folder, n):
     )
     path = Path(folder) / "large.sqlite"
     started = time.perf_counter()
-    fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50))
+    fill(path, design.cells(prompts, models, {"top_p": PARAMETERS}, 50, per_call=50))
     filled = time.perf_counter() - started
     providers.litellm()  # its import, seconds, is paid once
     os.chdir(project(folder))
     started, cpu = time.perf_counter(), time.process_time()
-    frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50)
+    frame = design.cells(prompts, models, {"top_p": PARAMETERS}, 50, per_call=50)
     plan = design.Plan(
         source="sampled", origin="a benchmark", cells=frame, given=pd.DataFrame(), models=models,
         prompts=prompts.rename(columns={"prompt": "text"}), human=[], paraphrases=paraphrases.none(), problems=[],
