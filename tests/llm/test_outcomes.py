@@ -1,4 +1,4 @@
-"""The rule for refusals: measured on a list of its own, and the sentences that only look like one."""
+"""The rule for refusals, measured on a list of its own, and reasoning that is left in a text."""
 
 import time
 
@@ -94,3 +94,59 @@ def test_a_long_response_takes_no_longer_than_a_short_one(text):
     started = time.perf_counter()
     outcomes.is_refusal(text)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|START_THINKING|>Why?<|END_THINKING|><|START_RESPONSE|>B<|END_RESPONSE|>",
+        "<|START_THINKING|>Why?<|END_THINKING|>B",
+        "analysisWhy?assistantfinalB",
+        "analysis Why? assistantfinal B",
+        "<unused94>thought\nWhy?<unused95>B",
+        "<reflection>Why?</reflection>\nB",
+        "<analysis>Why?</analysis>B",
+        "<scratchpad>\nWhy?\n</scratchpad>\n\n<answer>B</answer>",
+        "&lt;think&gt;Why?&lt;/think&gt;B",
+        "&lt;thinking&gt;Why?&lt;/thinking&gt;\n<response>B</response>",
+        "\u25c1think\u25b7Why?\u25c1/think\u25b7B",
+        "<think>Why?</think><answer>B</answer>",
+        "<think>Why?</think>\n<Response>\nB\n</Response>",
+        "analysisWhy?assistantfinal<answer>B</answer>",
+    ],
+)
+def test_reasoning_is_parted_from_what_was_said(text):
+    assert outcomes.split_reasoning(text) == ("Why?", "B")
+
+
+def test_several_blocks_are_all_reasoning():
+    text = "<analysis>Why?</analysis> <reflection>So.</reflection> B"
+    assert outcomes.split_reasoning(text) == ("Why?\nSo.", "B")
+
+
+@pytest.mark.parametrize("mark", ["<|START_THINKING|>", "<unused94>thought\n", "&lt;think&gt;"])
+def test_reasoning_that_is_never_closed_says_nothing(mark):
+    assert outcomes.split_reasoning(f"{mark}Why?") == ("Why?", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The doctor wrote <analysis>blood</analysis> and left.",
+        "A page of a <scratchpad>draft</scratchpad>.",
+        "<analysis>All of the text.</analysis>",
+        "<reflection>A poem that is never closed",
+        "analysis of a poem: the assistant is final.",
+        "My analysis: the word assistantfinal is odd.",
+        "Write &lt;think&gt;a&lt;/think&gt; in the page.",
+        "<answer>B</answer>",
+    ],
+)
+def test_a_text_that_only_holds_such_words_stays_as_it_is(text):
+    assert outcomes.split_reasoning(text) == (None, text)
+
+
+def test_marks_around_a_part_of_what_was_said_stay():
+    assert outcomes.split_reasoning("<think>Why?</think><answer>B</answer> or <answer>C</answer>")[1] == (
+        "<answer>B</answer> or <answer>C</answer>"
+    )
