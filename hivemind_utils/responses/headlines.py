@@ -152,8 +152,12 @@ def family_blocks(blocks):
     within, across = blocks["mean"].reindex(["different models, same family", "different families"])
     if np.isnan(across):
         return "All models are of one family: families cannot be compared"
+    n_models, n_unknown = blocks.attrs["n_models"], blocks.attrs["n_unknown"]
+    if n_unknown == n_models:
+        return f"Different models (families unknown): mean similarity {number(across)}"
     if np.isnan(within):
-        return f"Models of different families: mean similarity {number(across)}"
+        note = f" ({n_unknown} of {counted(n_models, 'model')} of unknown family)" if n_unknown else ""
+        return f"Models of different families{note}: mean similarity {number(across)}"
     return f"Mean similarity of different models: {number(within)} in one family, {number(across)} across families"
 
 

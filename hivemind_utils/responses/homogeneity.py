@@ -133,11 +133,16 @@ def blocks(responses):
     Returns
     -------
     pandas.DataFrame
-        Indexed by block, such as "different models"; mean, lower, upper, n_arm_pairs; NaN without a pair.
+        Indexed by block, such as "different models"; mean, lower, upper, n_arm_pairs; NaN without a pair. In ``attrs``
+        n_models, and n_unknown of them whose family nobody knows.
     """
     groups = _blocks(responses)
     found = group_means(responses, groups).set_index("block").reindex(list(groups))
-    return found.fillna({"n_arm_pairs": 0}).astype({"n_arm_pairs": int})
+    found = found.fillna({"n_arm_pairs": 0}).astype({"n_arm_pairs": int})
+    models = {responses.model_of[arm]: responses.family_of[arm] for arm in responses.arms}
+    of = [family for model, family in models.items() if model not in responses.people]
+    found.attrs = {"n_models": len(of), "n_unknown": of.count(UNKNOWN)}
+    return found
 
 
 def block_means(responses):

@@ -9,8 +9,10 @@ from hivemind_utils.responses import headlines
 BLOCKS = ["same model", "different models", "different models, same family", "different families"]
 
 
-def blocks(*means):
-    return pd.DataFrame({"mean": means}, index=BLOCKS)
+def blocks(*means, n_unknown=0):
+    table = pd.DataFrame({"mean": means}, index=BLOCKS)
+    table.attrs = {"n_models": 4, "n_unknown": n_unknown}
+    return table
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,17 @@ def test_inter_heatmap(means, said):
 )
 def test_family_blocks(means, said):
     assert headlines.family_blocks(blocks(*means)) == said
+
+
+@pytest.mark.parametrize(
+    ("n_unknown", "said"),
+    [
+        (4, "Different models (families unknown): mean similarity 0.50"),
+        (3, "Models of different families (3 of 4 models of unknown family): mean similarity 0.50"),
+    ],
+)
+def test_models_of_unknown_family_are_not_said_to_be_of_different_ones(n_unknown, said):
+    assert headlines.family_blocks(blocks(0.8, 0.5, np.nan, 0.5, n_unknown=n_unknown)) == said
 
 
 def test_nearest_source_models():

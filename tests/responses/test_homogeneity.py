@@ -11,7 +11,7 @@ from some_responses import responses_of, shuffled, with_model, with_vectors
 from hivemind_utils.figures import pages
 from hivemind_utils.metrics import diversity, overlap, similarity
 from hivemind_utils.metrics import words as words_metrics
-from hivemind_utils.responses import homogeneity
+from hivemind_utils.responses import headlines, homogeneity
 from hivemind_utils.tables import schema
 
 
@@ -197,6 +197,14 @@ def test_blocks_keep_people_families_and_conditions_apart():
         "people and models": 4,
     }
     assert table["mean"].notna().all()
+    assert table.attrs == {"n_models": 3, "n_unknown": 0}
+
+
+def test_blocks_count_models_of_unknown_family():
+    family = {"a": "unknown", "b": "unknown", "writers": "people"}
+    table = homogeneity.blocks(study({("p", arm): 2 for arm in family}, family=family))
+    assert table.attrs == {"n_models": 2, "n_unknown": 2}
+    assert headlines.family_blocks(table).startswith("Different models (families unknown): mean similarity ")
 
 
 def test_blocks_of_a_single_model_hold_only_itself():
