@@ -1,9 +1,10 @@
 """Whether a reply comes from the model that was asked, by the name that the server gives.
 
-The same are: a dated or numbered snapshot of the name that was asked (``gpt-4o`` and ``gpt-4o-2024-08-06``), a name
-with a provider or a folder before it (``openai/gpt-4o``, ``accounts/x/models/llama-v3``, ``/models/llama-v3.gguf``),
-variants of a router (``:free``), and other spellings (``Claude 3.5``, ``claude-3-5``). Another size, another date or
-another word (``-mini``, ``-turbo``) is another model. What else is the same, a profile says in `aliases`.
+The same are: a snapshot of the name that was asked, by its date, its number or ``-latest`` (``gpt-4o`` and
+``gpt-4o-2024-08-06``), a name with a provider or a folder before it (``openai/gpt-4o``, ``accounts/x/models/llama-v3``,
+``/models/llama-v3.gguf``), variants of a router (``:free``), and other spellings (``Claude 3.5``, ``claude-3-5``).
+Another size, another date, another quantisation or another word (``-mini``, ``-turbo``, ``-preview``, ``-exp``) is
+another model. What else is the same, a profile says in `aliases`.
 """
 
 import functools
@@ -17,7 +18,7 @@ ANOTHER = "another_model"  # outcome of a response that another model gave
 OWN_NAMES = {"azure", "sagemaker", "sagemaker_chat", providers.SIMULATED, providers.GGUF}  # a deployment's, or ours
 
 
-_SNAPSHOT = re.compile(r"(-(latest|preview|exp|20\d{2}-?\d{2}-?\d{2}|\d{2}-20\d{2}|\d{2}-\d{2}|\d{4}|\d{3}))+")
+_SNAPSHOT = re.compile(r"(-(latest|20\d{2}-?\d{2}-?\d{2}|\d{2}-20\d{2}|\d{2}-\d{2}|\d{6}|\d{4}|\d{3}))+")
 
 
 @functools.cache
@@ -55,7 +56,7 @@ def is_asked(asked, served, aliases=()):
 
 def _is_snapshot(name, dated):
     """Whether a name is another, or a snapshot of it."""
-    stem = re.sub(r"-latest$", "", name)
+    stem = re.sub(r"-latest$|(?<=-\d)-0$", "", name)  # claude-sonnet-4-0 is the first claude-sonnet-4
     return dated.startswith(stem) and (dated == stem or _SNAPSHOT.fullmatch(dated[len(stem) :]) is not None)
 
 
@@ -64,5 +65,5 @@ def _plain(name):
     name = re.split(r"[/\\]", name.strip().rstrip("/").lower())[-1]
     name = re.sub(r"\.gguf$|\.bin$|:(free|nitro|floor|beta|extended|online|latest)$", "", name)
     name = re.sub(r"^((us|eu|apac|global)\.)?(anthropic|meta|amazon|mistral|cohere|ai21|deepseek|openai)\.", "", name)
-    name = re.sub(r"-v\d+(:\d+)?$", "", re.sub(r"@", "-", name))
+    name = re.sub(r"-v\d+:0$|(?<=-\d{8})-v\d+(:\d+)?$", "", re.sub(r"@", "-", name))  # Bedrock's own version
     return re.sub(r"[\s._:]+", "-", name)
