@@ -207,7 +207,7 @@ def tabulate_rows(answers, *, human=(), idea_scope=None, models=None, prompts=No
     filtered = frame["finish_reason"].eq("content_filter").fillna(False).astype(bool)
     empty = frame["text"].str.strip().eq("")
     given = frame["outcome"] if "outcome" in frame else pd.Series(None, index=frame.index, dtype=object)
-    given = given.mask(given.eq("answer") & frame["reasoning"].notna(), None)  # named with the reasoning in it
+    given = given.mask(given.isin(["answer", "refusal"]), None)  # of the text: named by the rule of today
     unparsed = given.eq("unparsed").fillna(False).astype(bool)
     another, too_large = (given.eq(name).fillna(False).astype(bool) for name in (served.ANOTHER, outcomes.TOO_LARGE))
     reasons = {"answered by another model": another, "too large": too_large}
