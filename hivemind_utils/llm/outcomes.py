@@ -89,7 +89,7 @@ def classify(text, finish_reason, refusal=None):
     text : str
         The visible answer.
     finish_reason : str or None
-        As the provider reports it.
+        As the provider reports it; "refusal" is one.
     refusal : str, optional
         The provider's own refusal text.
 
@@ -99,7 +99,7 @@ def classify(text, finish_reason, refusal=None):
     """
     if finish_reason in ("content_filter", TOO_LARGE):
         return finish_reason
-    if refusal:
+    if refusal or finish_reason == "refusal":
         return "refusal"
     if not text.strip():
         return "empty"

@@ -15,7 +15,7 @@ from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
 from hivemind_utils.responses import families, soundness
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import ids, reading, schema
+from hivemind_utils.tables import ids, reading, schema, spellings
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
 IDEA_SCOPES = {False: ["prompt_id"], True: ["prompt_id", "model", "condition"]}  # by whether labels start anew
@@ -43,7 +43,18 @@ _FIELDS = {
     "reply": "number of the list or chain the response is part of",
     "quality": "score of the answer",
 }
-_NUMBERS = ["sample_idx", *response_prompts.PROMPT_NUMBERS, "position", "probability", "reply", "quality"]
+_WHOLE = ["position", "reply"]
+_NUMBERS = ["sample_idx", *response_prompts.PROMPT_NUMBERS, *_WHOLE, "probability", "quality"]
+_PER_RESPONSE = ["sample_idx", "idea", "finish_reason", "position", "probability", "reply", "quality"]
+_NOTHING = {"", "nan", "na", "n/a", "none", "null", "<na>"}  # where a number should stand
+_STOPPED = {
+    "length": "length maxtokens maxoutputtokens maxnewtokens maxlength modellength lengthlimit tokenlimit "
+    "contextlength contextlengthexceeded modelcontextwindowexceeded contextwindowexceeded errorlimit",
+    "content_filter": "contentfilter contentfiltered safety imagesafety recitation blocklist prohibitedcontent spii "
+    "errortoxic guardrailintervened modelarmor",
+    "refusal": "refusal",
+}  # our name of why a model stopped: names of other providers, in small letters without marks
+_STOP_REASONS = {name: ours for ours, names in _STOPPED.items() for name in names.split()}
 
 
 _PROMPT_FIELDS = response_prompts.PROMPT_COLUMNS[2:]
@@ -73,7 +84,13 @@ def read(paths, *, columns=None, constants=None, encoding=None):
     Raises
     ------
     ValueError
-        If a mapping names an unknown field or column, a needed column is missing, or a value is not a text.
+        If a mapping names an unknown field or column, a needed column is missing, a value is not a text, some rows hold
+        lists and others do not, or most values of a column of numbers are none.
+
+    Notes
+    -----
+    A value that is no number is missing, and a warning says how many there are; so it is said where some responses are
+    JSON, which a model may have written.
     """
     columns, constants = (reading.current_names(given or {}, "prompt_kind") for given in (columns, constants))
     wide = columns.pop("response") if isinstance(columns.get("response"), list) else None
@@ -95,8 +112,23 @@ def read(paths, *, columns=None, constants=None, encoding=None):
                 f"{name} lacks {' and '.join(f'a `{m}` column' for m in missing)}; it has {list(frame)}. "
                 f"Say which column it is, for example `columns: {{{missing[0]}: name_in_the_file}}`."
             )
-        frames.append(_with_texts(_unroll(frame, name), name))
+        frame = _with_parts(_unroll(_with_parts(frame), name))
+        frames.append(_with_numbers(_with_texts(frame, name), name))
     return pd.concat(frames, ignore_index=True)
+
+
+def _with_parts(frame):
+    """Frame in which a response in parts is its text; what was thought in it goes to ``reasoning``."""
+    parts = frame["response"].map(reading.text_of_parts)
+    if not (is_parts := parts.notna()).any():
+        return frame
+    before = frame["reasoning"] if "reasoning" in frame else pd.Series(None, index=frame.index, dtype=object)
+    response, reasoning = frame["response"].astype(object), before.astype(object)
+    response[is_parts] = [said for said, _ in parts[is_parts]]
+    reasoning[is_parts] = [
+        thought or told for (_, thought), told in zip(parts[is_parts], before[is_parts], strict=True)
+    ]
+    return frame.assign(response=response, reasoning=reasoning)
 
 
 def _with_texts(frame, name):
@@ -105,9 +137,50 @@ def _with_texts(frame, name):
     is_object = texts.map(reading.is_written_object).astype(bool)
     if is_object.any() and is_object[texts.notna()].mean() > 0.5:  # the column, not a slip: say which field to take
         reading.with_texts(frame, ["response"], name)
+    is_json = texts.map(lambda text: spellings.json_value(text) is not None).astype(bool) & ~is_object
+    if is_json.any():
+        print(
+            f"WARNING: {name}: {is_json.sum()} of {texts.notna().sum()} responses are objects or lists in JSON (the "
+            f"first is in row {is_json.idxmax() + 1}); each is kept as one text."
+        )
     frame = frame.assign(response=texts)
     frame = reading.with_texts(frame, [f for f in _FIELDS if f not in ("response", *_NUMBERS)], name)
     return frame.assign(is_object=is_object) if is_object.any() else frame
+
+
+def _with_numbers(frame, name):
+    """Frame of a file whose columns of numbers hold numbers; what is none is missing and counted in a warning."""
+    frame = frame.copy()
+    for field in [field for field in _NUMBERS if field in frame and field != "sample_idx"]:
+        given = frame[field]
+        numbers, is_given = _numbers(given, field), ~given.map(_is_no_number)
+        lost = is_given & numbers.isna()
+        if lost.any():
+            row, what = lost.idxmax(), "a whole number from 0" if field in _WHOLE else "a number"
+            shown = f"(row {row + 1}: {given[row]!r})"
+            if 2 * lost.sum() > is_given.sum():
+                raise ValueError(
+                    f"{name}: `{field}` must be {what}, but {lost.sum()} of {is_given.sum()} values are not {shown}. "
+                    "Write numbers, leave what is unknown empty, or give the column another name."
+                )
+            print(
+                f"WARNING: {name}: {lost.sum()} of {is_given.sum()} values of `{field}` are not {what} {shown}; they "
+                "count as missing."
+            )
+        frame[field] = numbers
+    return frame
+
+
+def _numbers(values, field):
+    """Numbers of a column, with a decimal point or comma; NaN where there is none, or none that the column can hold."""
+    numbers = pd.Series([reading.number(value) for value in values], index=values.index, dtype=float)
+    fits = (numbers >= 0) & (numbers % 1 == 0) if field in _WHOLE else np.isfinite(numbers)
+    return numbers.where(fits)
+
+
+def _is_no_number(value):
+    """Whether nothing stands where a number may."""
+    return _is_blank(value) or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
 
 
 def read_facts(path, columns=None, kind="prompt_kind"):
@@ -386,28 +459,39 @@ def missing_cells(coverage_table):
 
 
 def _unroll(frame, name="the file"):
-    """One row per response: lists of responses become rows, numbered in order, with the lists that go with them."""
-    lists = frame["response"].map(reading.as_list)
-    given = frame["response"].map(lambda value: isinstance(value, list | tuple | np.ndarray))
-    if lists.notna().sum() == 0 or lists.notna().sum() < frame["response"].notna().sum():
-        if given.any():
-            raise ValueError(
-                f"{name}: row {given.idxmax() + 1} holds a list of responses, row {lists.isna().idxmax() + 1} does not."
-            )
+    """One row per response: lists of responses become rows, numbered in order, with the lists that go with them.
+
+    An empty cell among lists is a row without a response.
+    """
+    lists = pd.Series([_listed(value) for value in frame["response"]], index=frame.index, dtype=object)
+    single = lists.isna() & ~frame["response"].map(_is_blank).astype(bool)
+    if lists.isna().all() or single.any():
+        _refuse_some_lists(frame["response"], lists, single, name)
         return frame
+    if (cut := lists.map(lambda value: any(item is ... for item in value or [])).astype(bool)).any():
+        raise ValueError(
+            f"{name}, row {cut.idxmax() + 1}: the list of responses was cut when it was saved: it holds `...`. Save it "
+            "as a list (`array.tolist()`), or one response per row."
+        )
     lists = lists.map(lambda value: value if isinstance(value, list) else [None])  # no response: excluded and counted
     beside = {}
-    for column in [c for c in ("sample_idx", "idea", "finish_reason") if c in frame.columns]:
-        values = frame[column].map(reading.as_list)
-        if frame[column].isna().all():
+    for column in [c for c in _PER_RESPONSE if c in frame.columns]:
+        given = frame[column]
+        values = pd.Series(
+            [_beside(value, len(texts)) for value, texts in zip(given, lists, strict=True)], given.index, dtype=object
+        )
+        filled = ~given.map(_is_blank).astype(bool)
+        if not filled.any():
             continue
-        if values.isna().all():
+        if values[filled].isna().all():
+            if column == "reply":  # a list is one reply
+                continue
             raise ValueError(
                 f"{name}: `{column}` has one value per row, but `response` holds lists of responses. Give lists of one "
                 "length, or write one response per row."
             )
-        lengths = values.map(lambda value: len(value) if isinstance(value, list) else -1)
-        differ = lengths != lists.map(len)
+        lengths = values.map(lambda value: len(value) if isinstance(value, list) else 1)
+        differ = values.isna() | (lengths != lists.map(len))
         if differ.any():
             row = differ.idxmax()
             raise ValueError(
@@ -419,6 +503,39 @@ def _unroll(frame, name="the file"):
     empty = lists.map(len) == 0
     frame = frame.explode(["response", *beside], ignore_index=True)
     return frame if not empty.any() else frame.assign(response=frame["response"].where(frame["response"].notna(), None))
+
+
+def _listed(value):
+    """List of responses behind a value, None where there is none; numbers in round brackets may be a point."""
+    found = reading.as_list(value)
+    is_point = isinstance(value, str) and value.lstrip().startswith("(") and not spellings.is_list_of_texts(found)
+    return None if is_point else found
+
+
+def _beside(value, n):
+    """Values that go with a list of `n` responses, None where they are no list; an empty cell has none of them."""
+    found = reading.as_list(value)
+    if found is None and _is_blank(value):
+        return [None] * n
+    return [value] if found is None and n == 1 else found
+
+
+def _refuse_some_lists(values, lists, single, name):
+    """Refuse a column in which some rows hold lists and others one response, and a column of objects in JSON.
+
+    One list in JSON among other responses may be what a model said, and so may few among many.
+    """
+    is_list = lists.map(spellings.is_list_of_texts).astype(bool)
+    is_value = is_list & ~values.map(lambda value: isinstance(value, str)).astype(bool)
+    n, n_all = is_list.sum(), (lists.notna() | single).sum()
+    if is_value.any() or (n and (2 * n >= n_all or (n > 1 and 10 * n >= n_all))):
+        first = is_value.idxmax() if is_value.any() else is_list.idxmax()
+        raise ValueError(
+            f"{name}: row {first + 1} holds a list of responses, row {single.idxmax() + 1} does not. Write a list in "
+            "every row, also of one response, or one response per row."
+        )
+    whole = " If the object itself is the response, write it as a list of one text in every row."
+    reading.refuse_json(values, "response", name, lists=False, otherwise=whole)
 
 
 def _clean(answers):
@@ -450,12 +567,9 @@ def _clean(answers):
     reasons = pd.Series(None, index=frame.index, dtype=object)
     no = pd.Series(False, index=frame.index)
     surplus, is_object = (frame[name].eq(True) if name in frame else no for name in ("surplus", "is_object"))
-    for name in ("position", "reply"):
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
-        frame[name] = numbers.where((numbers >= 0) & (numbers % 1 == 0)).astype("Int64")
-    for name in ("probability", "quality"):
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
-        frame[name] = numbers.where(np.isfinite(numbers))
+    for name in (*_WHOLE, "probability", "quality"):
+        frame[name] = _numbers(frame[name], name).astype("Int64" if name in _WHOLE else float)
+    frame["finish_reason"] = [_why_stopped(reason) for reason in frame["finish_reason"]]
     for why, where in (
         ("beyond the responses asked for in one call", surplus),
         ("no model", frame["model"].isna()),
@@ -483,6 +597,18 @@ def _clean(answers):
         }
     )
     return kept[~again].reset_index(drop=True), excluded
+
+
+def _why_stopped(reason):
+    """Our name of a reason to stop, where other providers spell it otherwise; any other reason as it is.
+
+    Examples
+    --------
+    >>> [_why_stopped(r) for r in ("MAX_TOKENS", "FinishReason.SAFETY", "content-filter", "end_turn", None)]
+    ['length', 'content_filter', 'content_filter', 'end_turn', None]
+    """
+    name = "".join(filter(str.isalnum, str(reason).rsplit(".", 1)[-1].casefold()))
+    return _STOP_REASONS.get(name, reason)
 
 
 def _number(kept, index, no_index):
@@ -514,7 +640,7 @@ def _prompts(frame, registry):
     table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
     table["prompt_kind"] = table["prompt_kind"].where(table["prompt_kind"].notna(), response_prompts.kinds(table))
     for name in response_prompts.PROMPT_NUMBERS:
-        table[name] = pd.to_numeric(table[name], errors="coerce")
+        table[name] = _facts(table, "prompt_id", name)
     return table.sort_values("prompt_id", ignore_index=True)
 
 
@@ -537,10 +663,36 @@ def _models(frame, human, registry):
         table[name] = table[name].where(~(guessed if name == "family" else guessed & table[name].isna()), by_name)
     table["family"] = table["family"].where(~table["family"].map(_is_blank), "people")
     guessed &= table["model"].map({model: own.guessed for model, own in found.items()})
-    table["size_b"] = pd.to_numeric(table["size_b"], errors="coerce")
+    table["size_b"] = _facts(table.assign(size_b=table["size_b"].map(_in_billions)), "model", "size_b")
     table["release_date"] = [None if _is_blank(day) else str(day)[:10] for day in table["release_date"]]
     table.attrs["guessed"] = sorted(table.loc[guessed, "model"])
     return table[["model", *_MODEL_FACTS]].sort_values("model", ignore_index=True)
+
+
+def _facts(table, key, field):
+    """Numbers of a column of facts; refuse what stands there and is none."""
+    numbers = _numbers(table[field], field)
+    lost = numbers.isna() & ~table[field].map(_is_no_number).astype(bool)
+    if lost.any():
+        first = table[lost].iloc[0]
+        raise ValueError(
+            f"`{field}` of {first[key]!r} must be a number, but {first[field]!r} was found. Write a number, or leave "
+            "it empty where it is unknown."
+        )
+    return numbers
+
+
+def _in_billions(size):
+    """Number of parameters in billions where a unit stands behind it, such as 7B or 350M; anything else as it is.
+
+    Examples
+    --------
+    >>> _in_billions("7B"), _in_billions("350 M"), _in_billions("1,5"), _in_billions("8x7B")
+    (7.0, 0.35, '1,5', '8x7B')
+    """
+    text = size.strip().upper() if isinstance(size, str) else ""
+    number = reading.number(text[:-1]) if text[-1:] in ("B", "M") else np.nan
+    return size if np.isnan(number) else number / (1 if text[-1] == "B" else 1000)
 
 
 def _ideas(frame, scope):

@@ -5,24 +5,27 @@ columns out of it, also from nested values (``response.body.choices.0.message.co
 what is read as a text is one.
 """
 
-import ast
 import csv
 import gzip
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, spellings
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".eval", ".parquet", ".pq")
 _QUOTE = "Texts with separators, quotes or line breaks in them must be in quotes."
+_ENCODING = "Name its encoding if it is another: `encoding`, where the notebook has it, such as shift_jis or utf-16-le."
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=([^\n\"])\"?[,;\t]*\r?\n")  # Excel's first line
 _ALL = "*"
+_TEXT_PARTS = ("text", "output_text")
+_THOUGHT_PARTS = ("thinking", "reasoning", "redacted_thinking")
 FORMER = "kind"  # of `prompt_kind`, `model_kind` and `scorer_type`, in files that people keep
-_MESSAGE = {"role", "content", "choices", "message", "messages", "status_code", "body", "parts", "generated_text"}
 _ROWS = ("samples", "results", "request_states", "rows", "data", "examples", "instances", "items")
 
 
@@ -53,7 +56,8 @@ def read_file(path, *, encoding=None):
         CSV or TSV (also with semicolons), JSON Lines, JSON (a list of objects, or an object that holds one), Parquet,
         an ``.eval`` archive of inspect; each also compressed as ``.gz``.
     encoding : str, optional
-        Of text files. None: UTF-8, or UTF-16 where the file begins with its mark, or else Windows-1252, which is said.
+        Of text files. None: UTF-8, or UTF-16 or UTF-32 where the file begins as such, or else Windows-1252, which is
+        said.
 
     Returns
     -------
@@ -167,6 +171,8 @@ def with_current_name(frame, field, file, named=()):
 def field_values(frame, path, field, file):
     """Values of a column, or of a path into nested values, as a series; None where a row has nothing there.
 
+    A name with dots in it is found, in the columns as well as within objects; the longest name that fits is taken.
+
     Raises
     ------
     ValueError
@@ -179,14 +185,15 @@ def field_values(frame, path, field, file):
         raise ValueError(
             f"{file} has no column {path!r} for `{field}`; it has {list(frame.columns)}.{_nearest(path, frame.columns)}"
         )
-    name = max(names, key=len)
-    steps = path[len(name) + 1 :].split(".")
-    values = pd.Series([_at(value, steps) for value in frame[name]], index=frame.index, dtype=object)
-    if len(values) and values.isna().all():
-        first = next((v for v in frame[name] if v is not None), None)
-        paths = ", ".join(list(text_paths(first, name))[:6]) or "none"
-        raise ValueError(f"{file} has nothing at {path!r} for `{field}`; texts within `{name}` are at: {paths}.")
-    return values
+    names = sorted(names, key=lambda name: len(str(name)), reverse=True)
+    for name in names:
+        steps = path[len(str(name)) + 1 :].split(".")
+        values = pd.Series([_at(value, steps) for value in frame[name]], index=frame.index, dtype=object)
+        if values.empty or values.notna().any():
+            return values
+    first = next((v for v in frame[names[0]] if v is not None), None)
+    paths = ", ".join(list(text_paths(first, names[0]))[:6]) or "none"
+    raise ValueError(f"{file} has nothing at {path!r} for `{field}`; texts within `{names[0]}` are at: {paths}.")
 
 
 def text_paths(value, name):
@@ -203,7 +210,9 @@ def text_paths(value, name):
 
 
 def as_texts(values, field, file):
-    """Texts of a column: text stays, numbers are written out, bytes are UTF-8; anything else is refused.
+    """Texts of a column: text stays, numbers are written out, bytes are UTF-8, parts of a text are joined.
+
+    Anything else is refused.
 
     Parameters
     ----------
@@ -244,41 +253,51 @@ def with_texts(frame, fields, file):
         values = frame[field].astype(object)
         texts = pd.Series(as_texts(values, field, file), index=frame.index, dtype=object)
         for at, text in enumerate(texts):
-            if is_written_object(text):
-                raise ValueError(_no_text(written_object(text), field, file, at))
+            if (written := spellings.written_out(text)) is not None:
+                raise ValueError(_no_text(written, field, file, at))
+        refuse_json(texts, field, file)
         is_number = values.map(lambda v: isinstance(v, int | float | np.number) and not isinstance(v, bool | np.bool_))
         frame[field] = values.where(is_number, texts)
     return frame
 
 
+def refuse_json(texts, field, file, *, lists=True, otherwise=""):
+    """Refuse a column most of whose texts are JSON: lists of texts, or objects with a name in common.
+
+    One such text among others may be what somebody said; a column of them holds the text somewhere within.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+    field, file : str
+        For messages.
+    lists : bool
+        Whether lists of texts are refused too.
+    otherwise : str
+        What else can be done: the end of the message.
+    """
+    filled = [(at, text) for at, text in enumerate(texts) if isinstance(text, str) and text.strip()]
+    values = [(at, spellings.json_value(text)) for at, text in filled]
+    listed = [(at, value) for at, value in values if lists and spellings.is_list_of_texts(value)]
+    objects = [(at, value) for at, value in values if isinstance(value, dict)]
+    objects = objects if objects and set.intersection(*(set(value) for _, value in objects)) else []
+    for found in (listed, objects):
+        if 2 * len(found) > len(filled):
+            raise ValueError(_no_text(found[0][1], field, file, found[0][0]) + otherwise)
+
+
 def is_written_object(text):
     """Whether a text is an object or a list that a program wrote out, and not what somebody said.
 
-    That is Python's spelling of an object or a list, or JSON of a message as services send it.
+    That is Python's or NumPy's spelling of an object or a list, what Python prints of an object, or JSON of a message
+    as services send it.
 
     Examples
     --------
     >>> [is_written_object(t) for t in ("['Oak', 'Elm']", '{"role": "user", "content": "Oak"}', '["Oak"]', "[sic]")]
     [True, True, False, False]
     """
-    return written_object(text) is not None
-
-
-def written_object(text):
-    """Object or list behind a text that `is_written_object`; None for any other value."""
-    text = text.strip() if isinstance(text, str) else ""
-    if len(text) < 3 or (text[0], text[-1]) not in (("{", "}"), ("[", "]")):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return None
-        return value if isinstance(value, dict | list) else None
-    first = value[0] if isinstance(value, list) and value else value
-    return value if isinstance(first, dict) and _MESSAGE & set(first) else None
+    return spellings.written_out(text) is not None
 
 
 def is_nested(value):
@@ -287,30 +306,45 @@ def is_nested(value):
 
 
 def as_list(value):
-    """List behind a value: a list, an array, or a text that is a JSON or Python list; None for anything else.
+    """List behind a value: a list, an array, or a text that spells one in JSON, Python or NumPy; None for others.
 
     Examples
     --------
-    >>> as_list('["Oak", "Elm"]'), as_list("['Oak', 'Elm']"), as_list("Oak")
+    >>> as_list('["Oak", "Elm"]'), as_list("['Oak' 'Elm']"), as_list("Oak")
     (['Oak', 'Elm'], ['Oak', 'Elm'], None)
     """
     value = plain(value)
     if isinstance(value, str):
-        value = _parsed(value) if value.strip().startswith("[") else None
+        value = spellings.parsed(value) if value.strip().startswith(("[", "(")) else None
     return list(value) if isinstance(value, list | tuple) else None
 
 
-def _parsed(text):
-    """Object or list that a text spells in JSON or Python; None for any other text."""
-    text = text.strip()
-    if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]")):
+def text_of_parts(value):
+    """Text of a content in parts, as services send it, and what was thought; None for any other value.
+
+    Examples
+    --------
+    >>> text_of_parts([{"type": "reasoning", "reasoning": "A tree?"}, {"type": "text", "text": "An oak."}])
+    ('An oak.', 'A tree?')
+    >>> text_of_parts("An oak."), text_of_parts([{"type": "image_url"}])
+    (None, None)
+    """
+    value = plain(value)
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        value = spellings.json_value(value)
+    if not isinstance(value, list) or not value:
         return None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
+    texts, thoughts = [], []
+    for part in value:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind in _THOUGHT_PARTS:
+            inner = next((part[name] for name in ("thinking", "reasoning", "text") if part.get(name)), "")
+            thoughts.append(inner if isinstance(inner, str) else "")
+        else:
+            return None
+    return "".join(texts), "".join(thoughts)
 
 
 def unpivot(frame, names, *, into="response", by="model"):
@@ -320,15 +354,18 @@ def unpivot(frame, names, *, into="response", by="model"):
     ----------
     frame : pandas.DataFrame
     names : list of str
-        Columns to unpivot.
+        Columns to unpivot, or paths into them.
 
     Returns
     -------
     pandas.DataFrame
     """
-    missing = [name for name in names if name not in frame.columns]
+    starts = tuple(f"{name}." for name in frame.columns)
+    missing = [name for name in names if name not in frame.columns and not name.startswith(starts)]
     if missing:
         raise ValueError(f"There are no columns {missing}; there are {list(frame.columns)}.")
+    within = {name: field_values(frame, name, into, "the wide file") for name in names if name not in frame.columns}
+    frame = frame.assign(**within)
     rest = [name for name in frame.columns if name not in names and name not in (into, by)]
     long = frame[rest].assign(_row=np.arange(len(frame))).join(frame[names])
     long = long.melt([*rest, "_row"], names, var_name=by, value_name=into)
@@ -344,17 +381,23 @@ def _as_text(value, field, file, row):
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise ValueError(f"{file}, row {row + 1}: `{field}` holds bytes that are not UTF-8 text.") from None
+    if isinstance(value, list | str) and (parts := text_of_parts(value)) and not parts[1]:
+        return parts[0]
     if isinstance(value, dict | list):
         raise ValueError(_no_text(value, field, file, row))
     return str(value)
 
 
 def _no_text(value, field, file, row):
-    """Sentence that refuses an object or a list, and names the texts in it."""
-    paths = list(text_paths(value, field))
-    shown = ", ".join(f"columns: {{{field}: {path}}}" for path in paths[:4])
-    kind = "an object" if isinstance(value, dict) else "a nested list"
-    advice = f"Name the text in it, for example {shown}." if paths else "It holds no text."
+    """Sentence that refuses what is no text, and names the texts in it."""
+    if isinstance(value, str | bytes):
+        kind = "bytes, written out" if isinstance(value, bytes) else f"what Python prints of a value: {value[:60]!r}"
+        advice = "Save the text itself: of bytes, decoded; of an object, its field; of an array, `tolist()`."
+    else:
+        kind = "an object" if isinstance(value, dict) else "a nested list"
+        paths = list(text_paths(value, field))
+        shown = ", ".join(f"columns: {{{field}: {path}}}" for path in paths[:4])
+        advice = f"Name the text in it, for example {shown}." if paths else "It holds no text."
     return f"{file}, row {row + 1}: `{field}` must be a text, but it is {kind}. {advice}"
 
 
@@ -371,27 +414,25 @@ def plain(value):
 
 def _at(value, steps):
     """Value at the steps of a path, None where there is none."""
-    for number, step in enumerate(steps):
-        value = plain(value)
-        if isinstance(value, str):
-            value = _parsed(value)
-        if isinstance(value, dict):
-            if step not in value:
-                return None
-            value = value[step]
-        elif isinstance(value, list):
-            if step == _ALL:
-                return [_at(item, steps[number + 1 :]) for item in value]
-            if "=" in step:
-                key, wanted = step.split("=", 1)
-                value = next((v for v in value if isinstance(v, dict) and str(v.get(key)) == wanted), None)
-            elif step.lstrip("-").isdigit() and -len(value) <= int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return None
-        else:
-            return None
-    return plain(value)
+    if not steps:
+        return plain(value)
+    value, step, rest = plain(value), steps[0], steps[1:]
+    if isinstance(value, str):
+        value = plain(spellings.parsed(value))
+    if isinstance(value, dict):  # the longest name that fits, for names have dots too
+        fits = (n for n in range(len(steps), 0, -1) if ".".join(steps[:n]) in value)
+        found = (_at(value[".".join(steps[:n])], steps[n:]) for n in fits)
+        return next((item for item in found if item is not None), None)
+    if not isinstance(value, list):
+        return None
+    if step == _ALL:
+        return [_at(item, rest) for item in value]
+    if "=" in step:
+        key, wanted = step.split("=", 1)
+        return _at(next((v for v in value if isinstance(v, dict) and str(v.get(key)) == wanted), None), rest)
+    if step.lstrip("-").isdigit() and -len(value) <= int(step) < len(value):
+        return _at(value[int(step)], rest)
+    return None
 
 
 def _opened(path):
@@ -414,24 +455,37 @@ def _opened(path):
 def _decoded(raw, name, encoding):
     """Text of a file's bytes."""
     if encoding is None:
-        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            encoding = "utf-16"
-        else:
+        encoding = json.detect_encoding(raw)  # by a mark, or where zeros stand among the first bytes
+        if encoding[-2:] in ("le", "be"):  # without a mark
+            print(f"WARNING: {name} is read as {encoding.upper()}, by its first bytes. {_ENCODING}")
+        elif encoding == "utf-8":
             try:
-                return raw.decode("utf-8-sig")
+                return _without_zeros(raw.decode("utf-8"), name)
             except UnicodeDecodeError:
-                encoding = "utf-8-sig" if raw[:3] == b"\xef\xbb\xbf" or _is_partly_utf8(raw) else "cp1252"
-                if encoding == "cp1252":
-                    print(f"WARNING: {name} is not UTF-8; it is read as Windows-1252.")
+                if not _is_partly_utf8(raw):
+                    encoding = "cp1252"
+                    print(f"WARNING: {name} is not UTF-8; it is read as Windows-1252. {_ENCODING}")
     try:
-        return raw.decode(encoding)
+        return _without_zeros(raw.decode(encoding).removeprefix("\ufeff"), name)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
         raise ValueError(
             f"{name}, line {line}: byte 0x{byte:02x} is not {encoding.removesuffix('-sig')}. "
-            "Save the file in one encoding."
+            f"Save the file in one encoding, best UTF-8. {_ENCODING}"
         ) from None
+    except (LookupError, TypeError, UnicodeError):
+        raise ValueError(
+            f"`encoding` must name an encoding that {name} can be in, such as utf-8, cp1252 or shift_jis, but "
+            f"{encoding!r} was passed."
+        ) from None
+
+
+def _without_zeros(text, name):
+    """The text, unless its first line holds zeros: then it was decoded wrongly, or is no text."""
+    if "\0" in text[:10_000].split("\n", 1)[0]:
+        raise ValueError(f"{name} holds zeros where text should be: it is in another encoding, or no text. {_ENCODING}")
+    return text
 
 
 def _is_partly_utf8(raw):
@@ -480,6 +534,8 @@ def _read_json(text, name):
     except RecursionError:
         raise ValueError(f"{name} is nested too deeply to be read.") from None
     if isinstance(content, dict):
+        if (table := _written_by_columns(content)) is not None:
+            return table
         place, rows = _longest_list(content)
         if rows is None:
             return pd.DataFrame([content], dtype=object)
@@ -488,6 +544,22 @@ def _read_json(text, name):
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise ValueError(f"{name} must hold a list of objects, one per row, but holds {type(content).__name__}.")
     return pd.DataFrame(content, dtype=object)
+
+
+def _written_by_columns(content):
+    """Frame that pandas' `to_json` or `to_dict` wrote by columns, by index or split; None for other objects."""
+    values = list(content.values())
+    if {"columns", "data"} <= set(content) <= {"columns", "index", "data"} and all(isinstance(v, list) for v in values):
+        return pd.DataFrame(content["data"], columns=content["columns"], dtype=object)
+    if len(values) > 1 and all(isinstance(v, list) for v in values) and len({len(v) for v in values}) == 1:
+        are_rows = any(isinstance(item, dict) for value in values for item in value)
+        return None if are_rows else pd.DataFrame(content, dtype=object)
+    if not values or not all(isinstance(v, dict) and v for v in values) or len({tuple(v) for v in values}) > 1:
+        return None
+    by_column, by_row = (all(map(str.isdigit, names)) for names in (values[0], content))
+    if by_column == by_row:
+        return None
+    return pd.DataFrame(values if by_row else {name: list(v.values()) for name, v in content.items()}, dtype=object)
 
 
 def _longest_list(content, depth=3):
@@ -520,9 +592,10 @@ def _read_json_lines(text, name):
 
 
 def _read_csv(text, name, separator):
-    separator = separator or _separator(text)
+    told = _SEPARATOR_LINE.match(text)
+    separator = told[1] if told else separator or _separator(text)
     try:
-        as_text = {"dtype": str, "keep_default_na": False, "sep": separator}
+        as_text = {"dtype": str, "keep_default_na": False, "sep": separator, "skiprows": 1 if told else 0}
         names = pd.read_csv(io.StringIO(text), header=None, nrows=1, **as_text).iloc[0].tolist()
         frame = pd.read_csv(io.StringIO(text), **as_text)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -532,7 +605,31 @@ def _read_csv(text, name, separator):
         raise ValueError(f"{name} must name every column once, but {twice} stand there more than once.")
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"{name}: rows have more fields than the header, which has {len(names)}. {_QUOTE}")
-    return frame
+    return _without_lacking(frame, text[told.end() :] if told else text, name, separator)
+
+
+def _without_lacking(frame, text, name, separator):
+    """Frame in which the fields that a short row lacks are missing, and no empty texts."""
+    limit = csv.field_size_limit(len(text) + 1)
+    try:
+        rows = list(map(len, filter(_is_row, csv.reader(io.StringIO(text, newline=""), delimiter=separator))))[1:]
+    finally:
+        csv.field_size_limit(limit)
+    short = [at for at, n in enumerate(rows) if n < frame.shape[1]]
+    if not short:
+        return frame
+    if len(rows) != len(frame):
+        raise ValueError(
+            f"{name}, row {short[0] + 1} has {rows[short[0]]} fields, but the header has {frame.shape[1]}. "
+            f"Write every field, also the empty ones. {_QUOTE}"
+        )
+    n_given = np.array(rows)
+    return frame.assign(**{c: frame[c].where(n_given > at, None) for at, c in enumerate(frame) if at >= min(rows)})
+
+
+def _is_row(fields):
+    """Whether the fields of a line are a row: blank lines are none."""
+    return bool(fields) and not (len(fields) == 1 and fields[0].isspace())
 
 
 def _separator(text):

@@ -177,6 +177,139 @@ def test_an_answer_that_only_looks_like_a_list_stays_an_answer(tmp_path):
     assert sorted(texts(tabulate(response_table.read(path)))) == sorted(answers)
 
 
+SPELLINGS = {"JSON": '["Oak", "Elm"]', "Python": "['Oak', 'Elm']", "NumPy": "['Oak' 'Elm']", "tuple": "('Oak', 'Elm')"}
+
+
+@pytest.mark.parametrize("cell", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_cell_beside_lists_is_a_row_without_a_response(tmp_path, cell, empty):
+    path = write(tmp_path, "answers.csv", {"prompt": list("pqr"), "model": "a", "response": [cell, cell, empty]})
+    written = tabulate(response_table.read(path))
+    assert texts(written) == ["Oak", "Elm"] * 2
+    assert written["04_excluded"][["input_row", "reason"]].values.tolist() == [[4, "no response (null)"]]
+
+
+@pytest.mark.parametrize("cell", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("responses", ["lls", "ls", "sl", "lssss" + "lssss"])
+def test_one_response_beside_written_lists_is_refused_with_both_rows(tmp_path, cell, responses):
+    column = [cell if kind == "l" else "An ash." for kind in responses]
+    path = write(tmp_path, "answers.csv", {"prompt": "p", "model": "a", "response": column})
+    rows = rf"row {responses.index('l') + 1} holds a list of responses, row {responses.index('s') + 1} does not"
+    with pytest.raises(ValueError, match=rf"answers\.csv: {rows}\. Write a list in every row"):
+        response_table.read(path)
+
+
+def test_few_lists_among_many_responses_are_said(tmp_path, capsys):
+    column = ["An ash."] * 30 + [SPELLINGS["JSON"]] * 2
+    path = write(tmp_path, "answers.csv", {"prompt": "p", "model": "a", "response": column})
+    assert response_table.read(path)["response"].tolist() == column
+    assert (
+        "answers.csv: 2 of 32 responses are objects or lists in JSON (the first is in row 31)"
+        in capsys.readouterr().out
+    )
+
+
+PARALLEL = {
+    "sample_idx": [3, 1], "idea": ["i", "j"], "finish_reason": ["stop", "length"], "position": [0, 1],
+    "probability": [0.25, 0.5], "reply": [0, 0], "quality": [1.5, 5],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("name", PARALLEL)
+def test_every_list_beside_a_list_of_responses_goes_with_it(tmp_path, suffix, name):
+    rows = [{"prompt": p, "model": "a", "response": ["x", "y"], name: PARALLEL[name]} for p in "pq"]
+    frame = response_table.read(write(tmp_path, f"answers.{suffix}", rows))
+    assert (
+        frame[["response", name]].to_numpy().tolist() == [list(p) for p in zip("xy", PARALLEL[name], strict=True)] * 2
+    )
+    if suffix == "jsonl":
+        rows[1][name] = rows[1][name] * 2
+        with pytest.raises(ValueError, match=rf"row 2: `response` holds 2 responses, but `{name}` 4 values"):
+            response_table.read(write(tmp_path, "longer.jsonl", rows))
+        rows[1][name] = None  # none of them is known
+        frame = response_table.read(write(tmp_path, "empty.jsonl", rows))
+        assert frame[name].isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("name", ["position", "probability", "quality"])
+def test_one_number_beside_a_list_of_several_responses_is_refused(tmp_path, name):
+    rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], name: 1}]
+    with pytest.raises(ValueError, match=f"`{name}` has one value per row, .*write one response per row"):
+        response_table.read(write(tmp_path, "answers.jsonl", rows))
+    rows[0]["responses"] = ["x"]
+    assert response_table.read(write(tmp_path, "one.jsonl", rows))[name].tolist() == [1]
+
+
+def test_a_list_may_have_one_number_of_its_reply(tmp_path):
+    rows = [{"prompt": "p", "model": "a", "responses": ["x", "y"], "reply": reply} for reply in (0, 1)]
+    written = tabulate(response_table.read(write(tmp_path, "answers.jsonl", rows)))
+    assert written["04_responses"]["reply"].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["quality", "probability", "open_endedness", "many_answers"])
+def test_numbers_with_a_decimal_comma_are_numbers(tmp_path, name):
+    text = f"prompt;model;response;{name}\np;a;x;0,5\nq;a;y;1\nr;a;z;\ns;a;w;NaN\n"
+    written = tabulate(read_text(tmp_path, text))
+    table = written["04_prompts" if name in ("open_endedness", "many_answers") else "04_responses"]
+    assert sorted(table[name].dropna()) == [0.5, 1.0] and table[name].isna().sum() == 2
+
+
+@pytest.mark.parametrize("name", ["quality", "probability", "open_endedness", "many_answers", "position", "reply"])
+@pytest.mark.parametrize("value", ["four", "1.234,5", "inf", [1, 5], {"mean": 1}])
+def test_what_is_no_number_is_said_and_mostly_refused(tmp_path, name, value, capsys):
+    rows = [{"prompt": p, "model": "a", "response": "x", name: v} for p, v in zip("pqr", (1, value, 0), strict=True)]
+    frame = response_table.read(write(tmp_path, "answers.jsonl", rows))
+    assert frame[name].isna().tolist() == [False, True, False]
+    assert f"answers.jsonl: 1 of 3 values of `{name}` are not a" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=rf"`{name}` must be a .*, but 1 of 1 values are not \(row 1: "):
+        response_table.read(write(tmp_path, "answers.jsonl", rows[1:2]))
+
+
+@pytest.mark.parametrize(("value", "whole"), [("1.5", False), ("-1", False), ("2", True), ("2.0", True)])
+def test_places_are_whole_numbers(tmp_path, value, whole, capsys):
+    frame = read_text(tmp_path, f"prompt,model,response,position\np,a,x,{value}\np,a,y,0\np,a,z,1\n")
+    assert frame["position"].notna()[0] == whole
+    assert ("a whole number from 0 (row 1" in capsys.readouterr().out) != whole
+
+
+@pytest.mark.parametrize(
+    ("size", "billions"), [("1,5", 1.5), ("7B", 7), ("350M", 0.35), ("1,5 b", 1.5), (7, 7), ("", None), ("n/a", None)]
+)
+def test_sizes_of_models_are_billions(size, billions):
+    answers = pd.DataFrame({"prompt": ["p"], "model": ["a"], "response": ["x"]})
+    found = response_table.tabulate(answers, models=pd.DataFrame({"model": ["a"], "size_b": [size]}))["04_models"]
+    assert found["size_b"].dropna().tolist() == ([] if billions is None else [pytest.approx(billions)])
+
+
+def test_facts_that_are_no_numbers_are_refused():
+    answers = pd.DataFrame({"prompt_id": ["p"], "model": ["a"], "response": ["x"]})
+    with pytest.raises(ValueError, match=r"`size_b` of 'a' must be a number, but '8x7B' was found\. Write a number"):
+        response_table.tabulate(answers, models=pd.DataFrame({"model": ["a"], "size_b": ["8x7B"]}))
+    prompts = pd.DataFrame({"prompt_id": ["p"], "open_endedness": ["high"]})
+    with pytest.raises(ValueError, match=r"`open_endedness` of 'p' must be a number, but 'high' was found"):
+        response_table.tabulate(answers, prompts=prompts)
+
+
+REASONS = {
+    "truncated": ["length", "Length", "max_tokens", "MAX_TOKENS", "FinishReason.MAX_TOKENS", "model_length",
+                  "max_output_tokens", "maxTokens"],
+    "content_filter": ["content_filter", "content-filter", "ContentFilter", "content_filtered", "SAFETY", "RECITATION",
+                       "PROHIBITED_CONTENT", "FinishReason.SAFETY", "guardrail_intervened", "ERROR_TOXIC"],
+    "refusal": ["refusal", "REFUSAL"],
+    "answer": ["stop", "end_turn", "STOP", "COMPLETE", "eos", "tool_calls", ""],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [(name, reason) for name in REASONS for reason in REASONS[name]])
+def test_reasons_to_stop_count_however_a_provider_spells_them(tmp_path, outcome, reason):
+    written = tabulate(read_text(tmp_path, f"prompt,model,response,finish_reason\np,a,x,{reason}\n"))
+    cell = written["04_coverage"].iloc[0]
+    assert written["04_responses"]["outcome"].tolist() == [outcome]
+    assert cell["n_truncated"] == (outcome == "truncated") and cell["n_filtered"] == (outcome == "content_filter")
+    assert cell["n_refused"] == (outcome == "refusal") and cell["n_usable"] == (outcome != "content_filter")
+
+
 def test_columns_are_mapped_to_the_projects_names(tmp_path):
     theirs = some_answers().rename(columns={"prompt": "question", "model": "system", "response": "output"})
     mapping = {"prompt": "question", "model": "system", "response": "output"}

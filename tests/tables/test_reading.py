@@ -203,7 +203,9 @@ def test_bytes_are_text_where_they_are_utf8(tmp_path):
         table.read(tmp_path / "b.parquet")
 
 
-@pytest.mark.parametrize("cell", ["['Oak', 'Elm']", '["Oak", "Elm"]'])
+@pytest.mark.parametrize(
+    "cell", ["['Oak', 'Elm']", '["Oak", "Elm"]', "['Oak' 'Elm']", "['Oak'\n 'Elm']", "('Oak', 'Elm')"]
+)
 def test_a_cell_that_is_a_list_is_a_list(tmp_path, cell):
     pd.DataFrame({"prompt": ["p"], "model": ["m"], "response": [cell]}).to_csv(tmp_path / "a.csv", index=False)
     assert table.read(tmp_path / "a.csv")["response"].tolist() == ["Oak", "Elm"]
@@ -261,3 +263,103 @@ def test_arrays_of_a_parquet_file_are_lists(tmp_path):
     frame.to_parquet(buffer)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(buffer.getvalue()))
     assert table.read(tmp_path / "a.parquet.gz")["response"].tolist() == ["Oak", "Elm"]
+
+
+def test_a_list_that_was_cut_when_it_was_saved_is_refused(tmp_path):
+    texts = np.array([f"text {i}" for i in range(1_001)], dtype=object)
+    pd.DataFrame({"prompt": ["p"], "model": ["m"], "response": [texts]}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"a\.csv, row 1: the list of responses was cut when it was saved"):
+        table.read(tmp_path / "a.csv")
+
+
+DOTTED = {"gpt-4.1": "Oak", "gpt-4": {"2": "Elm"}, "v1.0": {"a.b": "Fir"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("out.gpt-4.1", "Oak"), ("out.gpt-4.2", "Elm"), ("out.v1.0.a.b", "Fir"), ("out.x.y", "Ash")]
+)
+def test_names_with_dots_are_found(tmp_path, path, text):
+    row = {"prompt": "p", "model": "m", "out": DOTTED, "out.x": {"y": "Ash"}}
+    assert table.read(write(tmp_path, "a.jsonl", [row]), columns={"response": path})["response"].tolist() == [text]
+
+
+def test_a_wide_file_may_name_paths(tmp_path):
+    row = {"prompt": "p", "a": MESSAGES, "b": [MESSAGES[0], {"role": "assistant", "content": "Elm"}]}
+    rows = table.read(write(tmp_path, "a.jsonl", [row]), columns={"response": ["a.1.content", "b.1.content"]})
+    assert rows[["model", "response"]].to_numpy().tolist() == [["a.1.content", "An oak."], ["b.1.content", "Elm"]]
+    with pytest.raises(ValueError, match=r"nothing at 'a\.5\.content' for `response`"):
+        table.read(tmp_path / "a.jsonl", columns={"response": ["a.5.content"]})
+
+
+PLAIN = "prompt,model,response\np,m,Wörd\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_wide_encodings_open_without_a_mark(tmp_path, encoding, name, capsys):
+    text = PLAIN if name == "a.csv" else '{"prompt": "p", "model": "m", "response": "Wörd"}\n'
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert table.read(tmp_path / name)["response"].tolist() == ["Wörd"]
+    assert (encoding.upper() in capsys.readouterr().out) == (encoding != "utf-32")
+
+
+@pytest.mark.parametrize("text", ["木の名前を一つ挙げて。桜", "はい、ソレ"])
+def test_another_encoding_leads_to_the_parameter(tmp_path, text):
+    (tmp_path / "a.csv").write_bytes(f"prompt,model,response\np,m,{text}\n".encode("shift_jis"))
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: byte .*`encoding`.* shift_jis"):
+        table.read(tmp_path / "a.csv")
+    assert table.read(tmp_path / "a.csv", encoding="shift_jis")["response"].tolist() == [text]
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "hex", 65001, ""])
+def test_an_unknown_encoding_is_refused(tmp_path, encoding):
+    (tmp_path / "a.csv").write_text(PLAIN, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"`encoding` must name an encoding .* but {encoding!r} was passed"):
+        table.read(tmp_path / "a.csv", encoding=encoding)
+
+
+def test_zeros_among_the_names_of_columns_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(PLAIN.replace("ö", "o").encode("utf-16-le"))
+    with pytest.raises(ValueError, match=r"a\.csv holds zeros where text should be.*`encoding`"):
+        table.read(tmp_path / "a.csv", encoding="utf-8")
+
+
+TWO = pd.DataFrame({"prompt": ["p", "q"], "model": ["m", "m"], "response": ["Oak", "Elm"]})
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table", "records"])
+def test_json_as_pandas_writes_it_opens(tmp_path, orient):
+    TWO.to_json(tmp_path / "a.json", orient=orient)
+    rows = table.read(tmp_path / "a.json")
+    assert rows[["prompt", "model", "response"]].to_numpy().tolist() == TWO.to_numpy().tolist()
+    TWO[1:].to_json(tmp_path / "b.json", orient=orient)  # its index begins with 1
+    assert table.read(tmp_path / "b.json")["response"].tolist() == ["Elm"]
+
+
+def test_json_of_columns_as_lists_opens(tmp_path):
+    rows = table.read(write(tmp_path, "a.json", TWO.to_dict("list")))
+    assert rows.to_numpy().tolist() == TWO.to_numpy().tolist()
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", '"sep=;"\r\n', "\ufeffsep=;\r\n"])
+def test_the_line_of_excel_that_names_the_separator_is_no_header(tmp_path, line):
+    (tmp_path / "a.csv").write_text(f'{line}prompt;model;response\np;m;"a, b; c"\n', encoding="utf-8", newline="")
+    assert table.read(tmp_path / "a.csv").to_numpy().tolist() == [["p", "m", "a, b; c"]]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("first", ["", "sep=,"])
+def test_a_field_that_a_row_lacks_is_missing_and_no_empty_text(tmp_path, newline, first):
+    lines = [first, "prompt,model,response,idea", "p,m", "", "p,m,", '"p\n2",m,x', "   ", 'p,m,"",1', "p,m,y,"]
+    (tmp_path / "a.csv").write_text(newline.join(lines[not first :]) + newline, encoding="utf-8", newline="")
+    rows = table.read(tmp_path / "a.csv")
+    assert rows["response"].isna().tolist() == [True, False, False, False, False]
+    assert rows["response"].tolist()[1:] == ["", "x", "", "y"]
+    written = table.tabulate(rows)
+    assert written["04_excluded"][["input_row", "reason"]].to_numpy().tolist() == [[0, "no response (null)"]]
+
+
+def test_a_long_field_of_a_csv_is_read(tmp_path):
+    text = "word " * 100_000
+    (tmp_path / "a.csv").write_text(f"prompt,model,response,idea\np,m,{text}\n", encoding="utf-8")
+    assert table.read(tmp_path / "a.csv")["response"].tolist() == [text]

@@ -104,3 +104,69 @@ def test_released_labels_of_queries_are_texts(tmp_path):
         query_labels.read_imported([path], columns)
     queries, _, _ = query_labels.read_imported([path], {"original": "q.content", "open_ended": "open"})
     assert queries["text"].tolist() == ["Name a tree."]
+
+
+WHOLE = ['["Oak", "Elm"]', '["Oak"]', '{"answer": "Oak"}', "b'Oak'", "ChatCompletionMessage(content='Oak')"]
+
+
+@pytest.mark.parametrize("text", WHOLE)
+@pytest.mark.parametrize("reader", [name for name in READERS if name not in ("response", "label")])
+def test_a_column_of_what_programs_write_is_refused(tmp_path, reader, text):
+    read, rest, field = READERS[reader]
+    with pytest.raises(ValueError, match=rf"a\.csv, row 1: `{field}` must be a text, but it is"):
+        read(write(tmp_path, [rest | {field: text}] * 3, "csv"))
+
+
+@pytest.mark.parametrize("text", WHOLE[2:])
+def test_a_column_of_responses_that_programs_wrote_is_refused(tmp_path, text):
+    rows = [{"prompt": "p", "model": "m", "response": text}] * 3
+    with pytest.raises(ValueError, match=r"a\.csv, row 1: `response` must be a text, but it is"):
+        table.read(write(tmp_path, rows, "csv"))
+
+
+@pytest.mark.parametrize(
+    "cell", ["b'Oak'", "('Oak', 'Elm')", "['Oak' 'Elm']", "['Oak' 'Elm', 'Fir']", "Message(content='Oak', role='x')"]
+)
+def test_one_such_response_is_excluded_and_counted(tmp_path, cell):
+    rows = [{"prompt": "p", "model": "m", "response": text} for text in ("An oak.", "Elm", cell)]
+    written = table.tabulate(table.read(write(tmp_path, rows, "csv")))
+    assert written["04_responses"]["text"].tolist() == ["An oak.", "Elm"]
+    assert written["04_excluded"]["reason"].tolist() == ["an object or a list, no text"]
+
+
+def test_objects_without_a_common_name_may_be_what_was_said(tmp_path, capsys):
+    texts = ['{"tree": "Oak"}', '{"bird": "Owl"}', '{"fish": "Eel"}']
+    rows = [{"prompt": "p", "model": "m", "response": text} for text in texts]
+    assert table.read(write(tmp_path, rows, "csv"))["response"].tolist() == texts
+    assert "3 of 3 responses are objects or lists in JSON (the first is in row 1)" in capsys.readouterr().out
+
+
+def test_objects_that_are_the_response_can_be_written_as_lists_of_one(tmp_path):
+    rows = [{"prompt": "p", "model": "m", "response": ['{"answer": "Oak"}']}] * 2
+    assert table.read(write(tmp_path, rows, "csv as JSON"))["response"].tolist() == ['{"answer": "Oak"}'] * 2
+
+
+PARTS = [{"type": "text", "text": "An "}, {"type": "output_text", "text": "oak."}]
+THOUGHT = {"type": "reasoning", "reasoning": "A tree?"}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv as JSON"])
+@pytest.mark.parametrize("rest", [[], ["Elm"]], ids=["all in parts", "some in parts"])
+def test_a_content_in_parts_is_one_text(tmp_path, suffix, rest):
+    rows = [{"prompt": "p", "model": "m", "response": value} for value in (PARTS, [THOUGHT, *PARTS], *rest)]
+    written = table.tabulate(table.read(write(tmp_path, rows, suffix)))["04_responses"]
+    assert sorted(written["text"]) == ["An oak.", "An oak.", *rest]
+    assert written["reasoning"].dropna().tolist() == ["A tree?"]
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "label"])
+def test_parts_of_a_text_are_joined_wherever_a_text_is_read(tmp_path, reader):
+    read, rest, field = READERS[reader]
+    assert read(write(tmp_path, [rest | {field: PARTS}], "jsonl"))[field].tolist() == ["An oak."]
+
+
+def test_parts_that_are_no_text_are_refused(tmp_path):
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    rows = [{"prompt": "p", "model": "m", "response": value} for value in ("An oak.", [*PARTS, image])]
+    with pytest.raises(ValueError, match=r"row 2: `response` must be a text, but it is a nested list"):
+        table.read(write(tmp_path, rows, "jsonl"))
