@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hivemind_utils.llm import store
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
   token TEXT PRIMARY KEY, model TEXT NOT NULL, api_base TEXT, state TEXT NOT NULL, batch_id TEXT, n_lines INTEGER NOT
@@ -140,7 +142,7 @@ def read(path):
     """
     if not Path(path).exists():
         return []
-    with closing(sqlite3.connect(path, timeout=30)) as db:
+    with store.sound(path), closing(sqlite3.connect(path, timeout=30)) as db:
         there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone()
         return _batches(db) if there else []
 

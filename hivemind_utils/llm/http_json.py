@@ -1,6 +1,7 @@
 """JSON over HTTP, for the questions that litellm has no words for: a server's health, slots, settings, tokens."""
 
 import concurrent.futures
+import http.client
 import json
 import threading
 import urllib.error
@@ -12,8 +13,17 @@ from hivemind_utils.llm import addresses
 MOST_BYTES = 64 * 2**20  # of a reply
 
 
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before one's own machine
-_USUAL = urllib.request.build_opener()
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """No redirect takes a request, and its key, to another host."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)  # no proxy before one's own machine
+_USUAL = urllib.request.build_opener(_SameHost)
 
 
 class Refused(ValueError):
@@ -40,7 +50,9 @@ def get(url, *, api_key=None, timeout=10):
     Refused
         If the server answers with an error.
     OSError
-        If nobody answers.
+        If nobody answers, or not in HTTP.
+    ValueError
+        If the answer is no JSON.
     """
     return _call(urllib.request.Request(url), api_key, timeout)
 
@@ -90,7 +102,7 @@ def slots(base_url):
     except (OSError, ValueError):  # nobody there, no such page, or no JSON
         return 0
     number = found.get("total_slots") if isinstance(found, dict) else None
-    return number if isinstance(number, int) and number > 0 else 0
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 0
 
 
 def _call(request, api_key, timeout):
@@ -118,6 +130,19 @@ def _read(request, api_key, timeout):
         with opener.open(request, timeout=timeout) as reply:
             return json.loads(reply.read(MOST_BYTES))  # of a longer one the end is missing: no JSON
     except urllib.error.HTTPError as error:
+        raise Refused(request.full_url, error.code, _said(error)) from None
+    except http.client.HTTPException as error:  # another kind of server, or a reply that breaks off
+        what = f"{type(error).__name__}: {str(error).strip()[:100]}"
+        raise OSError(f"{request.full_url} does not answer as a web server does ({what})") from None
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{request.full_url} answered with what is no JSON: {why}") from None
+
+
+def _said(error):
+    """Beginning of what came with an error of the server."""
+    try:
         with error:
-            said = error.read(600).decode("utf-8", "replace")
-        raise Refused(request.full_url, error.code, said) from None
+            return error.read(600).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):  # it broke off
+        return ""

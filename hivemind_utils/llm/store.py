@@ -4,7 +4,9 @@ A commit survives a killed process at once. Once a second the write-ahead log is
 last second at most. One process writes at a time; reading is always possible.
 """
 
+import contextlib
 import json
+import math
 import os
 import sqlite3
 from contextlib import closing
@@ -58,6 +60,10 @@ _CALL = (
 _SAMPLE = ("text", "finish_reason", "outcome", "logprobs")
 
 
+# What SQLite calls damage. SQLITE_ERROR: a table or a column is gone; no name at all: a text is no UTF-8.
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_ERROR", "None")
+
+
 class Locked(RuntimeError):
     """Another process is writing to the store."""
 
@@ -75,7 +81,7 @@ class Store:
     Locked
         If another run writes to it; the message gives its process id.
     ValueError
-        If the file is no store, or one of another version.
+        If the file is no store, or one of another version, or damaged, also where that is found while it is used.
     """
 
     def __init__(self, path):
@@ -85,16 +91,22 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path)
         try:
+            if not _there(self.path):
+                _create(self.path)
             self._db = _connect(self.path)
-            self._db.executescript(PROBES + REPLIES)
+            with sound(self.path):
+                self._db.executescript(PROBES + REPLIES)
         except BaseException:
             self._lock.release()
             raise
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, error, trace):
         self._db.close()
         self._lock.release()
+        if isinstance(error, sqlite3.Error):
+            with sound(self.path):
+                raise error
 
     def remember(self, key, model, api_base, messages, parameters):
         """Keep what a key stands for."""
@@ -149,7 +161,9 @@ class Store:
 
 def flush(path):
     """Bring what is committed to the disk itself: after this a power cut loses none of it."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+    if not _there(path):
+        raise FileNotFoundError(f"{path} was taken away while a run wrote to it. Put it back before you run again.")
+    with sound(path), closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
@@ -203,7 +217,11 @@ def lost(path):
 
 def spent(path):
     """US dollars that the stored calls cost, as far as prices were known."""
-    return sum(cost for (cost,) in _query(path, "SELECT total(cost_usd) FROM calls"))
+    sql = "SELECT total(cost_usd), total(typeof(cost_usd) IN ('text', 'blob') OR cost_usd < 0) FROM calls"
+    cost, odd = next(iter(list(_query(path, sql))), (0, 0))
+    if odd or not math.isfinite(cost):
+        raise ValueError(_damaged(path, "what a call cost is no number from 0 on"))
+    return cost
 
 
 def tokens_by_model(path):
@@ -275,47 +293,89 @@ def _query_younger(path, table, sql):
 
 
 def _query(path, sql, values=()):
-    if not Path(path).exists():
+    if not _there(path):
         return
-    with closing(_connect(path)) as db:
+    with closing(_connect(path)) as db, sound(path):
         yield from db.execute(sql, values)
 
 
+@contextlib.contextmanager
+def sound(path):
+    """Say in a sentence that a store is damaged, where SQLite finds that it is."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, sqlite3.OperationalError) as error:
+        name = str(getattr(error, "sqlite_errorname", None))
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError) or not name.startswith(_DAMAGE):
+            raise  # busy, no permission, a full disk, a second row: nothing is wrong with the file
+        raise ValueError(_damaged(path, error)) from None
+
+
+def _damaged(path, why):
+    return (
+        f"{path} cannot be read as a store of responses ({why}). "
+        f"`python -m hivemind_utils.llm.store_care check {path}` says what is wrong with it. Put a copy of it back. "
+        "Move it aside and run again only to ask, and pay, for everything "
+        f"anew; {Path(path).name}-wal and {Path(path).name}-shm go with it where they are there."
+    )
+
+
+def _there(path):
+    """Whether there is a store; what can be none is refused, for it would be asked for, and paid, again."""
+    path, log = Path(path), Path(f"{path}-wal")
+    if path.exists():
+        if not path.is_file():
+            raise ValueError(_damaged(path, "it is no file"))
+        if not path.stat().st_size:
+            raise ValueError(_damaged(path, "it is empty"))
+        return True
+    if path.is_symlink():
+        raise ValueError(_damaged(path, "it is a link to a file that is not there"))
+    if log.exists() and log.stat().st_size:
+        raise ValueError(
+            f"{path} is missing, but {log.name}, which may hold responses of it, is there. Put the file back beside "
+            "it, or move the log aside as well, and run again."
+        )
+    return False
+
+
 def _connect(path):
+    if not _there(path):
+        raise FileNotFoundError(f"There is no store {path}.")
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     try:
-        db.execute("PRAGMA journal_mode = WAL").fetchall()
-        db.execute("PRAGMA synchronous = NORMAL")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            _create(db)
+        with sound(path):
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+            db.execute("PRAGMA synchronous = NORMAL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
-    except sqlite3.OperationalError:  # busy, or no permission: nothing is wrong with the file
+            if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise ValueError(_damaged(path, "it holds no tables: its write-ahead log may be lost"))
+        if version != VERSION:
+            raise ValueError(
+                f"{path} is a store of version {version}, but this program knows version {VERSION}. "
+                "Use the program that wrote it, or move the file aside."
+            )
+    except BaseException:
         db.close()
         raise
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise ValueError(
-            f"{path} cannot be read as a store of responses ({error}). Move it aside and run again."
-        ) from None
-    if version != VERSION:
-        db.close()
-        raise ValueError(
-            f"{path} is a store of version {version}, but this program knows version {VERSION}. "
-            "Use the program that wrote it, or move the file aside."
-        )
     return db
 
 
-def _create(db):
-    """Make the tables, unless another process makes them at this moment."""
+def _create(path):
+    """Make an empty store; it is there whole or not at all. The caller holds the lock."""
+    new = Path(f"{path}.new")
+    _remove(new)  # of a run that was killed here
     try:
-        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    except sqlite3.OperationalError as error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        if "already exists" not in str(error):
-            raise
+        with closing(sqlite3.connect(new, isolation_level=None)) as db:
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        os.replace(new, path)
+    finally:
+        _remove(new)
+
+
+def _remove(new):
+    for name in (new, f"{new}-journal"):
+        Path(name).unlink(missing_ok=True)
 
 
 def _lock(path):

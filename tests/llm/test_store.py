@@ -2,11 +2,15 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.llm import store
+from hivemind_utils.llm import sampler, store
 
 
 def call(key, n=1):
@@ -107,11 +111,159 @@ def test_refused_decodings_are_kept_until_forgotten(filled):
     assert store.unsupported(path) == {}
 
 
-def test_a_store_that_two_make_at_once_is_one_store(tmp_path):
-    """A reader that comes while the writer makes the tables finds them made."""
+def test_a_store_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Who reads while it is made, or after a kill in the middle, finds no store; the next writer makes it."""
     path = tmp_path / "s.sqlite"
-    first = store._connect(path)
-    store._create(first)  # the tables are there: as if another process had won
-    assert first.execute("PRAGMA user_version").fetchone() == (store.VERSION,) and not first.in_transaction
-    first.close()
+    replace = os.replace
+
+    def look(new, target):
+        assert store.held(path) == {} and not path.exists() and Path(new).stat().st_size
+        replace(new, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    (tmp_path / "s.sqlite.new").write_bytes(b"begun and killed")
+    with store.Store(path):
+        assert store.held(path) == {}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["s.sqlite", "s.sqlite.lock", "s.sqlite.pid"]
+
+
+def test_two_that_make_a_store_at_once_make_one(tmp_path):
+    path, together, refused = tmp_path / "s.sqlite", threading.Barrier(8), []
+
+    def make(k):
+        together.wait()
+        for _ in range(200):
+            try:
+                with store.Store(path) as opened:
+                    opened.remember(f"k{k}", "m", None, [], {})
+                return
+            except store.Locked as error:
+                refused.append(error)
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=make, args=(k,)) for k in range(8)]
+    [thread.start() for thread in threads]
+    while any(thread.is_alive() for thread in threads):
+        assert store.held(path) == {}  # a reader is never told that it is damaged
+    assert len(list(store._query(path, "SELECT * FROM requests"))) == 8
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def garbled(path):
+    content = bytearray(path.read_bytes())
+    for k in range(4_096, len(content), 4_096):
+        content[k : k + 200] = b"\xff" * 200
+    path.write_bytes(content)
+
+
+def halved(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def cut_to_the_first_page(path):
+    path.write_bytes(path.read_bytes()[:4_096])
+
+
+def without_tables(path):
+    path.unlink()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")  # as a file looks whose log was lost before anything came to it
+
+
+def without(table):
+    def drop(path):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(f"DROP TABLE {table}")
+
+    return drop
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_link_to_nothing(path):
+    path.unlink()
+    path.symlink_to(path.with_name("away.sqlite"))
+
+
+def no_utf8(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE samples SET text = CAST(x'ff41' AS TEXT)")
+        db.commit()
+
+
+DAMAGES = [emptied, garbled, halved, cut_to_the_first_page, without_tables, without("samples"), a_folder,
+           a_link_to_nothing]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("use", ["held", "read", "write", "run"])
+def test_a_damaged_store_is_refused_in_a_sentence_and_asked_nothing(filled, damage, use):
+    path, request = filled
+    with store.Store(path) as opened:
+        for k in range(300):
+            opened.add(call(f"key {k}"), [sample(0, "long " * 100)])
+    damage(path)
+    use = {
+        "held": lambda: store.held(path),
+        "read": lambda: store.read(path, [request]),
+        "write": lambda: write(path),
+        "run": lambda: sampler.run([request_llm.Request("simulated/m", "hi", {})], path, progress=False),
+    }[use]
+    with pytest.raises(ValueError, match=r"cannot be read as a store of responses \(.*store_care check .* says what"):
+        use()
+    assert not path.with_name("away.sqlite").exists()
+    if damage is emptied:
+        assert path.stat().st_size == 0, "left as it was found"
+
+
+def write(path):
+    with store.Store(path) as opened:
+        for k in range(300):
+            opened.add(call(f"other {k}"), [sample(0, "long " * 100)])
+            opened.add(call(f"key {k}"), [sample(1, "long " * 100)])
+
+
+def test_texts_that_are_none_are_told(filled):
+    path, request = filled
+    no_utf8(path)
+    with pytest.raises(ValueError, match="cannot be read as a store of responses"):
+        store.read(path, [request])
+
+
+@pytest.mark.parametrize("cost", ["'abc'", "-1000", "9e999", "x'00'"])
+def test_costs_that_cannot_be_are_no_reason_to_spend(filled, cost):
+    path, _ = filled
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE calls SET cost_usd = {cost}")
+        db.commit()
+    with pytest.raises(ValueError, match="what a call cost is no number from 0 on"):
+        store.spent(path)
+
+
+def test_a_log_without_its_store_is_never_taken_for_a_new_one(filled):
+    path, request = filled
+    path.unlink()
+    log = path.with_name("s.sqlite-wal")
+    log.write_bytes(b"responses")
+    for use in (lambda: store.held(path), lambda: store.read(path, [request]), lambda: write(path)):
+        with pytest.raises(ValueError, match=r"s\.sqlite-wal, which may hold responses of it, is there"):
+            use()
+    log.write_bytes(b"")  # what SQLite leaves when it ends in order holds nothing
     assert store.held(path) == {}
+
+
+def test_a_store_that_is_taken_away_in_mid_run_is_told(filled):
+    path, _ = filled
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="was taken away while a run wrote to it"):
+        store.flush(path)
+    assert not path.exists()
