@@ -6,6 +6,7 @@ columns of true and false, ``and``, ``or``, ``not`` and brackets. There are no c
 
 import ast
 import difflib
+import numbers
 import operator
 
 import numpy as np
@@ -59,7 +60,7 @@ def select(frame, condition):
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
         mask = _truth(tree, frame)
-    except (SyntaxError, RecursionError, MemoryError, TypeError, ValueError) as error:
+    except (SyntaxError, RecursionError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).split(" (<unknown>")[0] or "it is nested too deeply"
         raise ValueError(f"{condition!r:.200} is no condition on {list(frame)}: {reason}. {_GRAMMAR}") from None
     return frame[mask]
@@ -90,17 +91,17 @@ def _truth(node, frame):
 
 def _comparison(left, op, right, frame):
     if isinstance(op, ast.In | ast.NotIn):
-        values = _literal(right)
-        if not isinstance(values, list | tuple):
-            raise ValueError("`in` needs a list such as ['a', 'b']")
         column = _column(left, frame)
-        found = column.isin(list(values))
+        found = column.isin(_values(right))
         return (found if isinstance(op, ast.In) else column.notna() & ~found).to_numpy(dtype=bool)
     if type(op) not in _COMPARISONS:
         raise ValueError("only <, <=, >, >=, ==, !=, in and not in compare")
-    a, b = (_column(side, frame) if isinstance(side, ast.Name) else _literal(side) for side in (left, right))
+    a, b = (_column(side, frame) if isinstance(side, ast.Name) else _value(side) for side in (left, right))
     if not any(isinstance(side, pd.Series) for side in (a, b)):
         raise ValueError("a comparison must name a column")
+    for side, column, value in ((left, a, b), (right, b, a)):
+        if isinstance(column, pd.Series) and not isinstance(value, pd.Series):
+            _same_kind(side.id, column, value)
     known = np.logical_and.reduce([side.notna().to_numpy() for side in (a, b) if isinstance(side, pd.Series)])
     result = np.zeros(len(frame), bool)
     a, b = (side[known] if isinstance(side, pd.Series) else side for side in (a, b))
@@ -117,8 +118,40 @@ def _column(node, frame):
     return frame[node.id]
 
 
-def _literal(node):
+def _values(node):
+    """Values of a list."""
+    if not isinstance(node, ast.List | ast.Tuple):
+        raise ValueError("`in` needs a list such as ['a', 'b']")
+    return [_value(element) for element in node.elts]
+
+
+def _value(node):
+    """Value of a literal: text, a number that a column can hold, true or false."""
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        raise ValueError(f"{ast.unparse(node)!r:.60} is a list, and a list goes with `in`")
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
     except ValueError:
-        raise ValueError(f"{ast.unparse(node)!r:.60} is no number, text or list of them") from None
+        raise ValueError(f"{ast.unparse(node)!r:.60} is no number or text") from None
+    if value is None:
+        raise ValueError("None is nothing to compare with: a missing value satisfies no comparison")
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError(f"{ast.unparse(node)!r:.60} is no number or text")
+    if not isinstance(value, str) and not abs(value) < 2**63:
+        raise ValueError(f"{ast.unparse(node)!r:.60} is too large a number")
+    return value
+
+
+def _same_kind(name, column, value):
+    """Refuse text beside numbers and a number beside texts: one never equals the other."""
+    kinds = {_kind(known) for known in pd.unique(column.dropna())}
+    if kinds and kinds <= {"text", "a number"} and _kind(value) not in kinds:
+        raise ValueError(
+            f"Invalid comparison: column {name!r} holds {kinds.pop()}, but {value!r:.60} is {_kind(value)}"
+        )
+
+
+def _kind(value):
+    if isinstance(value, str):
+        return "text"
+    return "a number" if isinstance(value, numbers.Number | np.bool_) else "something else"

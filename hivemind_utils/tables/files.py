@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -11,7 +12,13 @@ from pathlib import Path
 from hivemind_utils.tables import ids
 
 _FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
-_FORMULA = re.compile(r"'*\s*[=+\-@\t\r＝＋－＠]")  # what spreadsheets take for the beginning of a formula
+# What a spreadsheet takes for the beginning of a formula: apostrophes, what is not seen (blanks, control and format
+# characters), then one of = + - @ in any of their widths, or a minus sign.
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
+_FORMULA = re.compile(rf"'*[{_UNSEEN}]*[=+\-@\t\r＝＋－＠﹦﹢﹣﹫−]")
 
 
 def root():
@@ -73,6 +80,14 @@ def expand(path):
     if not files:
         raise FileNotFoundError(f"{path} does not exist, or holds no file.")
     return files
+
+
+def read_json(path):
+    """Content of a JSON file; None where there is none, or where it cannot be read."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def addresses(paths):
@@ -195,7 +210,8 @@ def offered(path, target):
 def neutral(frame):
     """Frame for a sheet that people open: text that a spreadsheet would run as a formula gets an apostrophe in front.
 
-    Texts that begin with apostrophes and such a character get one more, so that `natural` gives back what was there.
+    Names of columns are texts too. Those that begin with apostrophes and such a character get one more, so that
+    `natural` gives back what was there.
 
     Examples
     --------
@@ -203,7 +219,11 @@ def neutral(frame):
     >>> neutral(pd.DataFrame({"text": ["=1+1", "an oak"]}))["text"].tolist()
     ["'=1+1", 'an oak']
     """
-    return frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
+
+    def mark(cell):
+        return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+    return frame.map(mark).rename(columns=mark)
 
 
 def natural(frame):
@@ -212,7 +232,7 @@ def natural(frame):
     def undo(cell):
         return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
 
-    return frame.map(undo)
+    return frame.map(undo).rename(columns=undo)
 
 
 def slug(*parts):

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hivemind_utils.tables import conditions
 
@@ -79,9 +81,59 @@ def test_nothing_is_evaluated(condition, tmp_path):
         ("size_b is None", "compare"),
         ("(" * 400 + "main25" + ")" * 399, "no condition"),
         ("main25 and " * 200 + "main25", "at most"),
+        ("size_b < " + "9" * 400, "too large a number"),
+        ("size_b < -" + "9" * 400, "too large a number"),
+        ("size_b in [" + "9" * 400 + "]", "too large a number"),
+        ("size_b < 1e999", "too large a number"),
+        ("model == {}", "'{}' is no number or text"),
+        ("model == {'a': 1}", "is no number or text"),
+        ("model == {'a'}", "is a list, and a list goes with `in`"),
+        ("model == list('abcde')", "is no number or text"),
+        ("model == ['a', 'b', 'c', 'd', 'e']", "is a list, and a list goes with `in`"),
+        ("(1, 2) == model", "is a list, and a list goes with `in`"),
+        ("model == ...", "'...' is no number or text"),
+        ("model == b'a'", "is no number or text"),
+        ("size_b < 1j", "is no number or text"),
+        ("size_b < 1 + 2j", "is no number or text"),
+        ("model == None", "a missing value satisfies no comparison"),
+        ("family in ['Qwen', None]", "a missing value satisfies no comparison"),
+        ("family in [['Qwen']]", "is a list, and a list goes with `in`"),
+        ("family in {'Qwen'}", "needs a list"),
+        ("size_b == '7'", "column 'size_b' holds a number, but '7' is text"),
+        ("model != 3", "column 'model' holds text, but 3 is a number"),
     ],
 )
 def test_what_is_no_condition_says_why(condition, words):
     with pytest.raises(ValueError, match="condition") as caught:
         conditions.select(MODELS, condition)
     assert words in str(caught.value)
+
+
+ATOMS = st.one_of(
+    st.sampled_from(["model", "size_b", "main25", "released", "odd", "nothing", "None", "True", "...", "x", "'a'", "7",
+                     "{}", "{'a'}", "b'a'", "1j", "1e999", "9" * 400, "-1", "''", "[]", "()", "lambda: 1", "f'{model}'",
+                     "*model", "model.str", "model[0]", "model()"]),
+    st.integers().map(repr), st.floats().map(repr), st.text(max_size=4).map(repr),
+)  # fmt: skip
+JOINED = st.sampled_from(["{} == {}", "{} != {}", "{} < {}", "{} >= {}", "{} in [{}]", "{} in {}", "{} not in ({},)",
+                          "{} is {}", "{} and {}", "{} or ({})", "{} & {}", "{} + {}", "not {} < {}", "~({}) | {}",
+                          "{} if {} else 1", "[{}, {}]", "({}, {})", "{} ** {}", "({}) == ({}) == 1"])  # fmt: skip
+CONDITIONS = st.recursive(
+    ATOMS, lambda inner: st.builds(lambda form, a, b: form.format(a, b), JOINED, inner, inner), max_leaves=4
+)
+ODD = MODELS.assign(
+    odd=[1, "x", None, 2.5, True], nothing=None, big=2**62, day=pd.to_datetime(["2024-01-01"] * 5),
+    truth=pd.array([True, None, False, True, None], dtype="boolean"),
+)  # fmt: skip
+
+
+@given(st.one_of(CONDITIONS, st.text(max_size=30)))
+@settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_whatever_is_written_gives_rows_or_a_sentence(condition):
+    try:
+        rows = conditions.select(ODD, condition)
+    except ValueError as error:
+        assert "condition" in str(error)
+    else:
+        assert set(rows["model"]) <= set("abcde")

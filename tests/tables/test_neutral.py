@@ -10,8 +10,10 @@ from hivemind_utils.ratings import sheets as rating_sheets
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.tables import files, reading
 
-RUN = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc'!A0", "'=1", "''-x", "＝1", "\n=2"]
-LEFT = ["an oak", "1+1", "", "'tis", "a=b", "😀", "[x]", None, 3, 2.5]
+RUN = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc'!A0", "'=1", "''-x", "＝1", "\n=2",
+       "\ufeff=1", "\u200b=1", "\u2060\u200d+1", "\x00=1", "\x1b@x", "\u00ad=1", "\u3164-1", "\u202e=1", "\u00a0=1",
+       "\u2800=1", "﹦1", "﹢1", "﹣1", "﹫x", "−1", "'\u200b=1", "\U000e0020=1"]  # fmt: skip
+LEFT = ["an oak", "1+1", "", "'tis", "a=b", "😀", "[x]", "\u200ban oak", "\ufeff", "– an oak", "• =", None, 3, 2.5]
 
 
 @pytest.mark.parametrize("cell", RUN)
@@ -27,6 +29,13 @@ def test_other_cells_stay(cell):
     frame = pd.DataFrame({"text": [cell]}, dtype=object)
     for other in (files.neutral(frame), files.natural(frame)):
         assert other["text"].isna().all() if cell is None else other["text"].tolist() == [cell]
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_names_of_columns_are_texts_too(name):
+    frame = pd.DataFrame({"text": ["an oak"], name: ["=1"], 3: [1]})
+    sheet = files.neutral(frame)
+    assert list(sheet) == ["text", f"'{name}", 3] and files.natural(sheet).equals(frame)
 
 
 def first_characters(path):
