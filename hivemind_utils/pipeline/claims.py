@@ -5,11 +5,11 @@ on the released items a tolerance, on new items a margin and the interval, for d
 verdict of notebook 09. What the data cannot decide is said to be so, and simulated data decide nothing.
 """
 
-import json
 import math
 
 from hivemind_utils.metrics import intervals
 from hivemind_utils.metrics.intervals import DIFFERS, INCONCLUSIVE, NOT_TESTABLE, REPLICATES, Claim
+from hivemind_utils.pipeline import results as results_files
 from hivemind_utils.tables import files as table_files
 from hivemind_utils.tables import paper, wording
 
@@ -74,13 +74,24 @@ def evaluate(profile):
     pandas.DataFrame
         The columns of `paper.claims`, and ``value``, ``lower``, ``upper`` (the paper's unit, NaN for none), ``source``,
         ``verdict``, one of `DECISIONS`, and ``reason``.
+
+    Raises
+    ------
+    UserError
+        If a file of results is damaged.
     """
     import pandas as pd
 
     frame = paper.claims()
     folder = table_files.root() / "results" / profile
-    files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[0-9][0-9].json"))}
-    found = [_evaluate(row, files) for row in frame.itertuples()]
+    files = {path.stem: results_files.read(profile, path.stem) for path in sorted(folder.glob("[0-9][0-9].json"))}
+    found = []
+    for row in frame.itertuples():
+        try:
+            found.append(_evaluate(row, files))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # text for a number
+            file = results_files.path(profile, row.result.partition(":")[0])
+            raise results_files.damaged(file, f"{row.result.partition(':')[2]}: {error}") from error
     return frame.join(pd.DataFrame(found, index=frame.index))
 
 

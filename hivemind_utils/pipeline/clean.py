@@ -1,10 +1,8 @@
 """Remove what runs wrote, and nothing else: ``python -m hivemind_utils.pipeline.clean --profile demo``."""
 
 import argparse
-import json
 import shutil
 import sys
-from pathlib import Path
 
 from hivemind_utils.pipeline import lab, manifests, names, notebooks, writers
 from hivemind_utils.tables import files, schema
@@ -88,7 +86,7 @@ def _figures(name):
     for manifest in executed.glob("[0-9][0-9].manifest.json"):
         slugs |= set((manifests.read(name, manifest.name[:2]) or {"figures": []})["figures"])
     for noted in executed.glob("[0-9][0-9].figures.txt"):
-        slugs |= set(noted.read_text(encoding="utf-8").split())
+        slugs |= set(noted.read_text(encoding="utf-8", errors="replace").split())
     folder = files.root() / "figures" / name
     known = [folder / f"{slug}.{suffix}" for slug in slugs for suffix in manifests.FIGURE_SUFFIXES]
     # A picture with its caption and numbers beside it is a run's, even where the record of the run is gone.
@@ -99,10 +97,8 @@ def _figures(name):
 
 
 def _is_caption(path):
-    try:
-        return {"title", "caption", "source"} <= set(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return False
+    found = files.read_json(path)
+    return isinstance(found, dict) and {"title", "caption", "source"} <= set(found)
 
 
 def _remove_cache(folder):
@@ -132,7 +128,7 @@ def main(arguments=None):
         parser.error("give --profile, or --all")
     try:
         chosen = everyone() if options.all else [names.name_of(options.profile)]
-        if not options.all and Path(options.profile).is_file():
+        if not options.all and names.is_file(options.profile):
             names.check_alone(chosen[0], options.profile)
         for name in chosen:
             if left := clean(name):

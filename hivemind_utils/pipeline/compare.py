@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hivemind_utils.metrics import resample
-from hivemind_utils.pipeline import claims, manifests, notebooks, profiles, report
+from hivemind_utils.pipeline import claims, manifests, notebooks, profiles, report, results
 from hivemind_utils.tables import files, parquet
 
 # Per prompt, comparable between runs: table, columns that mean something across runs, and what each is.
@@ -203,7 +203,7 @@ def _row(notebook, what, a, b):
 
 
 def _results(name, number):
-    return report._json(files.root() / "results" / name / f"{number}.json")
+    return results.read(name, number)
 
 
 def _differing(number, what, a, b, skip=()):

@@ -211,7 +211,7 @@ def citation(name):
 
     source = files.root() / "CITATION.cff"
     known = yaml.safe_load(source.read_text(encoding="utf-8")) if source.exists() else {}
-    finished = sorted(m["finished"] for m in _manifests(name).values())
+    finished = sorted(m["finished"] for m in _manifests(name).values() if m["finished"])
     related = {"relatedIdentifier": PAPER_DOI, "relatedIdentifierType": "DOI", "relationType": "IsDerivedFrom"}
     return {
         "titles": [{"title": f"Claims of the study Artificial Hivemind, evaluated on the profile {name}"}],
@@ -227,7 +227,7 @@ def citation(name):
 
 def provenance(name):
     """Where a profile's responses come from, for the metadata of an export: text by name."""
-    manifest = manifests.read(name, "04") or {}
+    manifest = manifests.require(name, "04") or {}
     known = {k: manifest.get(k) for k in ("profile", "finished", "git_commit", "python", "partial")}
     return parquet.stamp("04_responses", name) | {k: v for k, v in known.items() if v is not None}
 
@@ -305,7 +305,7 @@ def _there(table, name):
 
 
 def _manifests(name):
-    found = {notebook[:2]: manifests.read(name, notebook[:2]) for notebook in notebooks.notebooks()}
+    found = {notebook[:2]: manifests.require(name, notebook[:2]) for notebook in notebooks.notebooks()}
     return {number: manifest for number, manifest in found.items() if manifest}
 
 

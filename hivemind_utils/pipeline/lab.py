@@ -124,10 +124,7 @@ def _relative(value):
 
 
 def _known(place):
-    try:
-        found = json.loads((place / ".copies.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    found = files.read_json(place / ".copies.json")
     return found if isinstance(found, dict) else {}
 
 

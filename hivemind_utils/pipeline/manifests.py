@@ -13,6 +13,13 @@ from hivemind_utils.responses import embeddings
 from hivemind_utils.tables import files, parquet
 
 FIGURE_SUFFIXES = ("png", "pdf", "csv", "json", "html")
+_TEXT = (str, type(None))
+_KINDS = {  # of what a manifest holds
+    "parameters": dict, "inputs": dict, "packages": dict, "code": dict, "outputs": dict, "figures": list,
+    "partial": _TEXT, "git_commit": _TEXT, "finished": _TEXT, "python": _TEXT, "seconds": (int, float, type(None)),
+}  # fmt: skip
+_LATER = {"parameters": {}, "inputs": {}, "git_commit": None, "finished": None, "python": None, "seconds": None}
+_NEVER_IN_A_SLUG = set("/\\*?[]\0")
 
 
 class Digests:
@@ -26,10 +33,7 @@ class Digests:
 
     def __init__(self, folder):
         self.file = Path(folder) / "digests.json"
-        try:
-            known = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
+        known = files.read_json(self.file)
         self.known = known if isinstance(known, dict) else {}
         self.changed = False
 
@@ -38,7 +42,7 @@ class Digests:
         path = Path(path)
         try:
             status = path.stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no system can have
             return None
         if not path.is_file():
             return None
@@ -65,15 +69,20 @@ def path(profile, number):
 
 def read(profile, number):
     """Manifest of a notebook's last finished run; None where there is none, or where it is damaged."""
-    try:
-        found = json.loads(path(profile, number).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    found = files.read_json(path(profile, number))
+    if not isinstance(found, dict) or not {"partial", "figures", "packages"} <= set(found):
         return None
-    if not isinstance(found, dict) or "partial" not in found:
-        return None
-    found = {"parameters": {}, "inputs": {}} | found
-    kinds = {"parameters": dict, "inputs": dict, "figures": list, "packages": dict}
-    return found if all(isinstance(found.get(key), kind) for key, kind in kinds.items()) else None
+    found = _LATER | found
+    whole = all(isinstance(found[key], kind) for key, kind in _KINDS.items() if key in found)
+    return found if whole and _is_of_text(found) else None
+
+
+def _is_of_text(manifest):
+    """Whether digests, versions and figures are texts, and no figure's name leads out of its folder."""
+    digests = (manifest.get(key, {}) for key in ("inputs", "code", "outputs", "packages"))
+    return all(isinstance(value, _TEXT) for known in digests for value in known.values()) and all(
+        isinstance(slug, str) and slug and not set(slug) & _NEVER_IN_A_SLUG for slug in manifest["figures"]
+    )
 
 
 def require(profile, number, spec=None):

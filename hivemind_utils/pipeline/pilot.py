@@ -1,9 +1,7 @@
 """What a plan can find, from a pilot: notebook 05 of some run leaves the variances, `make plan` reads them."""
 
-import json
-
+from hivemind_utils.pipeline import results
 from hivemind_utils.responses import planner
-from hivemind_utils.tables import files
 
 
 def lines(plan, frame, pilot):
@@ -22,18 +20,19 @@ def lines(plan, frame, pilot):
     -------
     list of str
     """
-    path = files.root() / "results" / pilot / "05.json"
-    if not path.exists():
+    known = results.read(pilot, "05")
+    if not known:
         return [
             f"detectable difference: unknown without a pilot. Run `make 05 PROFILE={pilot}`, or name another with "
             "`PILOT=`"
         ]
-    known = json.loads(path.read_text(encoding="utf-8"))
     components = known.get("pilot")
-    if components is None:
+    if not isinstance(components, dict) or not set(planner.Pilot._fields) <= set(components):
         return [
             f"detectable difference: results/{pilot}/05.json is of an older notebook; run `make 05 PROFILE={pilot}`"
         ]
+    if not all(isinstance(components[name], int | float | None) for name in planner.Pilot._fields):
+        raise results.damaged(results.path(pilot, "05"), "a number of `pilot` is none")
     values = {name: float("nan") if components[name] is None else components[name] for name in planner.Pilot._fields}
     found = planner.Pilot(**values)
     cells = frame[(frame["prompt_kind"] == "original") & (frame["condition"] == "default")]

@@ -35,9 +35,10 @@ def load_profile(spec):
     known = {p.stem: p for suffix in names.SUFFIXES for p in sorted(params.glob(f"*{suffix}"))}
     name = names.name_of(spec)
     path = known.get(str(spec), Path(spec))
-    if not path.is_file():
+    if not names.is_file(path):
         raise notebooks.UserError(
-            f"There is no profile {str(spec)!r}: give a path to a YAML file or one of {', '.join(known) or 'none'}."
+            f"There is no profile {str(spec)!r:.300}: give a path to a YAML file or one of "
+            f"{', '.join(known) or 'none'}."
         )
     name = names.name_of(path)
     if re.search(r"[\x00-\x1f\x7f]", str(path.resolve())):
@@ -117,7 +118,13 @@ def resolve(profile, notebook):
             value = _check(
                 parameter, block.get(name, profile.common.get(name)), f"{profile.path.name}, {notebook.name}"
             )
-            values[name] = _absolute(value, profile.path.parent) if parameter.is_path else value
+            try:
+                values[name] = _absolute(value, profile.path.parent) if parameter.is_path else value
+            except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, a text that is no Unicode, a loop
+                raise notebooks.UserError(
+                    f"{profile.path.name}, {notebook.name}: `{name}` must be a path, but {value!r:.200} was given "
+                    f"({error!s:.200})."
+                ) from None
         else:
             value = _check(parameter, parameter.default, notebook.path.name)
             values[name] = _absolute(value, table_files.root()) if parameter.is_path else value
@@ -183,6 +190,11 @@ def input_files(notebook, values):
                 raise notebooks.UserError(
                     f"Parameter `{name}` of {notebook.name} names {item}, which does not exist."
                 ) from None
+            except (OSError, ValueError) as error:  # too long, no permission, a pattern that is none
+                raise notebooks.UserError(
+                    f"Parameter `{name}` of {notebook.name} names {item:.200}, which cannot be read "
+                    f"({getattr(error, 'strerror', None) or error})."
+                ) from None
     return files
 
 
@@ -196,7 +208,7 @@ def _check(parameter, value, where):
         )
     except ValidationError:
         raise notebooks.UserError(
-            f"{where}: the value for `{parameter.name}` must be {parameter.annotation}, but {value!r} was given."
+            f"{where}: the value for `{parameter.name}` must be {parameter.annotation}, but {value!r:.300} was given."
         ) from None
     return value
 

@@ -8,7 +8,6 @@ import argparse
 import base64
 import fnmatch
 import io
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from hivemind_utils.pipeline import claims, manifests, profiles
 from hivemind_utils.pipeline import notebooks as notebooks_pipeline
+from hivemind_utils.pipeline import results as results_pipeline
 from hivemind_utils.tables import files, parquet
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -198,7 +198,7 @@ def _notebook(name, profile):
     source = nbformat.read(files.root() / "notebooks" / f"{name}.ipynb", as_version=4)
     title, *paragraphs = source.cells[0].source.strip().split("\n\n")
     manifest = manifests.require(profile.name, number)
-    results = _json(files.root() / "results" / profile.name / f"{number}.json")
+    results = results_pipeline.read(profile.name, number)
     return {
         "name": name,
         "number": number,
@@ -223,7 +223,7 @@ def _figures(profile, manifest):
     found = []
     for slug in sorted(manifest["figures"], key=lambda slug: (entry(slug, entries)[0], slug)):
         picture = folder / f"{slug}.png"
-        printed = _json(folder / f"{slug}.json")
+        printed = _caption(folder / f"{slug}.json")
         drawn = picture if picture.exists() else folder / f"{slug}.html"
         if not drawn.exists():
             continue
@@ -245,8 +245,11 @@ def _size(picture, title_share=0):
     """Width and height of a picture in pixels, without its title, which the page prints as text."""
     from PIL import Image
 
-    with Image.open(picture) as image:
-        return image.width, image.height - round(title_share * image.height)
+    try:
+        with Image.open(picture) as image:
+            return image.width, image.height - round(title_share * image.height)
+    except (OSError, ValueError, SyntaxError):  # what Pillow says of what is no picture
+        raise results_pipeline.damaged(picture) from None
 
 
 def _copy_untitled(picture, target, size):
@@ -294,7 +297,12 @@ def _write_notebooks(profile, ran, folder):
     links = {f"{notebook['name']}.ipynb": f"{notebook['name']}.html" for notebook in ran}
     template, style = _template("notebook.html"), _css()
     for at, notebook in enumerate(ran):
-        executed = nbformat.read(files.root() / "executed" / profile / f"{notebook['number']}.ipynb", as_version=4)
+        path = manifests.executed(profile, notebook["number"])
+        try:
+            executed = nbformat.read(path, as_version=4)
+            nbformat.validate(executed)
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError, nbformat.ValidationError):
+            raise results_pipeline.damaged(path) from None
         page = template.render(
             profile=profile,
             notebook=notebook,
@@ -364,18 +372,19 @@ def _css():
     return f"{text}\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def _json(path):
-    """Content of a JSON file, empty where there is none; one that cannot be read ends the report with a sentence."""
+def _caption(path):
+    """What is printed around a figure, empty where there is no file; one that cannot be read ends the report."""
     if not path.exists():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise notebooks_pipeline.UserError(
-            f"{manifests.relative(path)} is damaged: {parquet.how_to_run(path.parent.name)}, which writes it again."
-        )
+    found = files.read_json(path)
+    texts = ("title", "caption", "source")
+    share = found.get("title_share", 0) if isinstance(found, dict) else None
+    if (
+        not isinstance(share, int | float)
+        or not 0 <= share < 1
+        or not all(isinstance(found.get(t, ""), str) for t in texts)
+    ):
+        raise results_pipeline.damaged(path)
     return found
 
 

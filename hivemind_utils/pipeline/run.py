@@ -155,7 +155,7 @@ def _wait(process):
 def still_partial(spec):
     """Say which notebooks' last runs are partial; returns the exit status, 3 if any is."""
     profile = profiles.load_profile(spec)
-    found = {number: (manifests.read(profile.name, number) or {}).get("partial") for number in profile.run}
+    found = {number: (manifests.require(profile.name, number, spec) or {}).get("partial") for number in profile.run}
     found = {number: partial for number, partial in found.items() if partial}
     for number, partial in found.items():
         print(f"error: {notebooks.find_notebook(number)} is PARTIAL: {partial}", file=sys.stderr)
@@ -199,11 +199,8 @@ def _scheduler(scheduler):
             except ModuleNotFoundError as error:
                 raise notebooks.UserError(str(error)) from None
             scheduler = scheduler | {"address": address} if isinstance(scheduler, dict) else address
-        os.environ[executor.VARIABLE] = json.dumps(scheduler)
-        try:
+        with table_files.environment(**{executor.VARIABLE: json.dumps(scheduler)}):
             yield
-        finally:
-            os.environ.pop(executor.VARIABLE, None)
 
 
 def _remove_stale_figures(profile, number, figures):

@@ -62,11 +62,11 @@ def only_one(name, doing):
 def _held(record, name):
     for _ in range(20):  # the holder writes its record right after it took the lock
         try:
-            known = json.loads(record.read_text(encoding="utf-8"))
+            known = files.read_json(record)
             return (
                 f"Process {known['pid']} ({known['doing']}, since {known['started']}) is writing the profile {name!r}. "
                 "Wait until it has ended, or end it; then run this again."
             )
-        except (OSError, ValueError, KeyError):
+        except (KeyError, TypeError):
             time.sleep(0.05)
     return f"Another process is writing the profile {name!r}. Wait until it has ended, then run this again."
