@@ -4,6 +4,11 @@ JOBS ?= 2
 WORKERS ?= 3
 STRICT ?=
 FORMAT ?= parquet
+# As they were given: make would read a $ in them.
+override PROFILE := $(value PROFILE)
+override PILOT := $(value PILOT)
+override A := $(value A)
+override B := $(value B)
 export PROFILE PILOT STRICT FORMAT A B  # recipes read them as "$$PROFILE": a name never meets the shell
 
 # .venv is always the environment, unless PYTHON= is given on the command line (conda users).

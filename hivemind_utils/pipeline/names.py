@@ -168,7 +168,8 @@ def _one_meaning(node, file):
     """Refuse what YAML reads otherwise than most people read it, and types that no parameter has."""
     import yaml
 
-    kind, text, said = node.tag.removeprefix(_TAG), node.value, None
+    kind, said = node.tag.removeprefix(_TAG), None
+    text = node.value if isinstance(node.value, str) else ""  # a list may be without end when it is written out
     quoted = f"{text!r} in quotes if it is text"
     if kind == "bool" and text.lower() not in ("true", "false"):
         said = f"may be a word, or true or false: write {quoted}, else true or false"

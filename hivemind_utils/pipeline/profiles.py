@@ -14,6 +14,9 @@ from hivemind_utils.tables import files as table_files
 
 JUDGE_OPTIONS = ("parameters", "max_repairs", "limits", "prices", "api_base", "aliases")
 CLUSTER_HOSTS = "HIVEMIND_CLUSTER_HOSTS"  # environment: hosts of Dask schedulers, and buckets, that profiles may name
+HERE = ("local", "file", "memory")  # a cluster that the runner starts, this machine's disk, its memory
+WITH_HOST = ("tcp", "tls", "ucx", "ws", "wss", "http", "https", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs")
+# Of other addresses the first part names a bucket somewhere, which may well be called localhost.
 PARAPHRASING = ("n", "n_prompts", "n_samples", "writer", "judge")
 
 
@@ -81,11 +84,11 @@ def _trusted(scheduler):
     What a Dask scheduler sends back is run, and copies hold all responses: a stranger's profile decides on neither.
     """
     files = scheduler.get("files") if isinstance(scheduler, dict) else None
-    listed = {part.strip().lower() for part in os.environ.get(CLUSTER_HOSTS, "").split(",") if part.strip()}
+    listed = {part.strip().strip("[]").lower() for part in os.environ.get(CLUSTER_HOSTS, "").split(",")}
     for address in filter(None, [executor.address_of(scheduler), files]):
-        host = addresses.host(address)
-        here = address == "local" or address.startswith(("file://", "memory://")) or addresses.is_loopback(host)
-        if not here and (host or "").partition(":")[0] not in listed:
+        scheme, host = address.partition("://")[0], addresses.host(address)
+        here = scheme in HERE or (scheme in WITH_HOST and addresses.is_loopback(host))
+        if not here and (host is None or host not in listed):
             raise ValueError(
                 f"`scheduler` names {address}, which is not on this machine. A scheduler can run programs here, and "
                 f"what lies at an address can be read there: if {host} is yours, say so in the environment "

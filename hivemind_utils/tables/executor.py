@@ -9,11 +9,16 @@ import contextlib
 import functools
 import json
 import os
+import re
 from collections import deque
+from urllib.parse import urlsplit
 
 VARIABLE = "HIVEMIND_SCHEDULER"  # of the environment: the scheduler of a profile, as JSON
 _ATTEMPTS = 4  # of a piece of work whose process or worker was killed
 _TIMEOUT = 20  # seconds in which a Dask scheduler must answer
+# One spelling of an address, so that whoever reads it sees the same host: no user, no path, no escapes.
+_SCHEDULER = re.compile(r"(tcp|tls|ucx|ws|wss)://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_FOLDER = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\\?#\x00-\x1f\x7f]+")
 
 
 class LostError(RuntimeError):
@@ -55,18 +60,31 @@ def checked(scheduler):
             return scheduler
     raise ValueError(
         "`scheduler` must be `processes: N` with a whole number N >= 1, `local`, or the address of a Dask scheduler "
-        "such as tcp://10.0.0.1:8786 (also as `address: ...`, with `files: s3://bucket/folder` beside it), but "
+        "such as tcp://10.0.0.1:8786 (also as `address: ...`, with `files: s3://bucket/folder` beside it, or "
+        "`files: file:///folder`), but "
         f"{scheduler!r} was given. Leave it out to work in one process."
     )
 
 
 def _is_address(value):
-    return isinstance(value, str) and (value == "local" or "://" in value)
+    return isinstance(value, str) and (value == "local" or _SCHEDULER.fullmatch(value) is not None)
 
 
 def _is_folder(value):
-    """Whether this is the address of a folder; fsspec's chains of addresses (``a::b``) are none."""
-    return isinstance(value, str) and "://" in value and "::" not in value
+    """Whether this is the address of a folder; fsspec's chains of addresses (``a::b``) are none.
+
+    On this machine's own disk it is ``file:///folder``: two slashes alone begin with a host, or with nothing.
+    """
+    if not isinstance(value, str) or not _FOLDER.fullmatch(value) or "::" in value or value.count("@") > 1:
+        return False
+    try:
+        parts = urlsplit(value)
+        whole = bool(parts.hostname)
+    except ValueError:
+        return False
+    if parts.scheme == "file":
+        return not parts.netloc and not parts.path.startswith("//")
+    return parts.scheme == "memory" or (whole and parts.scheme != "local")
 
 
 def address_of(scheduler):

@@ -73,6 +73,39 @@ def test_the_projects_own_folders_are_no_profiles(project, name):
     assert "belongs to the project" in refused(f"params/{name}.yaml")
 
 
+@pytest.mark.parametrize("folder", names.FOLDERS)
+def test_a_name_that_is_a_file_where_folders_lie_is_refused(project, folder):
+    (project / folder).mkdir()
+    (project / folder / "README.md").touch()
+    (project / "a" / "README.md.yaml").touch()
+    expected = f"a/README.md.yaml needs a folder {folder}/README.md, which is a file: use another name."
+    assert refused("a/README.md.yaml") == expected
+
+
+def test_a_name_that_is_too_long_for_what_it_names_is_refused(project):
+    for name, taken in (("a" * 110, True), ("a" * 111, False), ("é" * 56, False)):
+        (project / "a" / f"{name}.yaml").touch()
+        if taken:
+            assert profiles.load_profile(f"a/{name}.yaml").name == name
+        else:
+            assert "takes 110 at most: use a shorter one" in refused(f"a/{name}.yaml")
+    assert refused(f"{'a' * 5000}/x.yaml").startswith("There is no profile ")
+    assert clean.main(["--profile", f"{'a' * 5000}/x.yaml"]) == 0
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"[]", b"5", b'{"path": 5}', b'{"path": "\\u0000"}', b"[" * 100_000,
+                                     b'{"path": "' + b"a" * 5000 + b'"}'])  # fmt: skip
+def test_a_damaged_record_of_a_profile_is_written_anew(project, content):
+    (project / "params" / "tiny.yaml").touch()
+    record = project / "executed" / "tiny" / "profile.json"
+    record.parent.mkdir(parents=True)
+    for name in ("profile.json", "digests.json", "04.params.json", "04.manifest.json", "run.json"):
+        (record.parent / name).write_bytes(content)
+    rules_pipeline.rules("tiny")
+    assert json.loads(record.read_text()) == {"path": "params/tiny.yaml"}
+    assert manifests.read("tiny", "04") is None and clean.main(["--profile", "tiny"]) == 0
+
+
 @pytest.mark.parametrize("spec", ["/", "a/", "..", "a", "", ".", "a/notes.txt"])
 def test_what_is_no_profile_is_refused(project, spec):
     (project / "a" / "notes.txt").write_text("common:")
@@ -91,8 +124,20 @@ def test_make_passes_names_as_they_are(project):
             )  # fmt: skip
             assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
             assert "syntax" not in done.stderr and not (project / "pwned").exists()
-        if target == "figures":
-            break
+    dollars = project / "a$dir (1)$(x)"
+    dollars.mkdir()
+    (dollars / "it$.yaml").touch()
+    (dollars / "mine.yaml").touch()
+    for spec, code in (("a$dir (1)$(x)/mine.yaml", 0), ("a$dir (1)$(x)/it$.yaml", 2)):
+        for given in ({"PROFILE": spec}, {}):
+            command = ["make", "figures", f"PYTHON={sys.executable}", *([] if given else [f"PROFILE={spec}"])]
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            done = subprocess.run(
+                command, cwd=project, capture_output=True, text=True, check=False,
+                env=environment | {"PYTHONPATH": str(REPOSITORY)} | given,
+            )  # fmt: skip
+            assert done.returncode == code, done.stderr
+            assert (dollars.name in done.stderr) == bool(code)
 
 
 def test_two_files_of_one_name_are_refused_with_both_paths(project):
@@ -145,8 +190,13 @@ def test_a_file_that_is_no_yaml_is_refused(project, content):
     assert refused("tiny").startswith("tiny.yaml")
 
 
-ELSEWHERE = ["tcp://10.0.0.1:8786", "tls://127.0.0.1.example.org:8786", "tcp://localhost.example.org:1"]
-FILES = ["s3://their-bucket/all", "ftp://example.org/all", "https://127.example.org/all"]
+ELSEWHERE = ["tcp://10.0.0.1:8786", "tls://127.0.0.1.example.org:8786", "tcp://localhost.example.org:1",
+             "ws://example.org:8786", "wss://10.0.0.1:443", "ucx://10.0.0.1:1", "tcp://0.0.0.0:1", "tcp://2130706433:1",
+             "tcp://0x7f000001:1", "tcp://127.1:1", "tcp://localhost.:1", "tcp://[fd00::1]:8786",
+             "tcp://[::ffff:10.0.0.1]:1", "tcp://EXAMPLE.org:1"]  # fmt: skip
+FILES = ["s3://their-bucket/all", "ftp://example.org/all", "https://127.example.org/all", "s3://localhost/all",
+         "gs://127.0.0.1/all", "abfs://all@localhost/all", "abfs://all@account.example.org/all", "hf://localhost/x",
+         "smb://me@example.org/share", "https://127.0.0.1@example.org/all", "s3://127.0.0.1/all"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -171,12 +221,90 @@ def test_a_profile_alone_names_no_scheduler_and_no_place_for_copies_elsewhere(pr
 
 
 @pytest.mark.parametrize(
-    "said", ["local", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", {"processes": 2, "files": "file:///shared"}]
-)
+    "said",
+    ["local", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "wss://LOCALHOST:1",
+     *({"processes": 2, "files": files} for files in ("file:///shared", "memory://x", "http://127.0.0.1:9000/x"))],
+)  # fmt: skip
 def test_a_scheduler_on_this_machine_needs_no_word(project, monkeypatch, said):
     monkeypatch.delenv(profiles.CLUSTER_HOSTS, raising=False)
     Path("mine.yaml").write_text(json.dumps({"common": {"scheduler": said}}))
     assert profiles.load_profile("mine.yaml").scheduler == said
+
+
+def test_a_host_that_is_listed_is_that_host_alone(project, monkeypatch):
+    monkeypatch.setenv(profiles.CLUSTER_HOSTS, " [FD00::1] , , bucket")
+    for address, taken in (("tcp://[fd00::1]:1", True), ("tcp://[fd00::2]:1", False), ("tcp://bucket.org:1", False)):
+        Path("mine.yaml").write_text(json.dumps({"common": {"scheduler": address}}))
+        if taken:
+            assert profiles.load_profile("mine.yaml").scheduler == address
+        else:
+            assert "is not on this machine" in refused("mine.yaml")
+
+
+def bomb(levels, first="[x,x,x,x,x,x,x,x,x,x]", form="[{}]"):
+    lines = [f"a0: &a0 {first}"]
+    for k in range(1, levels):
+        lines.append(f"a{k}: &a{k} {form.format(','.join([f'*a{k - 1}'] * 10))}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [bomb(6), bomb(7), bomb(30), bomb(6, "{x: 1}", "[{}]"), bomb(9, "{x: 1}", "{{<<: [{}]}}")],
+)
+def test_what_expands_without_end_is_refused_at_once(project, text):
+    (project / "params" / "tiny.yaml").write_text(text)
+    started = time.process_time()
+    assert "more than 100,000 values" in refused("tiny")
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", ["common: &a {run: *a}", "common: &a [*a]", "a: &a {b: [{c: *a}]}", "&a [*a]"])
+def test_an_alias_in_itself_is_refused(project, text):
+    (project / "params" / "tiny.yaml").write_text(text)
+    assert "an alias stands in what it stands for" in refused("tiny")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("010", "010 is 8 in YAML, which counts by 8 here: write 10 or 8, or '010' in quotes"),
+        ("-0_17", "-0_17 is -15 in YAML, which counts by 8 here: write -17 or -15"),
+        ("1:30", "1:30 is 90 in YAML, which counts by 60 here: write 90, or '1:30' in quotes"),
+        ("1:30.5", "1:30.5 is 90.5 in YAML, which counts by 60"),
+        ("190:20:30", "190:20:30 is 685230 in YAML, which counts by 60"),
+        ("1e5", "1e5 is a text in YAML: write the number with a point and a sign, such as 1.0e+5, or '1e5'"),
+        ("1.5E3", "1.5E3 is a text in YAML"),
+        ("no", "no may be a word, or true or false: write 'no' in quotes if it is text, else true or false"),
+        *((word, f"{word} may be a word, or true or false") for word in ("No", "NO", "yes", "Yes", "on", "OFF")),
+        ("2024-01-01", "2024-01-01 is a date in YAML: write '2024-01-01' in quotes"),
+        ("!!binary aGk=", "tag:yaml.org,2002:binary is a type that no parameter has"),
+        ("!!set {a}", "tag:yaml.org,2002:set is a type that no parameter has"),
+        ("=", "tag:yaml.org,2002:value is a type that no parameter has"),
+    ],
+)
+@pytest.mark.parametrize("form", ["04_generate:\n  n: {}", "04_generate:\n  n: [a, {}]", "common:\n  {}: 1",
+                                  "04_generate:\n  n: &x {}"])  # fmt: skip
+def test_what_yaml_reads_otherwise_than_people_is_refused_with_what_to_write(project, written, said, form):
+    (project / "params" / "tiny.yaml").write_text(form.format(written))
+    assert refused("tiny").startswith(f"tiny.yaml, line 2: {said}")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("'010'", "010"), ("'no'", "no"), ('"1:30"', "1:30"), ("'1e5'", "1e5"), ("08", "08"), ("007", 7), ("0", 0),
+     ("1_000", 1000), ("0x10", 16), ("1.0e+5", 1e5), ("true", True), ("False", False), ("~", None), ("y", "y"),
+     ("1.5", 1.5), ("a:b", "a:b"), ("12:00x", "12:00x"), ("|\n   no", "no\n")],
+)  # fmt: skip
+def test_what_has_one_meaning_is_read(project, written, value):
+    (project / "params" / "tiny.yaml").write_text(f"04_generate:\n  n: {written}\n")
+    found = profiles.load_profile("tiny").blocks["04_generate"]["n"]
+    assert found == value and type(found) is type(value)
+
+
+def test_numbers_of_notebooks_may_begin_with_a_nought(project):
+    (project / "params" / "tiny.yaml").write_text("common: {run: [04]}\n")
+    assert profiles.load_profile("tiny").run == ("04",)
 
 
 def test_anchors_and_merges_stay_possible(project):

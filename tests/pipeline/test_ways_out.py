@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hivemind_utils.pipeline import clean, compare, export, manifests, names, notebooks
-from hivemind_utils.tables import parquet, schema
+from hivemind_utils.pipeline import claims, clean, compare, export, manifests, names, notebooks, report, results, run
+from hivemind_utils.tables import paper, parquet, schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAMP = {"source": "imported", "origin": "answers.csv", "encoder": "minilm"}
@@ -275,6 +275,68 @@ def test_the_page_says_what_differed(project, capsys):
     assert "0.1" in page and ">nan" not in page and "<script" not in page
     assert [row["what"] for row in numbers["headlines"]] == ["similarity"] * 3
     assert numbers["headlines"][0]["difference"] == pytest.approx(0.1)
+
+
+MANIFESTS = [
+    {"partial": [1]}, {"partial": 5}, {"figures": [1]}, {"figures": [{}]}, {"figures": ["../../README"]},
+    {"figures": ["**"]}, {"git_commit": 5}, {"code": [1]}, {"outputs": None}, {"packages": {"numpy": 5}},
+    {"inputs": {"a": 5}}, {"seconds": "x"}, {"finished": 5}, b"[" * 100_000, b"[]", b"", b"\xff", b"null", b'{"a": 1}',
+]  # fmt: skip
+RESULTS = [
+    {"number": "x"}, {"number": {"label": "x"}}, {"number": {"label": 1, "value": 1, "lower": 1, "upper": 1}},
+    {"number": {"label": "x", "value": "1", "lower": None, "upper": None}}, {"source": [1]}, {"models": 5},
+    {"answer": 5}, {"partial": [1]}, b"[" * 100_000, b"[]", b"", b"\xff", b"null", b"9" * 5_000,
+]  # fmt: skip
+
+
+def damage(path, content):
+    whole = json.loads(path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(whole | content).encode())
+
+
+@pytest.mark.parametrize("content", MANIFESTS)
+def test_a_damaged_manifest_is_told_and_its_notebook_runs_again(project, capsys, content):
+    damage(manifests.path("one", "05"), content)
+    assert manifests.read("one", "05") is None
+    for command in (
+        lambda: report.main(["--profile", "one"]),
+        lambda: compare.main(["one", "two"]),
+        lambda: export.main(["--profile", "one", "--format", "claims"]),
+        lambda: run.main(["--partial", "--profile", "one"]),
+    ):
+        assert command() == 1
+        assert "executed/one/05.manifest.json is damaged: run `make 05 PROFILE=one`." in capsys.readouterr().err
+    assert clean.main(["--profile", "one"]) == 0
+
+
+@pytest.mark.parametrize("content", RESULTS)
+def test_damaged_results_are_told(project, capsys, content):
+    damage(results.path("one", "05"), content)
+    for command in (
+        lambda: report.main(["--profile", "one"]),
+        lambda: compare.main(["one", "two"]),
+        lambda: export.main(["--profile", "one", "--format", "claims"]),
+    ):
+        assert command() == 1
+        told = capsys.readouterr().err
+        assert "results/one/05.json is damaged" in told and "which writes it again" in told
+    with pytest.raises(notebooks.UserError, match="is damaged"):
+        results.read("one", "05")
+
+
+def test_a_text_where_a_claim_needs_a_number_is_told(project):
+    place = next(
+        row.result for row in paper.claims().itertuples() if row.result.startswith("05:") and not row.direction
+    )
+    found = {}
+    inner = found
+    *steps, last = place.partition(":")[2].split("|")[0].split("/")
+    for step in steps:
+        inner = inner.setdefault(step, {})
+    inner[last] = "x"
+    damage(results.path("one", "05"), found)
+    with pytest.raises(notebooks.UserError, match=r"results/one/05.json is damaged \("):
+        claims.evaluate("one")
 
 
 def test_runs_that_cannot_be_compared_are_refused(project, capsys):

@@ -94,6 +94,32 @@ def test_workers_may_read_copies_at_an_address(scheduler):
         executor.checked({"files": "s3://bucket/mine"})
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["TCP://127.0.0.1:1", "//127.0.0.1:1", "://127.0.0.1:1", "inproc://127.0.0.1/1/1", "tcp://127.0.0.1", "tcp://:8786",
+     "tcp://127.0.0.1:", "tcp://127.0.0.1@example.org:1", "tcp://me:word@127.0.0.1:1", "tcp://example.org:1@127.0.0.1",
+     "tcp://127.0.0.1:1/x", "tcp://127.0.0.1#example.org:1", "tcp://127.0.0.1?example.org:1", "tcp://example.org\\@[::1]:1",
+     "tcp://127.0.0.1:1 ", "tcp://127.0.0.1:1\n", "tcp://[::1%eth0]:1", "tcp://１27.0.0.1:1", "http://127.0.0.1:8786",
+     "tcp://127.0.0.1%2eexample.org:1", "tcp://tcp://127.0.0.1:1", "gateway://x:1", "Local", "file:///tmp"],
+)  # fmt: skip
+def test_an_address_has_one_spelling(address):
+    for scheduler in (address, {"address": address}):
+        with pytest.raises(ValueError, match="`scheduler` must be `processes: N`"):
+            executor.checked(scheduler)
+
+
+@pytest.mark.parametrize(
+    "files",
+    ["FILE:///x", "file://host/share", "file:////host/share", "file://///host/share", "file://", "file:///\\host\\share",
+     "local:///x", "S3://bucket/x", "s3://", "s3:///x", "memory::s3://bucket", "memory://x::s3://bucket/y",
+     "//host/share", "https://evil\\@127.0.0.1/x", "sftp://a@evil@127.0.0.1/x", "http://127.0.0.1/\tx", "http://[x/",
+     "http://h/?key=x", "http://h/#x", " s3://bucket/x", "s3://bucket/x\n", "\\\\host\\share"],
+)  # fmt: skip
+def test_a_folder_has_one_spelling(files):
+    with pytest.raises(ValueError, match="`scheduler` must be `processes: N`"):
+        executor.checked({"processes": 2, "files": files})
+
+
 def test_the_environment_says_where(monkeypatch):
     monkeypatch.delenv(executor.VARIABLE, raising=False)
     assert isinstance(executor.from_environment(), executor.InProcess)
