@@ -6,6 +6,21 @@ import re
 from urllib.parse import urlsplit
 
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")  # in the name of a variable of the environment
+_CREDENTIAL = re.compile(rf"{SECRET.pattern}|CREDENTIAL|JWT|_PAT$|ORGANI[SZ]ATION|_ORG(_|$)|PROJECT|HEADERS")
+SHORTEST = 8  # characters of a secret; what is shorter stands in many texts
+
+
+def secrets():
+    """Values of the environment that only a provider's own host may have, by variable.
+
+    Keys, tokens, secrets, passwords, organizations, projects, and the values of headers that are sent with every call.
+    """
+    found = {}
+    for name, value in os.environ.items():
+        if _CREDENTIAL.search(name.upper()):
+            values = re.findall(r":\s*(.+)", value) if "HEADERS" in name.upper() else [value.strip()]
+            found |= {f"{name}" if i == 0 else f"{name} {i + 1}": v for i, v in enumerate(values) if len(v) >= SHORTEST}
+    return found
 
 
 def of_environment():

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import time
+import zlib
 
 from hivemind_utils.tables import ids
 
@@ -16,6 +17,12 @@ MOST_BYTES = 64 * 2**20  # of a reply, unless the caller says otherwise
 
 
 ERROR_BYTES, ERROR_S = 64 * 2**10, 10.0  # read of a page that tells of an error
+
+
+ENCODINGS = "gzip, deflate"  # of a body that can be read here, one of them
+
+
+PIECE = 64 * 2**10  # bytes that are decompressed at a time
 
 
 MOST_TOKENS = 10**9  # a larger count in a reply is no count
@@ -54,11 +61,13 @@ async def whole(reply, most=MOST_BYTES):
     ------
     TooLarge
         If a reply that is no error page is larger.
+    Unusable
+        If it is compressed in a way that is not read here: more than once, or by another method than `ENCODINGS`.
     """
     collected = _Collected(reply, most)
     try:
         async with asyncio.timeout(ERROR_S if collected.is_error else None):
-            async for chunk in reply.aiter_bytes():
+            async for chunk in reply.aiter_raw():
                 if collected.add(chunk):
                     break
     except TimeoutError:
@@ -76,7 +85,7 @@ def whole_now(reply, most=MOST_BYTES, timeout=600):
     collected, started = _Collected(reply, most), time.monotonic()
     longest = ERROR_S if collected.is_error else timeout
     try:
-        for chunk in reply.iter_bytes():
+        for chunk in reply.iter_raw():
             if collected.add(chunk):
                 break
             if time.monotonic() - started > longest:
@@ -89,15 +98,49 @@ def whole_now(reply, most=MOST_BYTES, timeout=600):
 
 
 class _Collected:
-    """The bytes of a reply, as they come."""
+    """The bytes of a reply, as they come; decompressed a piece at a time, so that a small one cannot become a large."""
 
     def __init__(self, reply, most):
         self.reply, self.is_error = reply, reply.status_code >= 400
         self.most = ERROR_BYTES if self.is_error else most
         self.chunks, self.size = [], 0
+        said = reply.headers.get("content-encoding", "").lower().split(",")
+        self.encodings = [name for name in map(str.strip, said) if name not in ("", "identity")]
+        self.inflate = zlib.decompressobj(47) if self.encodings else None  # 47: gzip or zlib, by its first bytes
 
     def add(self, chunk):
         """Keep bytes; True where an error page has told enough."""
+        if not self.inflate:
+            return self._keep(chunk)
+        if len(self.encodings) > 1 or self.encodings[0] not in ("gzip", "x-gzip", "deflate"):
+            return self._unreadable(f"the reply is compressed as {', '.join(self.encodings)[:60]}, which is not read")
+        try:
+            rest = chunk
+            while rest and not self.inflate.eof:
+                piece = self._decompressed(rest)
+                if self._keep(piece):
+                    return True
+                rest = self.inflate.unconsumed_tail
+        except zlib.error:
+            return self._unreadable(f"the reply says that it is compressed as {self.encodings[0]}, but cannot be read")
+        return False
+
+    def _decompressed(self, chunk):
+        try:
+            return self.inflate.decompress(chunk, PIECE)
+        except zlib.error:
+            if self.size or self.encodings[0] != "deflate":
+                raise
+            self.inflate = zlib.decompressobj(-15)  # some servers leave out deflate's header
+            return self.inflate.decompress(chunk, PIECE)
+
+    def _unreadable(self, why):
+        """Raise; of an error page, which has told enough by its status, keep what was read."""
+        if self.is_error:
+            return True
+        raise Unusable(why)
+
+    def _keep(self, chunk):
         self.size += len(chunk)
         if self.most is not None and self.size > self.most and not self.is_error:
             raise TooLarge(f"the reply is larger than {self.most / 2**20:,.0f} MB")
@@ -229,10 +272,7 @@ def _choice(choice, odd):
     if reason is not None and not (isinstance(reason, str) and len(reason) < MOST_NAME):
         odd.append("finish_reason")
         reason = None
-    logprobs = choice.get("logprobs")
-    if logprobs is not None and not _has_logprobs(logprobs):
-        odd.append("logprobs")
-        logprobs = None
+    logprobs = _logprobs(choice.get("logprobs"), odd)
     said = {"role": "assistant", "content": content}
     refusal = message.get("refusal")
     if isinstance(refusal, str):
@@ -290,12 +330,26 @@ def text_of(content):
     return (ids.repaired("".join(texts)), ids.repaired("".join(thoughts))) if known else (None, "")
 
 
-def _has_logprobs(logprobs):
-    """Whether something is what chat completions return as log-probabilities."""
+def _logprobs(logprobs, odd):
+    """What chat completions return as log-probabilities, with every list that clients expect; None where it is not."""
+    if logprobs is None:
+        return None
     if not isinstance(logprobs, dict):
-        return False
-    content = logprobs.get("content")
-    return content is None or (isinstance(content, list) and all(_is_token(token) for token in content))
+        odd.append("logprobs")
+        return None
+    tidy = dict(logprobs)
+    for name in ("content", "refusal"):
+        if tidy.get(name) is None:
+            continue
+        tokens = tidy[name]
+        if not isinstance(tokens, list) or not all(_is_token(token) for token in tokens):
+            odd.append("logprobs")
+            if name == "content":
+                return None
+            del tidy[name]
+        else:
+            tidy[name] = [_token(token, odd) for token in tokens]
+    return tidy
 
 
 def _is_token(token):
@@ -304,3 +358,13 @@ def _is_token(token):
     value, others = token.get("logprob"), token.get("top_logprobs") or []
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     return is_number and isinstance(others, list) and all(_is_token(other) for other in others)
+
+
+def _token(token, odd):
+    """A token with the lists that some servers leave out, and without bytes that are none."""
+    tidy = token | {"top_logprobs": [_token(other, odd) for other in token.get("top_logprobs") or []]}
+    given = token.get("bytes")
+    if given is not None and not (isinstance(given, list) and all(type(b) is int and 0 <= b < 256 for b in given)):
+        odd.append("logprobs: bytes")
+        tidy["bytes"] = None
+    return tidy

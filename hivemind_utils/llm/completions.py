@@ -48,7 +48,7 @@ def echo_scores(model, api_base, prefixes, responses, *, suffix="", api_key="non
     def ask(i):
         name = f"text-completion-openai/{model}"
         try:
-            with providers.guarded(name, api_base):
+            with providers.guarded(name, api_base, given_key=api_key):
                 asked = litellm.atext_completion(
                     model=name, prompt=prefixes[i] + responses[i] + suffix, echo=True,
                     logprobs=1, max_tokens=0, temperature=0, api_base=api_base, api_key=api_key, timeout=timeout,

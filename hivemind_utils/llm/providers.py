@@ -26,6 +26,19 @@ KEY_HOSTS = "HIVEMIND_KEY_HOSTS"  # environment: hosts, separated by commas, tha
 OWN_SERVERS = {"hosted_vllm", "vllm", "openai_like", "lm_studio", "llamafile", "custom_openai"}  # no address by default
 
 
+# Providers that cannot be asked here, and why.
+_REFUSED = {
+    "github_copilot": "litellm signs in at github.com to find it",
+    "chatgpt": "litellm signs in at auth.openai.com to find it",
+    "aiohttp_openai": "its requests go by a way on which redirects and keys are not checked",
+}
+
+
+_LOOKED_UP = {  # litellm asks this address about a model, whatever address is given for its answers
+    "ollama": "http://localhost:11434", "ollama_chat": "http://localhost:11434", "lemonade": "http://localhost:8000",
+}  # fmt: skip
+
+
 MAX_BACKOFF_S = 60
 
 
@@ -117,6 +130,7 @@ def provider_name(model):
         return SIMULATED
     if model.startswith(f"{GGUF}:"):
         return GGUF
+    refuse(model)
     try:
         return litellm().get_llm_provider(model)[1]
     except Exception as error:  # litellm raises BadRequestError for a name it does not know
@@ -124,6 +138,37 @@ def provider_name(model):
             f"litellm does not know the provider of {model!r}: write it as provider/model, such as openai/{model}, "
             f"or hosted_vllm/{model} with `api_base` for a server of your own."
         ) from error
+
+
+def refuse(model, api_base=None):
+    """Raise if a model cannot be asked here, or not at this address, before anybody is asked about it.
+
+    Parameters
+    ----------
+    model : str
+    api_base : str, optional
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> refuse("chatgpt/gpt-5")
+    Traceback (most recent call last):
+    ValueError: 'chatgpt/gpt-5' cannot be asked: litellm signs in at auth.openai.com to find it. Write openai/gpt-5.
+    """
+    name, _, plain = model.partition("/")
+    if name in _REFUSED and plain:
+        raise ValueError(f"{model!r} cannot be asked: {_REFUSED[name]}. Write openai/{plain}.")
+    variable = f"{name.upper().removesuffix('_CHAT')}_API_BASE"
+    looked_up = os.environ.get(variable) or _LOOKED_UP.get(name)
+    if name in _LOOKED_UP and api_base and transport.origin(api_base) != transport.origin(looked_up):
+        raise ValueError(
+            f"{model!r} cannot be asked at {api_base}: litellm asks {looked_up} about the model first. Write "
+            f"hosted_vllm/{plain} and the address of the server's OpenAI-compatible interface, which ends in /v1; or "
+            f"give the address as {variable} in the environment, and none in `api_bases`."
+        )
 
 
 def names():
@@ -207,7 +252,9 @@ def guarded(model, api_base, **options):
 
     See `transport.guarded` for the options, for what it yields and for what it raises.
     """
-    return transport.guarded(provider_name(model), api_base, **options)
+    name = provider_name(model)
+    may_have_key = api_base is None or _may_have_key(name, model, api_base)
+    return transport.guarded(name, api_base, may_have_key=may_have_key, **options)
 
 
 def redact(text):

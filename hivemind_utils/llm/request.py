@@ -80,6 +80,7 @@ class Request:
                 raise ValueError(f"`parameters` may not hold {name!r}: the sampler sets it.")
         checks.decoding("parameters", self.parameters, KNOWN)
         base = (self.api_base or providers.environment_base(self.model) or "").rstrip("/") or None
+        providers.refuse(self.model, base)
         if base and base.startswith("http") and (why := addresses.refused(base)):
             raise ValueError(f"This `api_base` may not be used: {why}. Keys come from the environment alone.")
         if base and gguf_models.is_gguf(self.model):
@@ -165,5 +166,5 @@ def tokens_in(request):
 
 
 def most_tokens(parameters):
-    """Most tokens that a response may have."""
-    return parameters.get("max_completion_tokens") or parameters.get("max_tokens") or MAX_TOKENS
+    """Most tokens that a response may have: where both names are given, a provider may take either."""
+    return max(parameters.get(name) or 0 for name in ("max_completion_tokens", "max_tokens")) or MAX_TOKENS

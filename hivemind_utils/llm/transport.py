@@ -1,14 +1,20 @@
 """The way of a request to its server and back: no other host sees it, and its reply is read by our rules.
 
 Every call of a provider is made inside `guarded`. httpx, through which all of them travel, then asks here first: a
-request reaches the host it was made for, no redirect leaves that host, and what comes back is read within a size and
-made safe to parse (`bodies`), whichever library asked.
+request reaches the host it was made for, without keys where that host may have none, and without a proxy where it is
+this machine; no redirect leaves that host, and what comes back is read within a size and made safe to parse (`bodies`),
+whichever library asked. What travels by another way is refused.
 """
 
+import base64
+import binascii
 import contextlib
 import contextvars
 import functools
+import importlib
 import json
+import re
+import urllib.request
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -18,6 +24,18 @@ MAX_REDIRECTS = 5  # within one host
 
 
 GATEWAYS = {408, 502, 504, *range(520, 528), 598, 599}  # of who gave up waiting for a model that may have answered
+
+
+_CREDENTIAL = re.compile(
+    r"auth|cookie|key|token|secret|password|signature|credential|organi[sz]ation|project", re.IGNORECASE
+)  # in the name of a header that holds a credential
+
+
+_PLAIN = {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding",
+          "user-agent"}  # fmt: skip
+
+
+_NO_KEY = {"", "none", "bearer", "bearer none"}  # what a header of a call without a key holds
 
 
 class ForeignHost(ValueError):
@@ -38,6 +56,10 @@ class Exchange:
         Seconds that a blocking client may read one.
     parse : bool
         Whether a reply must be JSON; files of batches are not.
+    may_have_key : bool
+        Whether the host may have the provider's credentials of the environment.
+    given_key : str or None
+        A key that the caller gives for this host, whatever the environment holds.
     sent : bool
         Whether a request left, as far as is known.
     status : int or None
@@ -55,6 +77,8 @@ class Exchange:
     most_bytes: int | None = bodies.MOST_BYTES
     timeout: float = 600.0
     parse: bool = True
+    may_have_key: bool = True
+    given_key: str | None = None
     sent: bool = False
     status: int | None = None
     body: dict | None = None
@@ -68,10 +92,13 @@ class Exchange:
 
 
 _guard = contextvars.ContextVar("guard", default=None)
+_checked = contextvars.ContextVar("checked", default=False)  # whether the request on its way has been checked here
 
 
 @contextlib.contextmanager
-def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, parse=True):
+def guarded(
+    provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, parse=True, may_have_key=True, given_key=None
+):
     """Inside it a request reaches the host it was made for, and its reply is read by our rules.
 
     Parameters
@@ -86,6 +113,10 @@ def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, 
         Seconds that a blocking client may read one; an asynchronous call gets its deadline from who awaits it.
     parse : bool
         Whether a reply must be JSON.
+    may_have_key : bool
+        Whether the host may have the provider's credentials; where not, they are taken out of every request.
+    given_key : str, optional
+        A key that the caller gives for this host; it stays.
 
     Yields
     ------
@@ -97,7 +128,7 @@ def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, 
         Instead of the error that the libraries make of it.
     """
     _install()
-    exchange = Exchange(provider, api_base, most_bytes, timeout, parse)
+    exchange = Exchange(provider, api_base, most_bytes, timeout, parse, may_have_key, given_key)
     token = _guard.set(exchange)
     try:
         yield exchange
@@ -111,56 +142,122 @@ def guarded(provider, api_base, *, most_bytes=bodies.MOST_BYTES, timeout=600.0, 
 
 @functools.cache
 def _install():
-    """Make httpx ask here first while `guarded` is in force."""
+    """Make httpx ask here first while `guarded` is in force, and other ways of sending a request."""
     import httpx
 
+    aiohttp, requests = (importlib.import_module(name) for name in ("aiohttp", "requests"))  # which litellm brings
     send, send_async = httpx.Client.send, httpx.AsyncClient.send
+    send_aiohttp, send_requests = aiohttp.ClientSession._request, requests.Session.send
 
     @functools.wraps(send)
     def guarded_send(client, request, **options):
         exchange = _guard.get()
         if exchange is None:
             return send(client, request, **options)
-        _check(request.url)
+        _prepare(request, exchange)
         options |= {"follow_redirects": False, "stream": True}
-        for _ in range(MAX_REDIRECTS):
-            with _sending(exchange):
-                reply = send(client, request, **options)
-            if not reply.has_redirect_location:
-                break
-            reply.close()
-            request = _following(reply)
-        with _reading(exchange, reply):
-            return _kept(exchange, bodies.whole_now(reply, exchange.most_bytes, exchange.timeout))
+        with contextlib.ExitStack() as stack:
+            if _stands_behind_a_proxy(request):
+                client = stack.enter_context(httpx.Client(trust_env=False))
+            for _ in range(MAX_REDIRECTS):
+                with _sending(exchange):
+                    reply = send(client, request, **options)
+                if not reply.has_redirect_location:
+                    break
+                reply.close()
+                request = _following(reply)
+            with _reading(exchange, reply):
+                return _kept(exchange, bodies.whole_now(reply, exchange.most_bytes, exchange.timeout))
 
     @functools.wraps(send_async)
     async def guarded_send_async(client, request, **options):
         exchange = _guard.get()
         if exchange is None:
             return await send_async(client, request, **options)
-        _check(request.url)
+        _prepare(request, exchange)
         options |= {"follow_redirects": False, "stream": True}
-        for _ in range(MAX_REDIRECTS):
-            with _sending(exchange):
-                reply = await send_async(client, request, **options)
-            if not reply.has_redirect_location:
-                break
-            await reply.aclose()
-            request = _following(reply)
-        with _reading(exchange, reply):
-            return _kept(exchange, await bodies.whole(reply, exchange.most_bytes))
+        async with contextlib.AsyncExitStack() as stack:
+            if _stands_behind_a_proxy(request):
+                client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            for _ in range(MAX_REDIRECTS):
+                with _sending(exchange):
+                    reply = await send_async(client, request, **options)
+                if not reply.has_redirect_location:
+                    break
+                await reply.aclose()
+                request = _following(reply)
+            with _reading(exchange, reply):
+                return _kept(exchange, await bodies.whole(reply, exchange.most_bytes))
+
+    @functools.wraps(send_aiohttp)
+    async def guarded_aiohttp(session, method, url, **options):
+        if _guard.get() is not None and not _checked.get():
+            _refuse(f"{_guard.get().provider} is asked by a way that is not checked here (aiohttp); not sent")
+        return await send_aiohttp(session, method, url, **options)
+
+    @functools.wraps(send_requests)
+    def guarded_requests(session, request, **options):  # providers fetch tokens by it
+        if _guard.get() is not None and not _guard.get().may_have_key:
+            host = addresses.host(request.url)
+            _refuse(f"{_guard.get().provider} would first send its key to {host}, which may not have it; not sent")
+        return send_requests(session, request, **options)
 
     httpx.Client.send, httpx.AsyncClient.send = guarded_send, guarded_send_async
+    aiohttp.ClientSession._request, requests.Session.send = guarded_aiohttp, guarded_requests
+
+
+def _prepare(request, exchange):
+    """Check a request's address, ask for a reply that can be read here, take out what its host may not have."""
+    _check(request.url)
+    request.headers["accept-encoding"] = bodies.ENCODINGS
+    if not exchange.may_have_key:
+        _take_out_keys(request, exchange)
+
+
+def _stands_behind_a_proxy(request):
+    """Whether a proxy of the environment could stand before a server on this machine, which it may not."""
+    return addresses.is_loopback(request.url.host) and bool(urllib.request.getproxies())
+
+
+def _take_out_keys(request, exchange):
+    """Take credentials out of a request's headers; raise where its address holds one."""
+    secrets = addresses.secrets()
+    for name, value in list(request.headers.items()):
+        if name.lower() in _PLAIN or (exchange.given_key and exchange.given_key in value):
+            continue
+        told = f"{value} {_basic(value)}"
+        named = _CREDENTIAL.search(name) and value.strip().lower() not in _NO_KEY
+        if named or any(secret in told for secret in secrets.values()):
+            del request.headers[name]
+    path = str(request.url).removeprefix(exchange.api_base or "")
+    for variable, secret in secrets.items():
+        if secret in path:
+            _refuse(
+                f"the request's address holds the value of {variable}, which {request.url.host} may not have; not "
+                "sent. Name the host in HIVEMIND_KEY_HOSTS if it may"
+            )
+
+
+def _basic(value):
+    """Name and password of a header of basic authentication, else nothing."""
+    kind, _, coded = value.partition(" ")
+    try:
+        return base64.b64decode(coded, validate=True).decode("utf-8", "replace") if kind.lower() == "basic" else ""
+    except binascii.Error:
+        return ""
 
 
 @contextlib.contextmanager
 def _sending(exchange):
     exchange.sent, exchange.status, exchange.body = True, None, None
+    token = _checked.set(True)
     try:
         yield
     except Exception as error:
         exchange.sent = not never_left(error)
         raise
+    finally:
+        _checked.reset(token)
 
 
 @contextlib.contextmanager
@@ -209,11 +306,14 @@ def _check(url):
     """Raise if the address is not that of the call in force."""
     name, api_base = _guard.get().provider, _guard.get().api_base
     if api_base:
-        if _origin(urlsplit(api_base)) != _origin(urlsplit(str(url))):
-            _refuse(f"the request was made for {addresses.host(api_base)}, but was about to reach {url.host}; not sent")
+        if origin(api_base) != origin(url):
+            _refuse(
+                f"the request was made for {addresses.host(api_base)}, but was about to reach {url.host}; not sent. "
+                f"litellm asks another server for {name}/ models: if yours has OpenAI's interface, write hosted_vllm/"
+            )
         return
     for other, address in [*addresses.of_environment().items(), ("openai", "https://api.openai.com")]:
-        if other != name and _origin(urlsplit(address)) == _origin(urlsplit(str(url))):
+        if other != name and origin(address) == origin(url):
             _refuse(
                 f"{url.host} is the address of {other}, but a request to {name} was about to reach it; not sent. "
                 f"Give `api_bases`, or {name.upper()}_API_BASE"
@@ -223,7 +323,7 @@ def _check(url):
 def _following(reply):
     """The request that a redirect leads to, within its host; raises where it leads to another."""
     following = reply.next_request
-    if following is None or _origin(urlsplit(str(following.url))) != _origin(urlsplit(str(reply.request.url))):
+    if following is None or origin(following.url) != origin(reply.request.url):
         where = "an address that cannot be read" if following is None else f"another address ({following.url.host})"
         _refuse(
             f"{reply.request.url.host} redirects to {where}, which the request was not "
@@ -232,5 +332,13 @@ def _following(reply):
     return following
 
 
-def _origin(parts):
+def origin(address):
+    """Scheme, host and port of an address.
+
+    Examples
+    --------
+    >>> origin("https://Models.example/v1")
+    ('https', 'models.example', 443)
+    """
+    parts = urlsplit(str(address))
     return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
