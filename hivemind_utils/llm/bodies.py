@@ -186,8 +186,8 @@ def tidy_chat(body):
     Returns
     -------
     body : dict
-        id, object, created, model, system_fingerprint, choices (index, finish_reason, message, logprobs), usage. A
-        content in parts is joined: its text is the content, what was thought lies in ``reasoning_content``.
+        id, object, created, model, system_fingerprint, service_tier, choices (index, finish_reason, message, logprobs),
+        usage. A content in parts is joined: its text is the content, what was thought lies in ``reasoning_content``.
     odd : list of str
         Fields that are left empty, for they held something that they cannot hold.
 
@@ -216,7 +216,9 @@ def tidy_chat(body):
         name: _name(body, name, odd) for name in ("id", "model", "system_fingerprint")
     }
     tidy |= {"choices": [choice | {"index": i} for i, choice in enumerate(choices)], "usage": usage(body, odd)}
-    return {name: value for name, value in tidy.items() if value is not None}, list(dict.fromkeys(odd))
+    tidy = {name: value for name, value in tidy.items() if value is not None}
+    tier = body.get("service_tier")  # litellm's code for Groq reads it of every reply
+    return tidy | {"service_tier": tier if isinstance(tier, str) else None}, list(dict.fromkeys(odd))
 
 
 def _name(body, name, odd):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hivemind_utils.llm import bodies, outcomes, providers, replies, served
+from hivemind_utils.llm import bodies, outcomes, providers, served
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.llm import store as store_llm
 
@@ -77,7 +77,7 @@ class Books:
         self.remarks.setdefault(model, Counter())[what] += n
 
     def keep(self, heard, job, arguments, attempt, seconds):
-        """Store the responses of a reply; returns the responses still missing."""
+        """Store the responses of a reply, from `replies.believed`; returns the responses still missing."""
         model = job.request.model
         choices = [
             (text, why, refusal, None if logprobs is None else bodies.repaired(store_llm.dump(logprobs)))
@@ -94,7 +94,7 @@ class Books:
             "served_model": heard.model,
             "system_fingerprint": heard.fingerprint,
             "prompt_tokens": heard.prompt_tokens,
-            "completion_tokens": replies.said_tokens(heard),
+            "completion_tokens": heard.completion_tokens,
             "reasoning_tokens": heard.reasoning_tokens,
             "server": server_of(job.request) if heard.provider_id else None,
             "provider_id": heard.provider_id,
@@ -106,10 +106,9 @@ class Books:
     def _cost(self, job, heard):
         """US dollars of a call; where a reply does not say what it used, the most that may have been."""
         cost_in, cost_out = self.price[job.request.model]
-        asked, said = replies.paid_tokens(heard)
-        most_in = 1.5 * request_llm.tokens_in(job.request)
-        most_out = len(job.samples) * request_llm.most_tokens(job.request.parameters)
-        return (most_in if asked is None else asked) * cost_in + (most_out if said is None else said) * cost_out
+        asked = heard.prompt_tokens or 1.5 * request_llm.tokens_in(job.request)
+        said = heard.completion_tokens or len(job.samples) * request_llm.most_tokens(job.request.parameters)
+        return asked * cost_in + said * cost_out
 
     def call(self, job, arguments, attempt, seconds, cost_usd):
         """Facts of a call, those of its reply still missing."""

@@ -23,6 +23,13 @@ _COSTLY = re.compile(
     r"npredict|bestof|n|numreturnsequences|candidatecount|numbeams|numcompletions|numoutputs"
 )
 
+_NOT_SEARCHED = (
+    "extra_body",
+    "response_format",
+    "logit_bias",
+    "stop",
+)  # checked apart, or with names of the user's own
+
 
 def names(what, given, known, *, of="names"):
     """Refuse a name that is not known.
@@ -154,19 +161,33 @@ def decoding(what, given, known):
         if name in _RANGES:
             low, high, whole = _RANGES[name]
             number(f"{what}: {name}", value, low, high, whole=whole)
+        elif name not in _NOT_SEARCHED:
+            _refuse_costly(f"{what}: {name}", value)
     body(f"{what}: extra_body", given.get("extra_body"), known)
     return given
 
 
+def _refuse_costly(what, value):
+    """Refuse, at any depth, a name under which a provider would take more than the budget sets aside."""
+    if isinstance(value, list):
+        for inner in value:
+            _refuse_costly(what, inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if _COSTLY.fullmatch(re.sub(r"[^a-z0-9]", "", str(name).lower())):
+                raise ValueError(
+                    f"`{what}` may not hold {name!r}, but {inner!r} was given: it would ask for more than the budget "
+                    "sets aside. Write `max_tokens` beside it, in the decoding."
+                )
+            _refuse_costly(f"{what}: {name}", inner)
+
+
 def body(what, given, known):
     """Refuse in a request's body what the sampler sets, or what the budget does not count."""
-    for name, value in mapping(what, given).items():
+    given = mapping(what, given)
+    _refuse_costly(what, given)
+    for name, value in given.items():
         plain = re.sub(r"[^a-z0-9]", "", str(name).lower())
-        if _COSTLY.fullmatch(plain):
-            raise ValueError(
-                f"`{what}` may not hold {name!r}, but {value!r} was given: it would ask for more than the budget sets "
-                "aside. Write `max_tokens` beside it, in the decoding."
-            )
         if (name in known and name != "extra_body") or plain in ("model", "messages", "prompt", "stream", "seed"):
             raise ValueError(f"`{what}` may not hold {name!r}, but {value!r} was given: write it in the decoding.")
         for inner in value if isinstance(value, list) else [value]:

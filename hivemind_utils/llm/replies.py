@@ -1,5 +1,6 @@
 """What replies and errors of providers say: responses and tokens, pauses asked for, what to change."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ _TOO_LONG = re.compile(
 )
 
 
+MOST_CHARACTERS = 16  # of a token, on average over a text, blanks aside
+
+
+HIDDEN_TOKENS = 32_768  # of a prompt that a provider adds, or of what a model thinks, where nothing else tells
+
+
 @dataclass
 class Heard:
     """What a reply says, every field as it must be or missing.
@@ -26,6 +33,7 @@ class Heard:
     provider_id, model, fingerprint : str or None
         The reply's id, the model that answered by the server's word, and its configuration.
     prompt_tokens, completion_tokens, reasoning_tokens, total_tokens : int or None
+        As reported; `believed` takes out what cannot be, and counts what was thought beside a completion.
     odd : list of str
         Names of fields that held something else.
     """
@@ -95,29 +103,103 @@ def _with_refusals(reply):
     return reply
 
 
-def paid_tokens(heard_):
-    """Tokens to pay, of the prompt and of the responses; None, each, where the reply does not say, or cannot be right.
-
-    No prompt and no text has no token, and a text has about as many tokens as words, or more.
+def output_tokens(prompt, completion, total=None, reasoning=None):
+    """Tokens of an output with what was thought, which some servers (xAI) report beside the completion's; or None.
 
     Parameters
     ----------
-    heard_ : Heard
+    prompt, completion, total, reasoning : int or None
+        As a reply reports them.
 
     Returns
     -------
-    tuple of (int or None, int or None)
+    int or None
+        The larger of what is reported and what the total leaves beside the prompt. None where nothing is reported.
+
+    Examples
+    --------
+    >>> output_tokens(10, 2, 4012, 4000), output_tokens(10, 2, None, 4000), output_tokens(10, 50, 60, 40)
+    (4002, 4002, 50)
     """
-    asked, said = heard_.prompt_tokens or None, said_tokens(heard_)
-    words = sum(len(choice[0].split()) for choice in heard_.choices)
-    return asked, said if said and 2 * said >= words else None
+    if completion is None:
+        return None
+    beside = (reasoning or 0) if (reasoning or 0) > completion else 0  # within the completion it is no more than that
+    return max(completion + beside, (total or 0) - (prompt or 0))
 
 
-def said_tokens(heard_):
-    """Tokens of all choices; None where the usage is of one choice only (llama.cpp): no word is less than a token."""
-    n_used = heard_.completion_tokens
-    words = sum(len(choice[0].split()) for choice in heard_.choices)
-    return None if n_used is not None and len(heard_.choices) > 1 and n_used < words else n_used
+def counted(usage, texts, request, n):
+    """Tokens of a call that can be believed, and the names of counts that cannot.
+
+    Parameters
+    ----------
+    usage : dict
+        ``prompt_tokens``, ``completion_tokens``, ``total_tokens`` and ``reasoning_tokens``: int, or missing.
+    texts : sequence of str
+        The responses.
+    request : request.Request
+    n : int
+        Responses asked for in the call.
+
+    Returns
+    -------
+    prompt, output : int or None
+        None where the reply does not say, or cannot be right: then the most that may have been is to be paid.
+    odd : list of str
+
+    Notes
+    -----
+    Believed of a prompt: from a token per two words and per `MOST_CHARACTERS` up to a token per byte, and
+    `HIDDEN_TOKENS` for what a provider puts before it and for every part that is no text. Of an output: from the same
+    up to twice ``max_tokens`` for every response, and a token per byte of the responses; what was thought beside that
+    up to ``max_tokens`` or `HIDDEN_TOKENS` for every response. 0 is no count, and not odd. Nor is one that is too low
+    for several responses: it is that of one of them (llama.cpp).
+    """
+    asked, said, total, thought = (
+        usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total", "reasoning")
+    )
+    odd, most = [], n * request_llm.most_tokens(request.parameters)
+    if asked and not _fewest(_texts_of(request)) <= asked <= _most_asked(request):
+        asked = None
+        odd.append("prompt_tokens")
+    output = output_tokens(asked, said, total if asked else None, thought)
+    hidden = max(thought or 0, (output or 0) - (said or 0))
+    seen, size = (output or 0) - hidden, sum(len(text.encode("utf-8", "replace")) for text in texts)
+    too_many = seen > 2 * most + size or hidden > max(most, n * HIDDEN_TOKENS)
+    if output and (too_many or output < _fewest(texts)):
+        odd += ["completion_tokens"] if too_many or len(texts) < 2 else []
+        output = None
+    return asked, output, odd
+
+
+def believed(heard_, request, n):
+    """A reply whose counts can be believed; those that cannot are missing, and odd. See `counted`."""
+    usage = {
+        f"{name}_tokens": getattr(heard_, f"{name}_tokens") for name in ("prompt", "completion", "total", "reasoning")
+    }
+    asked, output, odd = counted(usage, [choice[0] for choice in heard_.choices], request, n)
+    return dataclasses.replace(
+        heard_, prompt_tokens=asked, completion_tokens=output, odd=list(dict.fromkeys([*heard_.odd, *odd])),
+        reasoning_tokens=None if "completion_tokens" in odd else heard_.reasoning_tokens,
+        total_tokens=asked + output if asked and output else None,
+    )  # fmt: skip
+
+
+def _fewest(texts):
+    """Fewest tokens that texts may have: of several, no word is less than a token."""
+    words = [word for text in texts for word in text.split()]
+    return max(len(words) / (2 if len(texts) < 2 else 1), sum(map(len, words)) / MOST_CHARACTERS)
+
+
+def _most_asked(request):
+    """Most tokens that a prompt may have."""
+    contents = [message.get("content") for message in request.messages]
+    others = sum(not isinstance(part, str) for content in contents if isinstance(content, list) for part in content)
+    return 4 * (request_llm.tokens_in(request) + 1) + HIDDEN_TOKENS * (1 + others)
+
+
+def _texts_of(request):
+    """The text of a request's messages, as one."""
+    return [" ".join(bodies.text_of(message.get("content"))[0] or "" for message in request.messages)]
 
 
 def is_about_n(error):

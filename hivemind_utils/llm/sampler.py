@@ -330,7 +330,7 @@ class _Run(bookkeeping.Books):
                     with providers.guarded(arguments["model"], base, most_bytes=most) as exchange:
                         asked = providers.litellm().acompletion(**arguments)
                         reply = await providers.within(gate.timeout_s or TIMEOUT_S, asked)
-                    heard = self._heard(reply, exchange, request)
+                    heard = self._heard(reply, exchange, job)
             except asyncio.CancelledError:
                 self.lose(job, exchange, arguments, attempt, started, "interrupted")
                 raise
@@ -368,10 +368,11 @@ class _Run(bookkeeping.Books):
             )
         return []
 
-    def _heard(self, reply, exchange, request):
-        """What a reply says; raises where it is none, or one that came before."""
+    def _heard(self, reply, exchange, job):
+        """What a reply says, as far as it can be believed; raises where it is none, or one that came before."""
+        request = job.request
         try:
-            heard = replies.heard(reply, exchange)
+            heard = replies.believed(replies.heard(reply, exchange), request, len(job.samples))
         except bodies.Unusable:
             raise
         except Exception as error:  # a form that nobody has seen yet

