@@ -182,11 +182,16 @@ def environment_base(model):
     ``OPENAI_API_BASE`` is the address of OpenAI's models alone, ``HOSTED_VLLM_API_BASE`` that of one's own server, and
     so on: never that of another provider's model.
     """
-    own = addresses.of_environment()
     try:
-        return own.get(provider_name(model)) if own else None
+        return _environment_base(provider_name(model)) if addresses.of_environment() else None
     except ValueError:  # a provider that litellm does not know has no address of its own
         return None
+
+
+def _environment_base(name):
+    """Address that the environment gives for a provider: of both interfaces of Ollama under one name."""
+    own = addresses.of_environment()
+    return own.get(name) or (own.get("ollama") if name == "ollama_chat" else None)
 
 
 def missing_keys(model):
@@ -232,7 +237,7 @@ def _may_have_key(name, model, api_base):
     host = addresses.host(api_base)
     listed = {part.strip().lower() for part in os.environ.get(KEY_HOSTS, "").split(",") if part.strip()}
     own = {
-        addresses.host(addresses.of_environment().get(name)),
+        addresses.host(_environment_base(name)),
         addresses.host(_default_base(model)),
         f"api.{name}.com",
     }

@@ -99,6 +99,11 @@ def test_names_of_limits(limits, message):
         ({"extra_body": {"best_of": 9}}, "may not hold"),
         ({"extra_body": {"generationConfig": {"maxOutputTokens": 9}}}, "generationConfig` may not hold"),
         ({"extra_body": {"options": [{"num_predict": 9}]}}, "options` may not hold"),
+        ({"reasoning": {"max_tokens": 9}}, "parameters: reasoning` may not hold 'max_tokens', but 9 was given"),
+        ({"provider": {"n": 5, "order": ["a"]}}, "provider` may not hold 'n'"),
+        ({"provider": [{"a": {"max_output_tokens": 5}}]}, "provider: a` may not hold"),
+        ({"chat_template_kwargs": {"num_predict": 5}}, "chat_template_kwargs` may not hold"),
+        ({"thinking": {"MaxTokens": 5}}, "thinking` may not hold"),
         ({"extra_body": {"model": "x"}}, "may not hold"),
         ({"extra_body": {"temperature": 1}}, "write it in the decoding"),
         ({"extra_body": 5}, "extra_body` must be a mapping"),
@@ -115,6 +120,22 @@ def test_parameters_that_stay():
     assert request_llm.Request("openai/m", "Hi", parameters).parameters["extra_body"] == body
 
 
+def test_names_inside_other_parameters_that_stay():
+    schema = {"json_schema": {"schema": {"properties": {"n": {"type": "integer"}, "max_tokens": {"type": "integer"}}}}}
+    parameters = {"response_format": schema, "reasoning": {"effort": "low"}, "provider": {"max_price": {"prompt": 1}},
+                  "thinking": {"type": "enabled", "budget_tokens": 9}, "max_tokens": 20}  # fmt: skip
+    assert request_llm.Request("openai/m", "Hi", parameters).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most"),
+    [({"max_tokens": 100, "max_completion_tokens": 10}, 100), ({"max_tokens": 10, "max_completion_tokens": 100}, 100),
+     ({"max_tokens": 7}, 7), ({"max_completion_tokens": 8}, 8), ({}, request_llm.MAX_TOKENS)],
+)  # fmt: skip
+def test_the_larger_of_both_names_is_set_aside(parameters, most):
+    assert request_llm.most_tokens(parameters) == most
+
+
 PROMPTS = pd.DataFrame({"prompt_id": ["p"], "prompt": ["Hi"], "prompt_kind": ["original"]}).reindex(
     columns=design.response_prompts.PROMPT_COLUMNS
 )
@@ -128,6 +149,11 @@ def test_an_address_belongs_to_a_model_that_is_asked(name):
         design.cells(PROMPTS, MODELS, DECODINGS, 2, api_bases={name: "http://127.0.0.1:1/v1"})
     with pytest.raises(ValueError, match="Did you mean 'openai/my-local'"):
         design.cells(PROMPTS, MODELS, DECODINGS, 2, api_bases={"my-local": "http://127.0.0.1:1/v1"})
+
+
+def test_so_do_aliases():
+    with pytest.raises(ValueError, match=r"`aliases` names 'my-local'.* Did you mean 'openai/my-local'"):
+        design.cells(PROMPTS, MODELS, DECODINGS, 2, aliases={"my-local": ["x"]})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:80", 8000, None, "ftp://x/", "http://"])

@@ -1,5 +1,7 @@
 """Replies as no manual describes them, from a real server: what is kept, what counts, and what goes on."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,12 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from server import Fault, serving
 
-from hivemind_utils.llm import cost, providers, sampler, served, store
+from hivemind_utils.llm import bodies, cost, providers, sampler, served, store
 from hivemind_utils.llm import request as request_llm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,6 +127,137 @@ class TestMoney:
         outcome = ask(requests, db, budget_usd=0.5, prices=DEAR, limits={"default": {"concurrency": 10}})
         assert outcome.cost_usd <= 0.5 and store.spent(db) == pytest.approx(outcome.cost_usd)
         assert len(server.received) * most(requests[:1]) <= 0.5 + 40 * 0.03  # in truth replies cost less than the most
+
+
+def usage_of(prompt, completion, total=None, reasoning=None):
+    """A change of a reply's usage."""
+    details = {"completion_tokens_details": {"reasoning_tokens": reasoning}} if reasoning else {}
+    used = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total or prompt + completion}
+    return lambda reply: reply.update(usage=used | details)
+
+
+LOGPROBS = {  # a token, and whether its bytes are odd
+    "no others": ({"token": "a", "logprob": -1.0}, False),
+    "null": ({"token": "a", "logprob": -1.0, "top_logprobs": None, "bytes": None}, False),
+    "whole": ({"token": "a", "logprob": -1.0, "top_logprobs": [], "bytes": [97]}, False),
+    "bytes as a text": ({"token": "a", "logprob": -1.0, "top_logprobs": [], "bytes": "a"}, True),
+    "bytes too large": ({"token": "a", "logprob": -1.0, "bytes": [970]}, True),
+    "others without": ({"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "a", "logprob": -1.0}]}, False),
+    "others with odd bytes": (
+        {"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "a", "logprob": -1.0, "bytes": [1.5]}]}, True,
+    ),
+}  # fmt: skip
+
+
+class TestWhatWasThought:
+    @pytest.mark.parametrize(
+        ("usage", "output"),
+        [
+            (usage_of(10, 2, 4012, 4000), 4002),  # xAI: beside the completion
+            (usage_of(10, 2, 4012), 4002),  # only the total tells
+            (usage_of(10, 2, None, 4000), 4002),  # only the details tell
+            (usage_of(10, 0, 4010, 4000), 4000),
+            (usage_of(10, 4002, 4012, 4000), 4002),  # OpenAI: within the completion
+            (usage_of(10, 4000, 1), 4000),
+        ],
+    )
+    def test_is_paid_wherever_it_is_reported(self, server, db, usage, output):
+        server.answer = lambda body, number: ["one two"]
+        changed(server, usage)
+        requests = request_llm.requests("hosted_vllm/a", "hi", {"max_tokens": 5000}, 10, api_base=server.url)
+        outcome = ask(requests, db, budget_usd=6, prices=DEAR, limits=ONE)
+        assert store.read(db, requests)["completion_tokens"].iloc[0] == output
+        assert store.spent(db) == pytest.approx((10 + output) / 1000)
+        assert len(server.received) == 1 and "budget" in outcome.partial
+
+
+class TestCountsThatCannotBe:
+    @pytest.mark.parametrize(
+        ("prompt", "text", "usage", "odd"),
+        [
+            ("hi", "one two", usage_of(10, 10**9), "completion_tokens"),
+            ("hi", "one two", usage_of(10, 2, 10**9), "completion_tokens"),
+            ("hi", "one two", usage_of(10, 2, None, 10**6), "completion_tokens"),
+            ("hi", "one two", usage_of(10, 5000), "completion_tokens"),
+            ("hi", "木" * 300, usage_of(10, 1), "completion_tokens"),
+            ("hi", "word " * 300, usage_of(10, 20), "completion_tokens"),
+            ("hi", "one two", usage_of(10**8, 3), "prompt_tokens"),
+            ("tree " * 4000, "one two", usage_of(1, 3), "prompt_tokens"),
+            ("木" * 4000, "one two", usage_of(1, 3), "prompt_tokens"),
+        ],
+    )
+    def test_cost_the_most_that_may_have_been(self, server, db, prompt, text, usage, odd):
+        server.answer = lambda body, number: [text]
+        changed(server, usage)
+        requests = cell(server, prompt=prompt)
+        outcome = ask(requests, db, budget_usd=1000, prices=DEAR)
+        row = store.read(db, requests).iloc[0]
+        assert row["text"].strip() == text.strip() and np.isnan(float(row[odd] or np.nan))
+        assert f"1 replies with an odd `{odd}`" in outcome.noted
+        most_in, most_out = 1.5 * request_llm.tokens_in(requests[0]), 20
+        paid = most_in + 3 if odd == "prompt_tokens" else 10 + most_out
+        assert store.spent(db) == pytest.approx(paid / 1000)
+
+    @pytest.mark.parametrize(
+        ("prompt", "text", "max_tokens", "usage"),
+        [
+            ("hi", "one two", 20, usage_of(10, 20)),
+            ("hi", "one two", 20, usage_of(30_000, 3)),  # a system prompt that nobody sees
+            ("tree " * 4000, "one two", 20, usage_of(4001, 3)),
+            ("hi", "one two", 50_000, usage_of(10, 50_000, None, 49_990)),  # thought
+            ("hi", "", 1000, usage_of(10, 1000, None, 1000)),
+            ("hi", "one two", 20, usage_of(10, 2, None, 4000)),  # thought, which this server does not limit
+            ("hi", "木" * 300, 400, usage_of(10, 300)),
+            ("x = 1\n" + " " * 4000 + "y", "    " * 2000 + "z", 20, usage_of(10, 15)),  # blanks share tokens
+            ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}],
+             "one two", 20, usage_of(1500, 3)),
+        ],
+    )  # fmt: skip
+    def test_others_are_believed(self, server, db, prompt, text, max_tokens, usage):
+        server.answer = lambda body, number: [text]
+        changed(server, usage)
+        request = request_llm.Request("hosted_vllm/a", prompt, {"max_tokens": max_tokens}, api_base=server.url)
+        outcome = ask([request], db, budget_usd=1000, prices=DEAR)
+        row = store.read(db, [request]).iloc[0]
+        assert outcome.noted is None and row["prompt_tokens"] > 0 and row["completion_tokens"] > 0
+
+    def test_one_count_of_a_rate_does_not_stall_a_run(self, server, db):
+        changed(server, usage_of(10, 10**9), only=lambda number: number == 0)
+        started = time.monotonic()
+        ask(cell(server, 3), db, limits={"default": {"concurrency": 1, "tokens_per_minute": 10**6}})
+        assert len(server.received) == 3 and time.monotonic() - started < 20
+
+
+CHATTING = ["openai", "hosted_vllm", "groq", "xai", "deepseek", "mistral", "openrouter", "together_ai", "fireworks_ai",
+            "perplexity", "cerebras", "nvidia_nim", "deepinfra", "azure", "databricks", "lm_studio"]  # fmt: skip
+
+
+class TestEveryProviderOfOpenAIsInterface:
+    @pytest.fixture(autouse=True)
+    def keys(self, monkeypatch):
+        for name in CHATTING:
+            monkeypatch.setenv(f"{name.upper()}_API_KEY", "none-at-all")
+        monkeypatch.setenv("AZURE_API_VERSION", "2024-06-01")
+
+    @pytest.mark.parametrize("more", [{}, {"service_tier": "on_demand", "x_groq": {"id": "req"}}, {"service_tier": 5}])
+    @pytest.mark.parametrize("name", CHATTING)
+    def test_a_good_reply_is_kept_at_once(self, server, db, name, more):
+        changed(server, lambda reply: reply.update(more))
+        requests = cell(server, model=f"{name}/some-model")
+        assert ask(requests, db).partial is None
+        assert store.read(db, requests)["text"].tolist() == ["answer 0.0"] and len(server.received) == 1
+
+    @pytest.mark.parametrize("token", LOGPROBS)
+    @pytest.mark.parametrize("name", ["openai", "hosted_vllm", "xai", "openrouter", "deepseek", "groq", "mistral"])
+    def test_log_probabilities_as_servers_send_them_are_kept(self, server, db, name, token):
+        given, odd = LOGPROBS[token]
+        changed(server, lambda reply: reply["choices"][0].update(logprobs={"content": [given]}))
+        requests = cell(server, model=f"{name}/some-model")
+        outcome = ask(requests, db)
+        assert outcome.partial is None and len(server.received) == 1
+        (kept,) = json.loads(store.read(db, requests)["logprobs"].iloc[0])["content"]
+        assert kept["logprob"] == given["logprob"] and isinstance(kept["top_logprobs"], list)
+        assert ("odd `logprobs: bytes`" in (outcome.noted or "")) == odd
 
 
 class TestContentInParts:
@@ -564,6 +701,100 @@ class TestNothingIsReadWithoutAnEnd:
         ]
         outcome = ask(cell(server, 3, per_call=3), db, limits={"default": {"max_reply_mb": 0.1}})
         assert outcome.partial is None and set(store.read(db, cell(server, 3))["text"]) == {"An oak."}
+
+
+def deflated(content, bits):
+    packer = zlib.compressobj(9, zlib.DEFLATED, bits)
+    return packer.compress(content) + packer.flush()
+
+
+@pytest.fixture
+def compressed():
+    """Serve one body for ever: returns a function that starts it and gives its address."""
+    ended, listeners = threading.Event(), []
+
+    def start(body, encoding, status=200):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+        head = f"HTTP/1.1 {status} X\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+        def main():
+            while not ended.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(head + body)
+
+        threading.Thread(target=main, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+    yield start
+    ended.set()
+    for listener in listeners:
+        listener.close()
+
+
+GOOD = json.dumps(
+    {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "An oak."}}]}
+).encode()
+GZIP, ZLIB, RAW = 31, 15, -15  # windows of zlib
+
+
+class TestCompressedReplies:
+    @pytest.mark.parametrize(
+        ("encoding", "bits"), [("gzip", GZIP), ("x-gzip", GZIP), ("GZIP", GZIP), ("deflate", ZLIB), ("deflate", RAW)]
+    )
+    @pytest.mark.parametrize("model", ["hosted_vllm/a", "openai/a"])
+    def test_are_read(self, compressed, db, encoding, bits, model):
+        request = request_llm.Request(model, "hi", api_base=compressed(deflated(GOOD, bits), encoding))
+        assert ask([request], db).partial is None
+        assert store.read(db, [request])["text"].tolist() == ["An oak."]
+
+    @pytest.mark.parametrize(
+        ("body", "encoding", "said"),
+        ids=["twice", "br", "zstd", "plain", "cut"],
+        argvalues=[
+            (deflated(deflated(GOOD, GZIP), GZIP), "gzip, gzip", "compressed as gzip, gzip"),
+            (GOOD, "br", "compressed as br"),
+            (GOOD, "zstd", "compressed as zstd"),
+            (GOOD, "gzip", "cannot be read"),
+            (deflated(GOOD, GZIP)[:40], "gzip", "the reply is empty"),
+        ],
+    )
+    def test_or_refused_with_how_they_are_compressed(self, compressed, db, body, encoding, said):
+        outcome = ask(
+            [request_llm.Request("hosted_vllm/a", "hi", api_base=compressed(body, encoding))], db, prices=DEAR
+        )
+        assert said in outcome.partial and len(store.lost(db)) == 3
+
+    @pytest.mark.parametrize("status", [200, 500])
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    def test_a_small_one_does_not_become_large(self, compressed, times, status):
+        body = b" " * (64 * 2**20)
+        for _ in range(times):
+            body = deflated(body, GZIP)
+        url = compressed(body, ", ".join(["gzip"] * times), status)
+
+        async def read():
+            async with httpx.AsyncClient() as client, client.stream("GET", url) as reply:
+                return await bodies.whole(reply, 2**20)
+
+        tracemalloc.start()
+        try:
+            reply = asyncio.run(read())
+        except (bodies.TooLarge, bodies.Unusable):
+            reply = None
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 8 * 2**20 and (reply is None) == (status == 200)
+        assert reply is None or len(reply.content) <= bodies.ERROR_BYTES + bodies.PIECE
+
+    def test_only_what_can_be_read_is_asked_for(self, server, db):
+        ask(cell(server), db)
+        assert server.received[0].headers["Accept-Encoding"] == bodies.ENCODINGS
 
 
 SLOW = """

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from server import Fault, serving
 
-from hivemind_utils.llm import completions, providers, sampler
+from hivemind_utils.llm import completions, providers, sampler, transport
 from hivemind_utils.llm import request as request_llm
 from hivemind_utils.responses import encoders
 
@@ -111,6 +112,156 @@ class TestKeys:
     @pytest.mark.parametrize("host", ["127.0.0.1.example.org", "localhost.example.org", "example.org/127.0.0.1"])
     def test_what_looks_like_this_machine_may_not(self, keys, host):
         assert providers.key_arguments("hosted_vllm/a", f"http://{host}/v1") == {"api_key": "none"}
+
+
+CREDENTIALS = {
+    "OPENAI_ORGANIZATION": "canary-organization", "OPENAI_ORG_ID": "canary-org-id", "OPENAI_PROJECT_ID": "canary-of-p",
+    "OPENAI_CUSTOM_HEADERS": "X-Tenant: canary-of-headers", "AZURE_OPENAI_AD_TOKEN": "canary-of-active-directory",
+    "AZURE_API_VERSION": "2024-06-01", "WATSONX_TOKEN": "canary-of-watsonx", "WATSONX_PROJECT_ID": "p",
+    "SNOWFLAKE_JWT": "canary-of-snowflake", "CLARIFAI_PAT": "canary-of-clarifai", "HF_TOKEN": "hf_canary-of-face",
+    "DATABRICKS_API_KEY": "canary-of-databricks", "AWS_SESSION_TOKEN": "canary-of-a-session",
+    "ANTHROPIC_AUTH_TOKEN": "canary-of-anthropic-oauth",
+}  # fmt: skip
+
+
+@pytest.fixture
+def elsewhere_by_name(keys, server, monkeypatch):
+    """The server under a name that is not this machine's; nobody else can be reached."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    getaddrinfo = socket.getaddrinfo
+
+    def lookup(host, *rest, **options):
+        name = host.decode() if isinstance(host, bytes) else host
+        if name == "evil.test":
+            name = "127.0.0.1"
+        elif name not in (None, "127.0.0.1", "localhost"):
+            raise socket.gaierror(f"{name} was asked for")
+        return getaddrinfo(name, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    server.fault = lambda body, number: Fault(400)  # not tried again
+    return server.url.replace("127.0.0.1", "evil.test")
+
+
+class TestCredentialsOfTheEnvironment:
+    @pytest.mark.parametrize(
+        "name",
+        ["openai", "hosted_vllm", "azure", "azure_text", "watsonx", "watsonx_text", "anthropic", "snowflake", "xai",
+         "databricks", "openrouter", "together_ai", "custom_openai", "mistral"],
+    )  # fmt: skip
+    def test_a_host_that_only_a_profile_names_gets_none(self, elsewhere_by_name, server, tmp_path, name):
+        ask([request_llm.Request(f"{name}/a", "hi", {"max_tokens": 5}, api_base=elsewhere_by_name)], tmp_path)
+        assert "canary" not in carried(server) and server.received
+
+    def test_one_that_may_have_them_does(self, elsewhere_by_name, server, tmp_path, monkeypatch):
+        monkeypatch.setenv(providers.KEY_HOSTS, "evil.test")
+        ask([request_llm.Request("openai/a", "hi", {"max_tokens": 5}, api_base=elsewhere_by_name)], tmp_path)
+        assert all(part in carried(server) for part in ("canary-of-openai-1", "canary-org", "canary-of-headers"))
+
+    def test_an_encoder_sends_the_key_that_it_is_given_and_no_other(self, elsewhere_by_name, server):
+        encoder = encoders.load_encoder(
+            "litellm:openai/any", api_base=elsewhere_by_name, api_key="given-key", max_retries=0
+        )
+        with pytest.raises(RuntimeError, match="status 400"):
+            encoder.encode(["a"])
+        assert "given-key" in carried(server) and "canary" not in carried(server)
+
+    @pytest.mark.parametrize(
+        "value", ["canary-of-openai-1", "Token canary-of-watsonx", "Basic bWU6Y2FuYXJ5LW9mLXdhdHNvbng="]
+    )
+    @pytest.mark.parametrize("name", ["X-Something", "Authorization", "Cookie"])
+    def test_whatever_header_holds_one_is_left_out(self, elsewhere_by_name, server, name, value):
+        import httpx
+
+        with transport.guarded("openai", elsewhere_by_name, may_have_key=False), httpx.Client() as client:
+            client.post(f"{elsewhere_by_name}/x", json={}, headers={name: value, "X-Plain": "stays"})
+        (received,) = server.received
+        assert name not in received.headers and received.headers["X-Plain"] == "stays"
+
+    def test_an_address_that_holds_one_is_not_asked(self, elsewhere_by_name, server):
+        import httpx
+
+        with pytest.raises(transport.ForeignHost, match="the value of OPENAI_API_KEY, which evil"):
+            with transport.guarded("openai", elsewhere_by_name, may_have_key=False), httpx.Client() as client:
+                client.get(f"{elsewhere_by_name}/x?key={KEYS['OPENAI_API_KEY']}")
+        assert not server.received
+
+    def test_other_ways_than_the_checked_one_are_refused(self, elsewhere_by_name, server):
+        import aiohttp
+
+        requests = pytest.importorskip("requests")  # which litellm brings
+
+        async def by_aiohttp():
+            async with aiohttp.ClientSession() as session:
+                await session.post(server.url, json={})
+
+        with pytest.raises(transport.ForeignHost, match="by a way that is not checked"):
+            with transport.guarded("some", server.url):
+                asyncio.run(by_aiohttp())
+        with pytest.raises(transport.ForeignHost, match="would first send its key"):
+            with transport.guarded("some", elsewhere_by_name, may_have_key=False):
+                requests.post(elsewhere_by_name, json={})
+        assert not server.received
+
+
+class TestProxies:
+    @pytest.fixture(autouse=True)
+    def proxy(self, keys, elsewhere, monkeypatch):
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, elsewhere.url.removesuffix("/v1"))
+        return elsewhere
+
+    @pytest.mark.parametrize("name", ["openai", "hosted_vllm", "lm_studio", "mistral", "groq", "anthropic"])
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_none_stands_before_this_machine(self, proxy, server, tmp_path, name, host):
+        server.fault = (lambda body, number: Fault(400)) if name == "anthropic" else server.fault
+        base = server.url.replace("127.0.0.1", host)
+        ask([request_llm.Request(f"{name}/a", "hi", {"max_tokens": 5}, api_base=base)], tmp_path)
+        assert len(server.received) == 1 and not proxy.received
+
+    def test_nor_for_embeddings_and_echoing_endpoints(self, proxy, server):
+        assert encoders.load_encoder("litellm:openai/any", api_base=server.url).encode(["a"]).shape == (1, 3)
+        completions.echo_scores("any", server.url, ["a "], ["b"])
+        assert len(server.received) == 2 and not proxy.received
+
+
+class TestProvidersThatCannotBeAsked:
+    @pytest.mark.parametrize("name", ["github_copilot", "chatgpt", "aiohttp_openai"])
+    def test_they_are_refused_before_anybody_is_asked(self, elsewhere_by_name, name):
+        for ask_for in (request_llm.Request, providers.provider_name):
+            arguments = ("a", "hi") if ask_for is request_llm.Request else ("a",)
+            with pytest.raises(ValueError, match=f"'{name}/a' cannot be asked: .* Write openai/a"):
+                ask_for(f"{name}/{arguments[0]}", *arguments[1:])
+        with pytest.raises(ValueError, match="cannot be asked"):
+            encoders.check(f"litellm:{name}/a")
+
+    def test_all_that_sign_in_by_themselves_are_among_them(self):
+        from litellm.litellm_core_utils import get_llm_provider_logic as logic
+
+        assert set(logic.PROVIDERS_THAT_AUTHENTICATE_ON_PROVIDER_INFO) <= set(providers._REFUSED)
+
+    @pytest.mark.parametrize("name", ["ollama", "ollama_chat", "lemonade"])
+    def test_those_that_look_a_model_up_elsewhere_are_told_what_to_write(self, name, server, monkeypatch):
+        variable = f"{name.removesuffix('_chat').upper()}_API_BASE"
+        monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(ValueError, match=f"asks http://localhost.*Write hosted_vllm/a .*{variable}"):
+            request_llm.Request(f"{name}/a", "hi", api_base=server.url)
+        assert request_llm.Request(f"{name}/a", "hi").api_base is None
+        monkeypatch.setenv(variable, server.url)
+        assert request_llm.Request(f"{name}/a", "hi").api_base == server.url
+
+    @pytest.mark.filterwarnings("ignore:Item.*ReadOnly:UserWarning")
+    @pytest.mark.parametrize("name", ["ollama", "ollama_chat"])
+    def test_ollama_is_asked_at_the_environments_address(self, name, server, monkeypatch, tmp_path):
+        monkeypatch.setenv("OLLAMA_API_BASE", server.url.removesuffix("/v1"))
+        said = {"model": "a", "done": True, "prompt_eval_count": 3, "eval_count": 2}
+        said |= {"message": {"role": "assistant", "content": "An oak."}, "response": "An oak."}
+        server.change = lambda reply, number: said
+        outcome = ask([request_llm.Request(f"{name}/a", "hi", {"max_tokens": 5})], tmp_path)
+        assert outcome.partial is None and {received.path for received in server.received} <= {
+            "/api/show", "/api/chat", "/api/generate",
+        }  # fmt: skip
 
 
 class TestRedirects:

@@ -312,6 +312,18 @@ class TestPlanCommand:
     def test_of_the_demo_costs_nothing(self, capsys):
         assert plan.main(["--profile", "demo"]) == 0 and "cost: $0.00 expected" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("name", ["aliases: {my-local: [x]}", "prices: {my-local: [1, 1]}",
+                                      "api_bases: {my-local: 'http://127.0.0.1:1/v1'}"])  # fmt: skip
+    def test_a_model_has_its_whole_name_wherever_a_profile_names_it(self, tmp_path, capsys, name):
+        (tmp_path / "prompts.csv").write_text("prompt\nName a tree.\n")
+        path = tmp_path / "mine.yaml"
+        path.write_text(
+            f"common:\n  run: ['04']\n04_generate:\n  answers_path: null\n  prompts_path: {tmp_path}/prompts.csv\n"
+            f"  models: [openai/my-local]\n  n_samples: 1\n  budget_usd: 1.0\n  {name}\n"
+        )
+        assert plan.main(["--profile", str(path)]) == 1
+        assert f"`{name.partition(':')[0]}` names 'my-local', which is not known" in capsys.readouterr().err
+
     def test_a_slip_is_an_error_without_a_traceback(self, capsys):
         assert plan.main(["--profile", "nowhere"]) == 1 and capsys.readouterr().err.startswith("error: ")
 

@@ -465,6 +465,63 @@ def test_remote_vectors_travel_in_base64_and_equal_those_in_lists():
     assert np.array_equal(short, long) and short.dtype == np.float32
 
 
+def vectors_of(*rows):
+    """A change of a reply: its rows, as pairs of index and vector."""
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in rows]
+    return lambda reply: json.dumps(reply | {"data": data}).encode()
+
+
+ODD_VECTORS = {
+    "a page": (lambda reply: b"<html>login</html>", "no JSON"),
+    "nothing": (lambda reply: b"", "the reply is empty"),
+    "an empty object": (lambda reply: b"{}", "holds no vectors"),
+    "null": (lambda reply: b'{"data": null}', "holds no vectors"),
+    "a text": (lambda reply: b'{"data": "x"}', "holds no vectors"),
+    "a list": (lambda reply: b"[1]", "holds no vectors"),
+    "an error": (lambda reply: b'{"error": {"message": "no quota today"}}', "no quota today"),
+    "an error as a text": (lambda reply: b'{"error": "no quota today"}', "no quota today"),
+    "too few": (vectors_of(), "not one each"),
+    "too many": (vectors_of((0, [1.0]), (1, [1.0])), "not one each"),
+    "twice": (vectors_of((0, [1.0]), (0, [2.0])), "not one each"),
+    "an odd index": (vectors_of(("0", [1.0])), "not one each"),
+    "not a number": (vectors_of((0, [float("nan"), 1.0])), "missing or infinite"),
+    "infinite": (vectors_of((0, [float("inf"), 1.0])), "missing or infinite"),
+    "too large": (vectors_of((0, [1e300, 1.0])), "missing or infinite"),
+    "words": (vectors_of((0, ["a", "b"])), "holds no vectors"),
+    "half of base64": (vectors_of((0, "abc")), "holds no vectors"),
+    "no numbers": (vectors_of((0, [])), "not all of one length"),
+    "no vector": (vectors_of((0, None)), "not all of one length"),
+    "nested": (vectors_of((0, [[1.0, 2.0]])), "not all of one length"),
+}
+
+
+@pytest.fixture
+def odd_server():
+    from server import serving
+
+    with serving() as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", ODD_VECTORS)
+def test_a_reply_without_vectors_is_asked_for_again_a_few_times(odd_server, kind, monkeypatch):
+    monkeypatch.setattr(encoders.providers.random, "uniform", lambda low, high: low / 50)
+    change, said = ODD_VECTORS[kind]
+    encoder = encoders.load_encoder("litellm:openai/any", api_base=odd_server.url)
+    odd_server.change = lambda reply, number: change(reply) if number == 0 else reply
+    assert encoder.encode(["a text"]).tolist() == [[6, 1, 0]] and len(odd_server.received) == 2
+    odd_server.change = lambda reply, number: change(reply)
+    with pytest.raises(RuntimeError, match=f"status 200 after 3 request.*{said}"):
+        encoder.encode(["a text"])
+    assert len(odd_server.received) == 5
+
+
+def test_vectors_of_different_lengths_are_refused(odd_server):
+    odd_server.embed = lambda text: [1.0] * len(text)
+    with pytest.raises(RuntimeError, match="different lengths"):
+        encoders.load_encoder("litellm:openai/any", api_base=odd_server.url, batch_size=1).encode(["a", "bc"])
+
+
 def test_a_paid_encoder_is_not_asked_without_leave(tmp_path):
     encoder = response_encoder.Encoder("litellm:openai/any", None, "litellm")
     with pytest.raises(ValueError, match="`budget_usd` is 0"):
