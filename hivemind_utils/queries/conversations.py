@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from hivemind_utils.tables import ids, reading
+from hivemind_utils.tables.wording import counted, listed
+from hivemind_utils.tables.yes_no import NO, NOTHING, YES
 
 # str.strip() removes these; DuckDB's trim() alone removes blanks only.
 WHITESPACE = "".join(chr(i) for i in range(0x110000) if chr(i).isspace())
@@ -21,27 +23,33 @@ HUGE_CHARS = 100_000
 
 
 # Fields are read as JSON, so that a flag or a text of an odd form is seen and counted, not cast.
-_TURN = ("role", "content", "language", "toxic", "hashed_ip")
+_TURN = ("role", "content", "language", "toxic", "hashed_ip", "openai_moderation")
 
 
 _CONVERSATION = (
     "conversation_hash", "conversation_id", "model", "timestamp", "language", "hashed_ip", "conversation",
-    "openai_moderation", "toxic",
+    "openai_moderation", "flagged", "toxic",
 )  # fmt: skip
-
-
-YES, NO = ("true", "1", "1.0", "yes", "y", "t"), ("false", "0", "0.0", "no", "n", "f")
-_NO_FLAG = ("", "null", "none", "nan", "na", "n/a", "<na>")
 
 
 _TEXT_NAMES = ("text", "prompt", "query", "question")
 
 
+_MODERATION = ("openai_moderation", "flagged")
+
+
 _FIELDS = ("conversation_id", "text", "model", "timestamp", "language", "toxic", "flagged", "hashed_user")
 
 
-def scan(addresses):
-    """SQL that reads the files as they are: ("parquet", "json" or "flat", the FROM clause)."""
+def scan(addresses, db=None):
+    """SQL that reads the files as they are: ("parquet", "json" or "flat", the FROM clause).
+
+    Parameters
+    ----------
+    addresses : sequence of str
+    db : duckdb.DuckDBPyConnection, optional
+        Finds how JSON Lines spell the fields of conversations (``Toxic``); else as this module does.
+    """
     suffixes = {re.sub(r"\.gz$", "", address.lower()).rsplit(".", 1)[-1] for address in addresses}
     if len(suffixes) != 1:
         raise ValueError(f"All files must have one format, but there are {sorted(suffixes)}.")
@@ -52,15 +60,34 @@ def scan(addresses):
     if suffix in ("jsonl", "ndjson"):
         if not any(map(_holds_conversations, addresses)):
             return "flat", ""
-        turns = f"STRUCT({', '.join(f'{name} JSON' for name in _TURN)})[]"
-        fields = ", ".join(f"{k}: '{turns if k == 'conversation' else 'JSON'}'" for k in _CONVERSATION)
-        return "json", (
-            f"SELECT * FROM read_json({listed}, format='newline_delimited', ignore_errors=true, "
-            f"maximum_object_size=67108864, columns={{{fields}}})"
-        )
+        options = f"{listed}, format='newline_delimited', ignore_errors=true, maximum_object_size=67108864"
+        own, of_turn = _spelt(db, options) if db else (_CONVERSATION, _TURN)
+        turns = f"STRUCT({', '.join(f'{name} JSON' for name in of_turn)})[]"
+        fields = ", ".join(f"{k}: '{turns if k == 'conversation' else 'JSON'}'" for k in own)
+        return "json", f"SELECT * FROM read_json({options}, columns={{{fields}}})"
     if suffix in ("csv", "tsv", "json"):
         return "flat", ""
     raise ValueError(f"Expected .parquet, .jsonl, .json, .csv or .tsv files, but the suffix is {suffix!r}.")
+
+
+def _spelt(db, options):
+    """Fields of conversations and of their turns in JSON Lines as these files spell them, small or capital."""
+    objects = f"SELECT json FROM read_json_objects({options}) WHERE json_type(json) = 'OBJECT'"
+    turns = f"SELECT unnest(json_extract(json, '$.conversation[*]')) AS turn FROM ({objects})"
+    own = db.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM ({objects})").fetchall()
+    of_turn = f"SELECT DISTINCT unnest(json_keys(turn)) FROM ({turns}) WHERE json_type(turn) = 'OBJECT'"
+    return (
+        [_one_spelling(name, [key for (key,) in found]) for name in fields]
+        for fields, found in ((_CONVERSATION, own), (_TURN, db.execute(of_turn).fetchall()))
+    )
+
+
+def _one_spelling(name, keys):
+    """Return the one of the keys that is this name, small or capital letters aside; the name itself where none is."""
+    found = sorted(str(key) for key in keys if str(key).lower() == name)
+    if len(found) > 1:
+        raise ValueError(f"A field must have one name, but {found} stand in the data. Rename or delete all but one.")
+    return found[0] if found else name
 
 
 def recorded_types(db, view):
@@ -127,16 +154,17 @@ def conversation_features(view, described):
     toxic = [f"[{own('toxic')}]"] * ("toxic" in kinds) + (
         [f"list_transform(conversation, lambda t: {turn_toxic})"] if turn_toxic else []
     )
-    moderation = kinds.get("openai_moderation")
+    flags = _flags(kinds, _kind_within(conversation, "openai_moderation"))
     user = [part for part in (of_turn("hashed_ip", "first_turn"), own("hashed_ip")) if part]
     parts = {
         "conversation_id": f"coalesce({', '.join(ids)})",
         "model": own("model"),
         "timestamp": _utc("timestamp", kinds["timestamp"]) if "timestamp" in kinds else None,
+        "told_time": own("timestamp"),
         "language": own("language"),
         "first_language": of_turn("language", "first_turn"),
         "toxic": f"list_concat({', '.join(toxic)})" if len(toxic) > 1 else toxic[0] if toxic else None,
-        "flagged": _moderation("openai_moderation", moderation) if moderation else None,
+        "flagged": f"list_concat({', '.join(flags)})" if len(flags) > 1 else flags[0] if flags else None,
         "n_user_turns": "len(list_filter(roles, lambda r: r = 'user'))",
         "text": stripped(of_turn("content", "first_turn")),
         "hashed_user": f"coalesce({', '.join(user)})" if user else None,
@@ -154,7 +182,7 @@ def conversation_features(view, described):
     select = (
         f"SELECT {selected}, conversation IS NULL OR len(conversation) = 0 AS no_conversation, "
         f"{f'CASE {odd} END' if odd else 'NULL::VARCHAR'} AS odd, "
-        f"{' AND '.join(f'{c} IS NULL' for c in needed if c.lower() != 'openai_moderation')} AS no_row FROM ("
+        f"{' AND '.join(f'{c} IS NULL' for c in needed if c.lower() not in _MODERATION)} AS no_row FROM ("
         "SELECT *, conversation[list_position(roles, 'user')] AS first_turn FROM ("
         f"SELECT {', '.join(needed)}, list_transform(conversation, lambda t: {of_turn('role', 't')}) AS roles "
         f"FROM ({view})))"
@@ -162,9 +190,18 @@ def conversation_features(view, described):
     return select, {name for name, sql in parts.items() if sql}
 
 
+def _flags(kinds, of_turn):
+    """SQL of the lists of flags that a conversation and its turns carry, wherever they stand."""
+    flags = [_moderation(name, kinds[name]) for name in _MODERATION if name in kinds]
+    if of_turn:
+        one = _moderation("t.openai_moderation", of_turn if of_turn in ("VARCHAR", "JSON") else "STRUCT")
+        flags.append(f"flatten(list_transform(conversation, lambda t: {one}))")
+    return flags
+
+
 def _kind_within(kind, field):
     """DuckDB type of a field within a type of structures, '' where it has none."""
-    found = re.search(rf"\b{field}\"? ([A-Z_]+)", kind)
+    found = re.search(rf"\b(?i:{field})\"? ([A-Z_]+)", kind)
     return found[1] if found else ""
 
 
@@ -207,15 +244,19 @@ def stripped(sql):
 def labelled(select, has_language):
     """Wrap features in the reasons why a row is bad, the first that holds."""
     unknown = "coalesce(lower(trim(language)), '') IN ('', 'unknown', 'nolang', 'none')" if has_language else "false"
-    flags = ", ".join(f"list_transform({name}, lambda f: lower(trim(f))) AS {name}" for name in ("toxic", "flagged"))
-    known = f"list_contains([{', '.join(map(quote, (*YES, *NO, *_NO_FLAG)))}], f)"
+    nothing = f"({', '.join(map(quote, NOTHING))})"
+    lowered = f"lower(trim(f, {quote(WHITESPACE)}))"
+    flags = ", ".join(f"list_transform({name}, lambda f: {lowered}) AS {name}" for name in ("toxic", "flagged"))
+    known = f"list_contains([{', '.join(map(quote, (*YES, *NO, *NOTHING)))}], f)"
     decided = ", ".join(
         f"CASE WHEN list_has_any({name}, {_sql_list(YES)}) THEN true "
         f"WHEN list_has_any({name}, {_sql_list(NO)}) THEN false END AS {name}"
         for name in ("toxic", "flagged")
     )
     return (
-        "SELECT * EXCLUDE (no_conversation, no_row, odd, text), CASE WHEN bad IS NULL THEN text END AS text FROM ("
+        "SELECT * EXCLUDE (no_conversation, no_row, odd, text, told_time), "
+        "CASE WHEN bad IS NULL THEN text END AS text, "
+        f"CASE WHEN timestamp IS NULL AND lower(trim(told_time)) NOT IN {nothing} THEN told_time END AS odd_time FROM ("
         "SELECT *, length(text) AS n_chars, CASE WHEN no_row THEN 'unreadable row' "
         "WHEN no_conversation THEN 'no conversation' WHEN coalesce(n_user_turns, 0) = 0 THEN 'no user turn' "
         "WHEN odd IS NOT NULL THEN odd WHEN odd_flag IS NOT NULL THEN 'unreadable flag' "
@@ -245,6 +286,22 @@ def odd_flags(spellings):
     )
 
 
+def odd_times(n, examples):
+    """Say how many times nobody can read without guessing, and how to write them; None where there are none.
+
+    Parameters
+    ----------
+    n : int
+    examples : list of str
+    """
+    if not n:
+        return None
+    return (
+        f"{counted(n, 'time')} could not be read and stay empty, for example {listed(map(repr, examples))}: write "
+        "times as 2023-05-31T14:00:00Z"
+    )
+
+
 def prompt_list(addresses, columns):
     """Features of a plain list of prompts, and which of them the list has."""
     if unknown := sorted(set(columns) - set(_FIELDS)):
@@ -252,6 +309,8 @@ def prompt_list(addresses, columns):
     frames = [reading.read_file(a) if not _is_json_lines(a) else _json_rows(a) for a in addresses]
     raw = pd.concat(frames, ignore_index=True).astype(object)
     names = {str(name).lower(): name for name in reversed(raw.columns)}
+    for name in ({*_FIELDS, *_MODERATION} - set(columns)) & set(names):
+        names[name] = _one_spelling(name, raw.columns)
     if "text" not in columns:
         found = [names[name] for name in _TEXT_NAMES if name in names]
         if not found:
@@ -260,41 +319,45 @@ def prompt_list(addresses, columns):
                 f"Say which it is, for example `columns: {{text: {raw.columns[0]}}}`."
             )
         columns = columns | {"text": found[0]}
-    if "flagged" not in names and "openai_moderation" in names:
-        columns = {"flagged": names["openai_moderation"]} | columns
     columns = {name: names[name] for name in _FIELDS if name in names and name != "text"} | columns
+    if "openai_moderation" in names:
+        columns = {"flagged": names["openai_moderation"]} | columns | {"moderation": names["openai_moderation"]}
     file = ", ".join(Path(address).name for address in addresses)
     given = {name: reading.field_values(raw, theirs, name, file) for name, theirs in columns.items()}
     nothing = pd.Series([None] * len(raw), index=raw.index, dtype=object)
     frame = pd.DataFrame(index=raw.index)
     odd = nothing.copy()
     for name in [name for name in _FIELDS if name not in ("timestamp", "toxic", "flagged")]:
-        values, objects = _texts(given.get(name, nothing), name, file)
+        told = given.get(name, nothing)
+        if name == "conversation_id":
+            told = told.map(lambda value: value if reading.is_nested(value) else ids.written(value)).astype(object)
+        values, objects = _texts(told, name, file)
         odd[objects] = f"{'message' if name == 'text' else name} is no text"
         texts = [None if v is None or (v == "" and name != "text") else ids.repaired(v) for v in values]
         texts = [v.strip() if v and name == "text" else v for v in texts]
         frame[name] = pd.Series(texts, index=raw.index, dtype=object)
-    for name in ("timestamp", "toxic", "flagged"):
+    for name in ("timestamp", "toxic", "flagged", "moderation"):
         frame[name] = pd.Series(list(map(_written, given.get(name, nothing))), index=raw.index, dtype=object)
-    if "conversation_id" not in columns:
-        frame["conversation_id"] = frame["text"].map(ids.text_id, na_action="ignore")
+    own = frame["text"].map(ids.text_id, na_action="ignore")
+    frame["conversation_id"] = frame["conversation_id"].where(frame["conversation_id"].notna(), own)
     frame = frame.assign(
         first_language=None, n_user_turns=1, no_conversation=False, odd=odd, no_row=raw.isna().all(axis=1)
     )
-    return frame, {name for name in columns if name not in ("toxic", "flagged") or frame[name].notna().any()}
+    return frame, set(columns) - {"moderation"}
 
 
 PROMPT_LIST = (  # SQL: features of the frame of `prompt_list`
-    "SELECT * EXCLUDE (odd) REPLACE ({time} AS timestamp, [toxic] AS toxic, {flags} AS flagged, {texts}), "
-    "CAST(odd AS VARCHAR) AS odd FROM (SELECT * REPLACE ({raw}) FROM prompt_list)"
+    "SELECT * EXCLUDE (odd, moderation) REPLACE ({time} AS timestamp, [toxic] AS toxic, {flags} AS flagged, {texts}), "
+    "timestamp AS told_time, CAST(odd AS VARCHAR) AS odd FROM (SELECT * REPLACE ({raw}) FROM prompt_list)"
 )
 
 
 def prompt_list_features():
     """SQL of the features of a list of prompts, registered as ``prompt_list``."""
-    raw = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in ("timestamp", "toxic", "flagged"))
+    raw = ("timestamp", "toxic", "flagged", "moderation")
+    raw = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in raw)
     texts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in (*_FIELDS[:3], "language", "hashed_user"))
-    flags = _moderation("flagged", "VARCHAR")
+    flags = f"list_concat({', '.join(_moderation(name, 'VARCHAR') for name in ('flagged', 'moderation'))})"
     return PROMPT_LIST.format(time=_utc("timestamp", "VARCHAR"), flags=flags, texts=texts, raw=raw)
 
 
@@ -350,20 +413,40 @@ def _holds_conversations(address):
 def _utc(sql, kind):
     """SQL of a time in UTC, without zone: the one way in which times are read, whatever the format of the file.
 
-    Texts are ISO 8601, with or without an offset from UTC, or seconds, milli-, micro- or nanoseconds since 1970.
+    Texts are ISO 8601, with or without separators and an offset from UTC, mail headers (RFC 2822), or seconds, milli-,
+    micro- or nanoseconds since 1970. What has two readings, such as 05/01/2023, is no time: see `odd_times`.
     """
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"make_timestamp(epoch_us({sql}))"
-    if kind not in ("VARCHAR", "JSON") and not kind.endswith("INT") and kind not in ("INTEGER", "DOUBLE", "FLOAT"):
+    is_number = kind.endswith("INT") or kind.startswith("DECIMAL") or kind in ("INTEGER", "DOUBLE", "FLOAT")
+    if kind not in ("VARCHAR", "JSON") and not is_number:
         return f"try_cast({sql} AS TIMESTAMP)"
-    text = f"trim({_text(sql, kind)})"
-    zoned = f"regexp_replace(replace({text}, chr(8722), '-'), '(:[0-9.]+) +([+-])', '\\1\\2')"
+    text = f"trim({_text(sql, kind)}, {quote(WHITESPACE)})"
+    written = f"replace({text}, chr(8722), '-')"
+    for pattern, put in _TIMES:
+        written = f"regexp_replace({written}, '{pattern}', '{put}')"
+    mail = f"try_strptime({written}, ['%a, %d %b %Y %H:%M:%S%z', '%d %b %Y %H:%M:%S%z'])"
+    instant = f"make_timestamp(epoch_us(coalesce(try_cast({written} AS TIMESTAMPTZ), {mail})))"
     number = f"try_cast({text} AS DOUBLE)"
-    sizes = (("1e11", "1e6"), ("1e14", "1e3"), ("1e17", "1"))
-    by_size = " ".join(f"WHEN {number} < {below} THEN {by}" for below, by in sizes)
-    since_1970 = f"make_timestamp(CAST(round({number} * CASE {by_size} ELSE 1e-3 END) AS BIGINT))"
-    written = f"make_timestamp(epoch_us(try_cast({zoned} AS TIMESTAMPTZ)))"
-    return f"CASE WHEN {number} BETWEEN 1e8 AND 1e19 THEN {since_1970} ELSE {written} END"
+    since_1970 = " ".join(
+        f"WHEN {number} BETWEEN {first} AND {last} THEN make_timestamp(CAST(round({number} * {to_us}) AS BIGINT))"
+        for first, last, to_us in _SINCE_1970
+    )
+    return f"CASE WHEN regexp_full_match({text}, '{_TO_THE_MINUTE}') THEN NULL {since_1970} ELSE {instant} END"
+
+
+_SINCE_1970 = (("1e8", "4.1e9", "1e6"), ("1e11", "4.1e12", "1e3"), ("1e14", "4.1e15", "1"), ("1e17", "4.1e18", "1e-3"))
+_DAY = r"((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
+_TO_THE_MINUTE = rf"{_DAY}([01]\d|2[0-3])[0-5]\d"  # as milliseconds since 1970 it is a time as well: not read
+_TIMES = (  # other spellings of a time, and those of ISO 8601 that DuckDB reads
+    (rf"^{_DAY}$", r"\1-\2-\3"),
+    (rf"^{_DAY}[Tt ]?(\d\d)(\d\d)(\d\d)($|[.,Zz+ -])", r"\1-\2-\3 \4:\5:\6\7"),
+    (r"(\d)[Tt](\d)", r"\1 \2"),
+    (r"(:\d\d),(\d)", r"\1.\2"),
+    (r"(:\d\d(?:\.\d+)?) *(?:[Zz]|UTC|GMT|UT)$", r"\1+0000"),
+    (r"(:[0-9.]+) +([+-]\d\d:?\d\d) *\([A-Za-z]+\)$", r"\1\2"),  # a mail's "+0200 (CEST)"
+    (r"(:[0-9.]+) +([+-])", r"\1\2"),
+)
 
 
 def _sql_list(texts):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from hivemind_utils.llm import labeling
 from hivemind_utils.queries import conversations, wildchat
-from hivemind_utils.tables import files, ids, reading
+from hivemind_utils.tables import files, ids, reading, yes_no
 from hivemind_utils.tables.wording import counted, listed
 
 FAILURES = ["query_id", "vote", "reason", "raw"]
@@ -245,8 +245,9 @@ def read_imported(paths, columns):
     paths : sequence of path-like
         CSV, JSON Lines or Parquet.
     columns : dict of str to str
-        ``original`` and ``open_ended`` (true or false), optionally ``revised`` and ``conversation_id``, to the file's
-        names; a dot reaches into nested objects, such as ``meta.response.allows_diverse_responses``.
+        ``original`` and ``open_ended`` (true or false in a spelling of `yes_no`; empty: no label), optionally
+        ``revised`` and ``conversation_id``, to the file's names; a dot reaches into nested objects, such as
+        ``meta.response.allows_diverse_responses``.
 
     Returns
     -------
@@ -254,6 +255,11 @@ def read_imported(paths, columns):
         As `read_released`.
     unreadable : int
         Rows without a text, and repeats.
+
+    Raises
+    ------
+    ValueError
+        If a value of ``open_ended`` is neither yes nor no, or no row has one.
     """
     known = ("original", "open_ended", "revised", "conversation_id")
     if unknown := sorted(set(columns) - set(known)):
@@ -267,16 +273,8 @@ def read_imported(paths, columns):
             unreadable += 1
             continue
         text = given["original"].strip()
-        conversation = str(given.get("conversation_id") or ids.text_id(text))
-        answer = {
-            "true": "Multiple",
-            "1": "Multiple",
-            "yes": "Multiple",
-            "false": "Single",
-            "0": "Single",
-            "no": "Single",
-        }
-        kind = answer.get(str(given["open_ended"]).lower())
+        conversation = ids.written(given.get("conversation_id")) or ids.text_id(text)
+        kind = {True: "Multiple", False: "Single", None: None}[given["open_ended"]]
         label = {
             "original_query": text,
             "revised_query": given.get("revised"),
@@ -288,6 +286,8 @@ def read_imported(paths, columns):
     frame = pd.DataFrame(queries)
     if frame.empty:
         raise ValueError(f"None of the rows has a text in {columns['original']!r}.")
+    if all(vote["value"] is None for vote in votes):
+        raise ValueError(f"None of the rows says yes or no in {columns['open_ended']!r}, the column of `open_ended`.")
     keep = ~frame["query_id"].duplicated()
     unreadable += int((~keep).sum())  # a repeat says nothing new
     return frame[keep].reset_index(drop=True), pd.DataFrame(votes)[keep].reset_index(drop=True), unreadable
@@ -311,11 +311,13 @@ def _first_message(messages):
 
 
 def _named(path, columns):
-    """Rows of a file with the columns under the project's names, texts checked to be texts."""
+    """Rows of a file with the columns under the project's names, texts and labels checked to be such."""
     frame, name = reading.read_file(path), Path(path).name
     taken = pd.DataFrame({ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in columns.items()})
     texts = [ours for ours in columns if ours != "open_ended"]
-    return reading.with_texts(taken.astype(object), texts, name).to_dict("records")
+    labels = yes_no.read(taken["open_ended"], "open_ended", name, yes_no.NOTHING)
+    taken = reading.with_texts(taken.astype(object), texts, name)
+    return taken.assign(open_ended=pd.Series(labels, index=taken.index, dtype=object)).to_dict("records")
 
 
 def _raw(value):

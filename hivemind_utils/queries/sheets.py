@@ -10,11 +10,9 @@ from hivemind_utils.metrics.shares import weighted_share
 from hivemind_utils.tables import files
 from hivemind_utils.tables.reading import read_file
 from hivemind_utils.tables.wording import counted
+from hivemind_utils.tables.yes_no import yes_or_no as yes_or_no  # reads an answer, as `alternatives` does
 
 ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
-
-
-_YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0"}
 
 
 def sheet(items, n, rng, *, strata=None, answers=("open_ended", "alternatives")):
@@ -175,14 +173,6 @@ def read_sheets(paths, keys, answers):
     return frame.loc[~twice, columns].reset_index(drop=True), pd.DataFrame(
         problems, columns=["file", "row", "column", "value"]
     )
-
-
-def yes_or_no(value):
-    """Read "yes" or "no" in any usual spelling; an empty cell is None."""
-    word = "" if pd.isna(value) else str(value).strip().lower()
-    if word in _YES or word in _NO or word == "":
-        return None if word == "" else word in _YES
-    raise ValueError(f"Expected yes or no, but {value!r} was found.")
 
 
 def alternatives(value):

@@ -166,7 +166,7 @@ class Logs:
             self._read()
 
     def _read(self):
-        kind, view = conversations.scan(self.addresses)
+        kind, view = conversations.scan(self.addresses, self._db)
         if kind in ("parquet", "json"):
             described = dict(self._db.execute(f"SELECT column_name, column_type FROM (DESCRIBE {view})").fetchall())
         if kind == "json":
@@ -194,9 +194,12 @@ class Logs:
         return self._db.execute(f"SELECT count(*) FROM features WHERE {condition}").fetchone()[0]
 
     def describe(self):
-        """Say in a sentence what was read."""
+        """Say in a sentence what was read, and which times could not be."""
         recorded = ", ".join(sorted(self.recorded))
-        return f"{counted(self.n_rows, 'row')} in {counted(len(self.addresses), 'file')}; recorded: {recorded}"
+        said = f"{counted(self.n_rows, 'row')} in {counted(len(self.addresses), 'file')}; recorded: {recorded}"
+        odd = "SELECT DISTINCT odd_time FROM features WHERE odd_time IS NOT NULL ORDER BY 1 LIMIT 3"
+        examples = [text for (text,) in self._db.execute(odd).fetchall()]
+        return "; ".join(filter(None, [said, conversations.odd_times(self._count("odd_time IS NOT NULL"), examples)]))
 
     def bad_rows(self):
         """Rows that no rule can judge, by reason: DataFrame with reason, n_rows and one example's id."""

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
+import pandas as pd
+
+_LARGEST = 2**53  # beyond it a number with a fraction skips whole numbers
 
 
 def text_id(text):
@@ -20,6 +24,40 @@ def prompt_id(text):
     True
     """
     return text_id(repaired(text).strip())
+
+
+def written(value):
+    """Return an id as text, the same in whatever format it came: 1, "1", and 1.0, which stands beside a missing id.
+
+    Parameters
+    ----------
+    value : str, bytes, number or None
+
+    Returns
+    -------
+    str or None
+        None for nothing and for blanks.
+
+    Raises
+    ------
+    ValueError
+        If a number with a fraction is so large that digits of the id may be lost.
+
+    Examples
+    --------
+    >>> written(1), written(1.0), written(" 1.0"), written("1.10"), written(float("nan")), written(" ")
+    ('1', '1', '1', '1.10', None, None)
+    """
+    if pd.isna(value):
+        return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if isinstance(value, float | np.floating) and abs(value) > _LARGEST:
+        raise ValueError(
+            f"An id must be a text or a whole number, but {value!r} is a number with a fraction, which cannot hold so "
+            "many digits (a whole column becomes one where an id is missing). Store ids as text."
+        )
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", repaired(value).strip()) or None
 
 
 def repaired(text):

@@ -49,6 +49,15 @@ class TestReleased:
             query_labels.read_released([tmp_path / "a.csv"])
 
 
+def write_labels(path, told):
+    frame = pd.DataFrame({"asked": [f"Why {i}?" for i in range(len(told))], "open": pd.Series(told)})
+    if path.suffix == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+    return path
+
+
 class TestImported:
     COLUMNS = MappingProxyType(
         {"original": "asked", "open_ended": "meta.reply.open", "revised": "text", "conversation_id": "id"}
@@ -68,6 +77,37 @@ class TestImported:
         made = open_endedness.tally(queries, votes, "file").set_index("conversation_id")
         assert made["response_type"].to_dict() == {"a": "open", "b": "closed", "c": "dropped"}
         assert made["revised"].to_dict() == {"a": "Why?", "b": "what", "c": "who"}
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    @pytest.mark.parametrize(
+        ("told", "kinds"),
+        [
+            (["true ", "Y", "No ", "T", "FALSE", "f"], "oococc"),
+            ([True, False], "oc"),
+            ([1, 0], "oc"),
+            ([1.0, 0.0, None], "ocd"),
+            (["Y", "N", "", "n/a", None], "ocddd"),
+        ],
+    )
+    def test_yes_and_no_are_read_in_every_spelling(self, tmp_path, suffix, told, kinds):
+        path = write_labels(tmp_path / f"a.{suffix}", told)
+        queries, votes, unreadable = query_labels.read_imported([path], {"original": "asked", "open_ended": "open"})
+        made = open_endedness.tally(queries, votes, "file").sort_values("original")["response_type"]
+        assert "".join(kind[0] for kind in made) == kinds and unreadable == 0
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    @pytest.mark.parametrize(
+        ("told", "message"),
+        [
+            (["yes", "ja"], r"`open_ended` must be one of .* but \['ja'\] was found \(first in row 2\)"),
+            (["0.5", "1"], r"\['0\.5'\] was found \(first in row 1\)"),
+            ([None, None], "None of the rows says yes or no in 'open'"),
+        ],
+    )
+    def test_what_is_neither_yes_nor_no_is_refused(self, tmp_path, suffix, told, message):
+        path = write_labels(tmp_path / f"a.{suffix}", told)
+        with pytest.raises(ValueError, match=message):
+            query_labels.read_imported([path], {"original": "asked", "open_ended": "open"})
 
     def test_what_is_missing_is_named(self, tmp_path):
         with pytest.raises(ValueError, match="open_ended"):

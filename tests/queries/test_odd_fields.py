@@ -2,11 +2,14 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import pandas as pd
 import pytest
 
+from hivemind_utils.queries import labels as query_labels
 from hivemind_utils.queries.wildchat import Logs, Rules
+from hivemind_utils.tables import ids
 
 ALL = Rules(order=("non_toxic", "not_flagged"), min_chars=1)
 ROW = {"model": "gpt-4", "language": "English", "conversation_hash": "c"}
@@ -150,7 +153,28 @@ TIMES = {
     "2023-05-01": "2023-05-01T00:00:00Z",
     "1682906400": "2023-05-01T02:00:00Z",
     1682906400000: "2023-05-01T02:00:00Z",
+    "2023-05-01T02:00:00z": "2023-05-01T02:00:00Z",
+    "2023-05-01t02:00:00z": "2023-05-01T02:00:00Z",
+    "2023-05-01 02:00:00 UTC": "2023-05-01T02:00:00Z",
+    "2023-05-01 02:00:00,250": "2023-05-01T02:00:00Z",
+    "20230501T020000Z": "2023-05-01T02:00:00Z",
+    "20230501T020000+0200": "2023-05-01T00:00:00Z",
+    "20230501020000": "2023-05-01T02:00:00Z",
+    "20230501": "2023-05-01T00:00:00Z",
+    "Mon, 01 May 2023 02:00:00 +0200": "2023-05-01T00:00:00Z",
+    "Mon, 1 May 2023 02:00:00 +0200 (CEST)": "2023-05-01T00:00:00Z",
+    "1 May 2023 02:00:00 GMT": "2023-05-01T02:00:00Z",
+    "1682906400.5": "2023-05-01T02:00:00Z",
+    "1682906400000000": "2023-05-01T02:00:00Z",
+    "1682906400000000000": "2023-05-01T02:00:00Z",
     "yesterday": None,
+    "01.05.2023": None,
+    "05/01/2023": None,
+    "13/05/2023": None,
+    "44927": None,
+    "202305010200": None,
+    "20231301020000": None,
+    "2023-05-01 02:00:00 PM": None,
     None: None,
 }
 
@@ -184,3 +208,94 @@ def test_times_with_a_zone_in_parquet_are_utc(tmp_path, is_list):
     pd.DataFrame([row | {"timestamp": at}]).to_parquet(tmp_path / "a.parquet")
     with Logs([tmp_path / "a.parquet"]) as logs:
         assert logs.filter(Rules(order=()))[0]["timestamp"].tolist() == ["2023-05-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_seconds_stored_as_decimals_are_times(tmp_path, is_list):
+    row = {"text": "Name a tree."} if is_list else ROW | {"conversation": conversation()}
+    pd.DataFrame([row | {"timestamp": Decimal("1682906400.000")}]).to_parquet(tmp_path / "a.parquet")
+    with Logs([tmp_path / "a.parquet"]) as logs:
+        assert logs.filter(Rules(order=()))[0]["timestamp"].tolist() == ["2023-05-01T02:00:00Z"]
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_times_that_cannot_be_read_are_counted_and_said(tmp_path, is_list):
+    row = {"text": "Name a tree."} if is_list else ROW | {"conversation": conversation()}
+    times = ["05/01/2023", "01.05.2023", "2023-05-01", "", None, "NaN"]
+    with Logs([lines(tmp_path, [row | {"timestamp": time} for time in times])]) as logs:
+        said = logs.describe()
+    assert said.endswith(
+        "; 2 times could not be read and stay empty, for example '01.05.2023' and '05/01/2023': write times as "
+        "2023-05-31T14:00:00Z"
+    )
+    with Logs([lines(tmp_path, [row | {"timestamp": "2023-05-01"}])]) as logs:
+        assert "could not be read" not in logs.describe()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "flagged",
+    [
+        {"Toxic": True},
+        {"TOXIC": "yes\t"},
+        {"Openai_Moderation": {"flagged": True}},
+        {"flagged": True, "openai_moderation": [{"flagged": False}]},
+        {"conversation": [{"role": "user", "content": "Name a tree.", "Toxic": True}]},
+        {"conversation": [{"role": "user", "content": "Name a tree.", "openai_moderation": {"flagged": True}}]},
+        {
+            "conversation": [{"role": "user", "content": "Name a tree.", "openai_moderation": [{"flagged": "Y"}]}],
+            "openai_moderation": [{"flagged": False}],
+        },
+    ],
+)
+def test_a_flag_counts_wherever_it_stands_and_however_its_name_is_written(tmp_path, suffix, flagged):
+    plain = {"conversation_hash": "a", "model": "gpt-4", "language": "English"}
+    made = [plain | {"conversation": [{"role": "user", "content": "Name a tree."}]}] * 2
+    made.append(plain | {"conversation": made[0]["conversation"]} | flagged)
+    path = tmp_path / f"a.{suffix}"
+    lines(tmp_path, made) if suffix == "jsonl" else pd.DataFrame(made).to_parquet(path)
+    assert outcome(path)[:2] == (2, {})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("columns", [{}, {"flagged": "blocked"}])
+def test_a_flag_of_a_list_does_not_hide_its_moderation(tmp_path, suffix, columns):
+    name = columns.get("flagged", "flagged")
+    moderation = [{"flagged": False}, {"flagged": True}, {"flagged": False}]
+    frame = pd.DataFrame({"text": ["Name a tree.", "Name a bird.", "Name a fish."], name: [False, False, True]})
+    frame["openai_moderation"] = [json.dumps(one) for one in moderation] if suffix == "csv" else moderation
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    assert outcome(path, columns=columns)[:2] == (1, {})
+
+
+@pytest.mark.parametrize("kind", ["list", "conversations", "turns"])
+def test_two_spellings_of_one_field_are_refused(tmp_path, kind):
+    made = {
+        "list": [{"text": "Name a tree.", "toxic": False}, {"text": "Name a bird.", "Toxic": True}],
+        "conversations": rows(1, toxic=False) + rows(1, Toxic=True),
+        "turns": rows(1, conversation=conversation(toxic=False)) + rows(1, conversation=conversation(Toxic=True)),
+    }[kind]
+    with pytest.raises(ValueError, match=r"one name, but \['Toxic', 'toxic'\].*Rename or delete"):
+        outcome(lines(tmp_path, made))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_labels_join_conversations_of_a_list_in_every_format(tmp_path, suffix, missing):
+    """A missing id makes a column of whole numbers one of fractions, which is no other conversation."""
+    texts = ["Name a tree.", "Name a bird.", "Name a fish."]
+    frame = pd.DataFrame({"text": texts, "conversation_id": [1, 2, None if missing else 3], "open": ["Y", "N", "Y"]})
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    with Logs([path]) as logs:
+        kept = logs.filter(Rules(order=()))[0]
+    assert set(kept["conversation_id"]) == {"1", "2", ids.text_id(texts[2]) if missing else "3"}
+    columns = {"original": "text", "open_ended": "open", "conversation_id": "conversation_id"}
+    assert set(query_labels.read_imported([path], columns)[0]["query_id"]) == set(kept["query_id"])
