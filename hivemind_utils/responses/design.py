@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from scipy import stats
 
 from hivemind_utils.llm import batches, checks, cost, gguf_models, probes, sampler
 from hivemind_utils.llm import request as request_llm
@@ -19,6 +20,8 @@ from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files, reading
 from hivemind_utils.tables.wording import counted, listed
 
+_MOST = 0.9  # of texts that look like repeated rows
+_BY_CHANCE = {True: 0.001, False: 0.02}  # how often draws may look so: of short answers, of longer texts
 MOST_OF_PARAPHRASE = 20  # responses to a paraphrase, unless `paraphrasing` says how many
 
 
@@ -140,7 +143,7 @@ def _imported(found, chosen, layout, facts, calls, asking):
 
 
 def every_text_twice(given):
-    """Say that every text stands twice or more in every cell of imported responses; None where it does not.
+    """Say that nearly all texts of a model stand twice (or three times, ...) in their cells; None where they do not.
 
     Such rows are one response each with several scores or filters, and no independent draws.
 
@@ -152,20 +155,44 @@ def every_text_twice(given):
     Returns
     -------
     str or None
+
+    Notes
+    -----
+    Case, white space and marks at the end do not make another text. A model is named where at least `_MOST` of its
+    texts, in cells with two or more, stand a multiple of k times (k >= 2), and draws would hardly do so: of independent
+    draws at most about one count in two is even (one in k a multiple of k), whatever the shares of the texts, and the
+    last count of a cell follows from the others. Longer texts hardly repeat by chance, so less is asked of them. All
+    texts of a cell alike says nothing: the model may always say that.
     """
-    names = ["prompt_id", "prompt", "model", "condition", "decoding"]
+    names = ["prompt_id", "prompt", "condition", "decoding"]
     cell = [name for name in names if name in given and given[name].notna().any()]
-    if given.empty or "response" not in given or not cell:
+    if given.empty or not {"response", "model"} <= set(given) or not cell:
         return None
-    texts = given[given["response"].notna()].assign(response=lambda rows: rows["response"].astype(str))
-    times = texts.groupby([*cell, "response"], dropna=False).size()
-    distinct = times.groupby(level=list(range(len(cell))), dropna=False).size()
-    if times.empty or times.min() < 2 or len(times) < 3 or (distinct < 2).all():
+    rows = given[given["response"].notna()]
+    texts = rows["response"].astype(str).str.casefold().str.split().str.join(" ").str.rstrip(".!?…")
+    times = rows.groupby(["model", *cell, texts], dropna=False).size().rename("n").reset_index()
+    times["cell"] = times.groupby(["model", *cell], dropna=False).ngroup()
+    times = times[times.groupby("cell")["n"].transform("size") > 1]
+    found = {model: doubled for model, own in times.groupby("model") if (doubled := _doubled(own))}
+    if not found:
         return None
+    said = listed(f"{model}: {share:.0%} of texts {k} times" for model, (k, share) in found.items())
     return (
-        f"every text stands {times.min()} times or more in its cell: these look like repeated rows (one per score or "
-        "filter?), not like independent responses; keep one row per response"
+        f"nearly all texts stand several times in their cells ({said}): these look like repeated rows (one per score "
+        "or filter?), not like independent responses; keep one row per response"
     )
+
+
+def _doubled(times):
+    """How often texts stand in their cells, and the share of those that do; None where draws may be the reason."""
+    is_short = times["response"].str.split().str.len().median() <= 3
+    for k in sorted(set(times["n"]) - {1}, reverse=True):
+        is_multiple = times["n"] % k == 0
+        free = is_multiple.groupby(times["cell"]).sum().sub(1).clip(lower=0).sum()
+        n_free = len(times) - times["cell"].nunique()
+        if is_multiple.mean() >= _MOST and stats.binom.sf(free - 1, n_free, 1 / k) < _BY_CHANCE[is_short]:
+            return k, float(is_multiple.mean())
+    return None
 
 
 def _asked(study, chosen, facts, calls, asking, paraphrasing):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hivemind_utils.tables import files, ids, reading
+from hivemind_utils.tables import files, ids, reading, wording, yes_no
 
 PROMPT_COLUMNS = [
     "prompt_id",
@@ -21,6 +21,9 @@ PROMPT_COLUMNS = [
 PROMPT_NUMBERS = ["open_endedness", "many_answers"]
 
 
+_NAMES = ("text", "query", *PROMPT_COLUMNS, "keep")
+
+
 PROMPT = namedtuple("PROMPT", PROMPT_COLUMNS)
 
 
@@ -33,7 +36,7 @@ def read_prompts(paths, columns=None):
         CSV, JSONL or Parquet with a column ``text``, ``prompt`` or ``query``; optional: prompt_id, prompt_kind,
         parent_id, category, open_endedness, language (such as "en"; with ``parent_id``, a translation of that prompt),
         many_answers (share of annotators who expect more than 20 good responses), and ``keep`` (rows with "no" are
-        left out: the sheet of a human check). An address, such as
+        left out: the sheet of a human check; empty is kept). An address, such as
         ``hf://datasets/<owner>/<name>@~parquet/default/train``, is read from the Hugging Face hub.
     columns : dict of str to str, optional
         Our name of a column: the name in the files, where they have it.
@@ -42,33 +45,42 @@ def read_prompts(paths, columns=None):
     -------
     DataFrame
         Columns `PROMPT_COLUMNS`, one row per distinct text, in the order of the files.
+
+    Raises
+    ------
+    ValueError
+        If `columns` names a field or a column that there is not, ``keep`` is neither yes nor no, a file has no text,
+        or one id has two texts.
     """
+    found = [(reading.read_any(path), Path(path).name) for path in listed(paths)]
     frames = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        frame, name = reading.read_any(path), Path(path).name
-        named = reading.current_names(columns or {}, "prompt_kind")
-        here = {ours: theirs for ours, theirs in named.items() if _is_there(theirs, frame)}
-        taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in here.items()}
-        frame = frame.drop(columns=[theirs for theirs in here.values() if theirs in frame]).assign(**taken)
+    for (frame, name), here in zip(found, named_columns(found, columns, "prompt_kind", _NAMES), strict=True):
+        frame = _with_keep(under_our_names(frame, here, "prompt_kind", name), name)
         if {"keep", "note"} <= set(frame):  # the sheet of `write_sheet`
             frame = files.natural(frame)
-        frame = reading.with_current_name(frame, "prompt_kind", name, here)
-        text = [name for name in ("text", "prompt", "query") if name in frame]
+        text = [column for column in ("text", "prompt", "query") if column in frame]
         if not text:
             raise ValueError(f"{name} needs a column `text`; it has {list(frame)}. See `prompt_columns`.")
         frame = frame.rename(columns={text[0]: "prompt"})
-        frame = reading.with_texts(frame, [*(c for c in PROMPT_COLUMNS if c not in PROMPT_NUMBERS), "keep"], name)
+        frame = reading.with_texts(frame, [c for c in PROMPT_COLUMNS if c not in PROMPT_NUMBERS], name)
         if "keep" in frame:
-            frame = frame[~frame["keep"].astype(str).str.strip().str.lower().isin(["no", "n", "0", "false"])]
-        frames.append(frame)
+            frame = frame[[kept is not False for kept in yes_no.read(frame["keep"], "keep", name)]]
+        frames.append(with_written_ids(frame))
     prompts = pd.concat(frames, ignore_index=True).reindex(columns=PROMPT_COLUMNS).astype(object)
     prompts = prompts.mask(prompts.isna() | prompts.apply(lambda column: column.astype(str).str.strip() == ""), None)
+    if n_blank := int(prompts["prompt"].isna().sum()):
+        files_read = ", ".join(name for _, name in found)
+        print(f"WARNING: {files_read}: {wording.counted(n_blank, 'row')} without a text left out")
     prompts = prompts.dropna(subset="prompt").drop_duplicates("prompt", ignore_index=True)
     own = prompts["prompt"].map(ids.prompt_id)
     prompts["prompt_id"] = prompts["prompt_id"].where(prompts["prompt_id"].notna(), own).astype(str)
     if (twice := prompts.duplicated("prompt_id", keep=False)).any():  # before anybody is asked
         same = prompts.loc[twice, ["prompt_id", "prompt"]].head(2).to_dict("records")
         raise ValueError(f"A prompt_id must stand for one prompt, but these have the same: {same}. Rename one.")
+    orphans = prompts["parent_id"].notna() & ~prompts["parent_id"].isin(prompts["prompt_id"])
+    if orphans.any():
+        n, parents = wording.counted(int(orphans.sum()), "prompt"), prompts.loc[orphans, "parent_id"].unique()
+        print(f"WARNING: `parent_id` of {n} names no prompt that is asked: {wording.listed(map(repr, parents))}")
     prompts["prompt_kind"] = prompts["prompt_kind"].where(prompts["prompt_kind"].notna(), kinds(prompts))
     if unknown := sorted(set(prompts["prompt_kind"]) - set(KINDS)):
         raise ValueError(f"`prompt_kind` must be one of {list(KINDS)}, but {unknown} was found.")
@@ -97,6 +109,68 @@ def kinds(prompts):
     of_parent = prompts["parent_id"].map(dict(zip(prompts["prompt_id"], own, strict=True)))
     translated = own.notna() & (own != of_parent)
     return np.where(prompts["parent_id"].isna(), "original", np.where(translated, "translation", "paraphrase"))
+
+
+def named_columns(found, columns, kind, known):
+    """Of the columns that somebody named, those that each file has.
+
+    Parameters
+    ----------
+    found : list of (DataFrame, str)
+        Files as they are, and their names.
+    columns : dict of str to str or None
+        Our name of a column: the name in the files, where they have it.
+    kind : str
+        What ``kind`` is in these files: see `reading.with_current_name`.
+    known : collection of str
+        Our names.
+
+    Returns
+    -------
+    list of dict of str to str
+        One per file.
+
+    Raises
+    ------
+    ValueError
+        If a name is not one of ours, or no file has a column; the message says the nearest.
+    """
+    named = reading.current_names(columns or {}, kind)
+    for ours in named:
+        if ours not in known:
+            hint = reading.nearest(ours, known)
+            raise ValueError(f"`prompt_columns` may name {sorted(known)}, but {ours!r} was passed.{hint}")
+    here = [{ours: theirs for ours, theirs in named.items() if _is_there(theirs, frame)} for frame, _ in found]
+    for ours, theirs in named.items():
+        if found and not any(ours in one for one in here):
+            reading.field_values(found[0][0], theirs, ours, ", ".join(name for _, name in found))  # refuses
+    return here
+
+
+def under_our_names(frame, here, kind, file):
+    """Frame of a file with the columns that `named_columns` found in it under our names."""
+    taken = {ours: reading.field_values(frame, theirs, ours, file) for ours, theirs in here.items()}
+    frame = frame.drop(columns=[theirs for theirs in here.values() if theirs in frame]).assign(**taken)
+    return reading.with_current_name(frame, kind, file, here)
+
+
+def with_written_ids(frame):
+    """Frame whose ids of prompts, as far as it has them, are texts of one form in every format; see `ids.written`."""
+    names = [name for name in ("prompt_id", "parent_id") if name in frame]
+    return frame.assign(**{name: frame[name].astype(object).map(ids.written).astype(object) for name in names})
+
+
+def listed(paths):
+    """Files as a list, of one or several."""
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
+def _with_keep(frame, file):
+    """Frame of a file whose column ``keep`` has this name, whatever its capitals: its "no" must not be overlooked."""
+    found = [name for name in frame if str(name).strip().lower() == "keep"]
+    if len(found) > 1:
+        raise ValueError(f"{file} must have one column `keep`, but it has {found}. Delete all but one.")
+    return frame.rename(columns={name: "keep" for name in found})
 
 
 def _is_there(theirs, frame):

@@ -15,7 +15,7 @@ from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
 from hivemind_utils.responses import families, soundness
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import ids, reading, schema, spellings
+from hivemind_utils.tables import ids, reading, schema, spellings, wording
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
 IDEA_SCOPES = {False: ["prompt_id"], True: ["prompt_id", "model", "condition"]}  # by whether labels start anew
@@ -58,6 +58,7 @@ _STOP_REASONS = {name: ours for ours, names in _STOPPED.items() for name in name
 
 
 _PROMPT_FIELDS = response_prompts.PROMPT_COLUMNS[2:]
+_PROMPT_TEXTS = ("text", "prompt", "query", "question", "instruction")
 _MODEL_FACTS = ["family", "vendor", "parent", "model_kind", "size_b", "tuning", "release_date", "open_weights"]
 
 
@@ -145,6 +146,7 @@ def _with_texts(frame, name):
         )
     frame = frame.assign(response=texts)
     frame = reading.with_texts(frame, [f for f in _FIELDS if f not in ("response", *_NUMBERS)], name)
+    frame = response_prompts.with_written_ids(frame)
     return frame.assign(is_object=is_object) if is_object.any() else frame
 
 
@@ -184,19 +186,51 @@ def _is_no_number(value):
 
 
 def read_facts(path, columns=None, kind="prompt_kind"):
-    """Read facts about prompts, or models (`kind`: "model_kind"), columns named as `columns` says; None without any."""
+    """Read facts about prompts, or models (`kind`: "model_kind"); None without any.
+
+    Parameters
+    ----------
+    path : path-like, list of them, or None
+    columns : dict of str to str, optional
+        The project's name of a column to the files', where they have it.
+    kind : {"prompt_kind", "model_kind"}
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        The text of a prompt, which files may call text, prompt, query, question or instruction, is ``text``.
+
+    Raises
+    ------
+    ValueError
+        If `columns` names a field or a column that there is not, or a file has several texts of a prompt.
+    """
     if path is None:
         return None
-    if isinstance(path, list | tuple):
-        return pd.concat([read_facts(one, columns, kind) for one in path], ignore_index=True)
-    frame, name, columns = reading.read_any(path), Path(path).name, reading.current_names(columns or {}, kind)
-    taken = {ours: reading.field_values(frame, theirs, ours, name) for ours, theirs in columns.items()}
-    frame = frame.drop(columns=[theirs for theirs in columns.values() if theirs in frame]).assign(**taken)
-    frame = reading.with_current_name(frame, kind, name, columns)
-    asked = [other for other in ("prompt", "query") if other in frame and "prompt_id" in frame]
-    if asked and "text" not in frame:
-        frame = frame.rename(columns={asked[0]: "text"})
-    return reading.with_texts(frame, ["model", "prompt_id", "text", *_PROMPT_FIELDS, *_MODEL_FACTS], name)
+    of_prompts = kind == "prompt_kind"
+    known = ["prompt_id", *_PROMPT_TEXTS, *_PROMPT_FIELDS, "keep", "model", *_MODEL_FACTS]
+    found = [(reading.read_any(one), Path(one).name) for one in response_prompts.listed(path)]
+    frames = []
+    for (frame, name), here in zip(found, response_prompts.named_columns(found, columns, kind, known), strict=True):
+        frame = response_prompts.under_our_names(frame, here, kind, name)
+        frame = _with_prompt_text(frame, name) if of_prompts else frame
+        frame = reading.with_texts(frame, ["model", "prompt_id", "text", *_PROMPT_FIELDS, *_MODEL_FACTS], name)
+        frames.append(response_prompts.with_written_ids(frame))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _with_prompt_text(frame, file):
+    """Frame of facts about prompts whose column of texts is ``text``, whichever of the usual names it has."""
+    if "text" in frame:
+        return frame
+    usual = [name for name in frame if str(name).strip().lower() in _PROMPT_TEXTS]
+    own = [name for name in usual if name == "prompt"] or usual
+    if len(own) > 1:
+        raise ValueError(
+            f"{file} has several columns that may be the text of a prompt: {own}. Say which one is, for example "
+            f"`prompt_columns: {{text: {own[0]}}}`."
+        )
+    return frame.rename(columns={name: "text" for name in own})
 
 
 def select(answers, *, prompts=None, models=None, n_samples=None):
@@ -544,6 +578,7 @@ def _clean(answers):
     for name in _FIELDS:
         if name not in frame.columns:
             frame[name] = None
+    frame = response_prompts.with_written_ids(frame)
     null_text = frame["response"].isna()
     frame["text"] = [
         "" if null else ids.repaired(text) for text, null in zip(frame["response"], null_text, strict=True)
@@ -637,7 +672,14 @@ def _prompts(frame, registry):
         key = "prompt_id" if "prompt_id" in registry and _share(table, registry, "prompt_id") else "text"
         key = key if key in registry else "prompt_id"
         table = _enrich(table, registry, key, [*(["text"] if key == "prompt_id" else []), *_PROMPT_FIELDS])
-    table["text"] = table["text"].where(table["text"].notna(), table["prompt_id"])
+    nameless = table["text"].map(_is_blank)
+    if nameless.any():
+        n, which = wording.counted(int(nameless.sum()), "prompt"), wording.listed(table.loc[nameless, "prompt_id"])
+        print(
+            f"WARNING: {n} of {len(table):,} without a text, only an id: {which}. Texts come from a column `prompt`, "
+            "or by `prompt_id` from a file named with `prompts_path`."
+        )
+    table["text"] = table["text"].where(~nameless, table["prompt_id"])
     table["prompt_kind"] = table["prompt_kind"].where(table["prompt_kind"].notna(), response_prompts.kinds(table))
     for name in response_prompts.PROMPT_NUMBERS:
         table[name] = _facts(table, "prompt_id", name)
@@ -646,7 +688,7 @@ def _prompts(frame, registry):
 
 def _share(table, registry, key):
     """Whether a table and a file of facts share a value of a column; numbers and texts of one form are equal."""
-    return bool({_name(value) for value in registry[key] if not _is_blank(value)} & set(table[key]))
+    return bool({_key(value, key) for value in registry[key]} & set(table[key]))
 
 
 def _models(frame, human, registry):
@@ -754,7 +796,7 @@ def _enrich(table, registry, key, fields):
     """Fill empty fields of `table` from `registry` by `key`."""
     if key not in registry.columns:
         raise ValueError(f"The registry needs a column `{key}`, but it has {list(registry.columns)}.")
-    registry = registry.assign(**{key: [None if _is_blank(value) else _name(value) for value in registry[key]]})
+    registry = registry.assign(**{key: [_key(value, key) for value in registry[key]]})
     registry = registry.dropna(subset=[key])
     if len(registry) and not table[key].isin(registry[key]).any():
         raise ValueError(
@@ -770,6 +812,13 @@ def _enrich(table, registry, key, fields):
             found = found.where(~found.map(_is_blank), None)
             table[name] = table[name].astype(object).where(table[name].notna(), found)
     return table
+
+
+def _key(value, key):
+    """Value by which facts join, as text: an id of a prompt, or a name; None for nothing."""
+    if key == "prompt_id":
+        return ids.written(value)
+    return None if _is_blank(value) else _name(value)
 
 
 def _name(value):

@@ -108,7 +108,7 @@ def select_fields(frame, columns, known, file, constants=None):
     columns, constants = dict(columns or {}), dict(constants or {})
     for field in (*columns, *constants):
         if field not in known:
-            raise ValueError(f"`columns` may name {sorted(known)}, but {field!r} was passed.{_nearest(field, known)}")
+            raise ValueError(f"`columns` may name {sorted(known)}, but {field!r} was passed.{nearest(field, known)}")
     taken = {field: field_values(frame, theirs, field, file) for field, theirs in columns.items()}
     replaced = [theirs for field, theirs in columns.items() if theirs in frame and theirs not in columns]
     frame = frame.drop(columns=[*replaced, *(f for f in columns if f in frame)]).assign(**taken)
@@ -183,7 +183,7 @@ def field_values(frame, path, field, file):
     names = [name for name in frame.columns if path.startswith(f"{name}.")]
     if not names:
         raise ValueError(
-            f"{file} has no column {path!r} for `{field}`; it has {list(frame.columns)}.{_nearest(path, frame.columns)}"
+            f"{file} has no column {path!r} for `{field}`; it has {list(frame.columns)}.{nearest(path, frame.columns)}"
         )
     names = sorted(names, key=lambda name: len(str(name)), reverse=True)
     for name in names:
@@ -640,7 +640,14 @@ def _separator(text):
     return best if counts[best] > 1 else ","
 
 
-def _nearest(name, known):
+def nearest(name, known):
+    """Ask in a sentence whether the known name that is spelt most like this one is meant; empty where none is.
+
+    Examples
+    --------
+    >>> nearest("categry", ["category", "language"])
+    " Did you mean 'category'?"
+    """
     import difflib
 
     close = difflib.get_close_matches(str(name), list(map(str, known)), n=1)

@@ -39,6 +39,14 @@ def prompts(tmp_path):
     return response_prompts.read_prompts(tmp_path / "p.csv")
 
 
+def written(frame, path):
+    if path.suffix == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+    return path
+
+
 class TestPrompts:
     def test_ids_are_hashes_and_kinds_are_kept(self, prompts):
         assert prompts["prompt_id"].is_unique and prompts["prompt_kind"].value_counts().to_dict() == {
@@ -71,6 +79,56 @@ class TestPrompts:
             response_prompts.read_prompts(tmp_path / "sheet.csv")["prompt_id"].tolist()
             == prompts["prompt_id"].tolist()[5:]
         )
+
+    @pytest.mark.parametrize("name", ["keep", "Keep", " KEEP"])
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    @pytest.mark.parametrize("told", [["no", "Yes ", ""], ["f", "t", "f"], [0.0, 1.0, None], [False, True, True]])
+    def test_keep_is_read_in_every_spelling(self, tmp_path, name, suffix, told):
+        frame = pd.DataFrame({"text": list("abc"), name: pd.Series(told)})
+        kept = [text for text, one in zip("abc", told, strict=True) if one not in ("no", "f", 0.0, False)]
+        assert response_prompts.read_prompts(written(frame, tmp_path / f"p.{suffix}"))["prompt"].tolist() == kept
+
+    @pytest.mark.parametrize("told", ["nein", "x", "remove", "2", "n/a"])
+    def test_a_keep_that_is_neither_yes_nor_no_is_refused(self, tmp_path, told):
+        written(pd.DataFrame({"text": ["a", "b"], "keep": ["", told]}), tmp_path / "p.csv")
+        with pytest.raises(ValueError, match=rf"`keep` must be one of .*\['{told}'\] was found \(first in row 2\)"):
+            response_prompts.read_prompts(tmp_path / "p.csv")
+        written(pd.DataFrame({"text": ["a"], "keep": ["yes"], "Keep": ["no"]}), tmp_path / "p.csv")
+        with pytest.raises(ValueError, match=r"one column `keep`, but it has \['keep', 'Keep'\]"):
+            response_prompts.read_prompts(tmp_path / "p.csv")
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    @pytest.mark.parametrize("named", [["1", "2", None], [1, 2, None], ["1", "2", "3"]])
+    def test_a_paraphrase_keeps_its_parent_in_every_format(self, tmp_path, suffix, named, capsys):
+        frame = pd.DataFrame({"text": ["A?", "B?", "C?"], "prompt_id": named, "parent_id": [None, 1, None]})
+        found = response_prompts.read_prompts(written(frame, tmp_path / f"p.{suffix}"))
+        assert found["prompt_id"].tolist() == ["1", "2", "3" if named[2] else ids.prompt_id("C?")]
+        assert found["parent_id"].tolist() == [None, "1", None] and not capsys.readouterr().out
+        assert found["prompt_kind"].tolist() == ["original", "paraphrase", "original"]
+
+    def test_rows_without_a_text_and_parents_that_are_not_asked_are_said(self, tmp_path, capsys):
+        (tmp_path / "p.csv").write_text("text,prompt_id,parent_id,keep\nA?,a,,no\nB?,b,a,\n,c,,\n")
+        assert response_prompts.read_prompts(tmp_path / "p.csv")["prompt_id"].tolist() == ["b"]
+        said = capsys.readouterr().out
+        assert "p.csv: 1 row without a text left out" in said
+        assert "`parent_id` of 1 prompt names no prompt that is asked: 'a'" in said
+
+    @pytest.mark.parametrize("read", [response_prompts.read_prompts, response_table.read_facts])
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"categry": "theme"}, r"`prompt_columns` may name .*but 'categry'.*Did you mean 'category'\?"),
+            ({"category": "theem"}, r"no column 'theem' for `category`.*Did you mean 'theme'\?"),
+            ({"category": "meta.theme"}, r"no column 'meta\.theme' for `category`"),
+        ],
+    )
+    def test_a_column_that_there_is_not_is_refused_with_the_nearest_name(self, tmp_path, read, columns, message):
+        paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+        paths[0].write_text("text,theme\nA?,x\n")
+        paths[1].write_text("text,category\nB?,y\n")
+        with pytest.raises(ValueError, match=message):
+            read(paths, columns)
+        assert read(paths, {"category": "theme"})["category"].tolist() == ["x", "y"]  # one of the files has it
 
     def test_categories_are_joined_by_text_and_counted(self, prompts):
         known = pd.DataFrame({"text": ["open  QUESTION 0?", "other"], "category": ["X", "Y"]})
@@ -403,3 +461,56 @@ class TestPlanOfAStudy:
         assert design.lacking(plan, outcome, coverage) == (
             "checks: 1 not answered; 1 of 4 cells have no usable response (b lacks 1)"
         )
+
+
+class TestRepeatedRows:
+    """`every_text_twice`: rows that stand several times are told from independent draws."""
+
+    def rows(self, n_prompts=4, n_texts=5, k=2, model="a"):
+        cells = [(f"p{p}", f"Text {t} of {p}.") for p in range(n_prompts) for t in range(n_texts) for _ in range(k)]
+        return pd.DataFrame(cells, columns=["prompt", "response"]).assign(model=model)
+
+    def drawn(self, texts, shares, n=10, n_prompts=20, seed=0):
+        rng = np.random.default_rng(seed)
+        said = rng.choice(texts, size=(n_prompts, n), p=shares)
+        cells = [(f"p{p}", text) for p, own in enumerate(said) for text in own]
+        return pd.DataFrame(cells, columns=["prompt", "response"]).assign(model="a")
+
+    @pytest.mark.parametrize("k", [2, 3])
+    def test_every_text_several_times_is_said_with_the_share(self, k):
+        said = design.every_text_twice(self.rows(k=k))
+        assert f"a: 100% of texts {k} times" in said and "keep one row per response" in said
+
+    @pytest.mark.parametrize(("n_prompts", "n_texts"), [(1, 20), (4, 5), (10, 2)])
+    def test_a_lost_row_hides_nothing(self, n_prompts, n_texts):
+        assert "a: 95% of texts 2 times" in design.every_text_twice(self.rows(n_prompts, n_texts).iloc[1:])
+
+    def test_another_model_hides_nothing(self):
+        said = design.every_text_twice(pd.concat([self.rows(), self.rows(k=1, model="b")]))
+        assert "a: 100%" in said and "b:" not in said
+
+    @pytest.mark.parametrize("change", [str.upper, lambda text: text.rstrip("."), lambda text: f" {text}\n"])
+    def test_another_spelling_hides_nothing(self, change):
+        frame = self.rows()
+        frame.loc[::2, "response"] = frame.loc[::2, "response"].map(change)
+        assert design.every_text_twice(frame)
+
+    def test_texts_that_a_model_repeats_are_doubled_all_the_same(self):
+        once = self.drawn(["Oak", "Elm", "Ash", "Fir"], [0.4, 0.3, 0.2, 0.1])
+        assert design.every_text_twice(once) is None
+        assert "2 times" in design.every_text_twice(pd.concat([once, once]))
+
+    @pytest.mark.parametrize("n", [2, 3, 4, 6, 10, 50])
+    @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.9, 0.1], [0.4, 0.3, 0.3]])
+    def test_independent_draws_of_short_answers_are_not_accused(self, n, shares):
+        texts = ["Oak", "Elm", "Ash"][: len(shares)]
+        assert not any(design.every_text_twice(self.drawn(texts, shares, n, seed=seed)) for seed in range(25))
+
+    def test_one_text_per_cell_says_nothing(self):
+        assert design.every_text_twice(self.rows(n_texts=1, n_prompts=30)) is None
+        assert design.every_text_twice(self.rows(k=1)) is None
+
+    @pytest.mark.parametrize("column", ["model", "prompt", "response"])
+    def test_missing_columns_and_rows_say_nothing(self, column):
+        assert design.every_text_twice(self.rows().drop(columns=column)) is None
+        assert design.every_text_twice(self.rows().iloc[:0]) is None

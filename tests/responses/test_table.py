@@ -766,7 +766,7 @@ def test_guessed_and_unknown_families_are_said():
 
 
 def test_texts_of_prompts_join_by_id_whatever_the_column_is_called(tmp_path):
-    for column in ("text", "prompt", "query"):
+    for column in ("text", "prompt", "query", "question", "instruction", "Question"):
         path = tmp_path / f"{column}.jsonl"
         path.write_text(
             "".join(json.dumps({"prompt_id": n, column: f"Why {n}?", "category": "Whys"}) + "\n" for n in (1, 2))
@@ -779,6 +779,59 @@ def test_texts_of_prompts_join_by_id_whatever_the_column_is_called(tmp_path):
     assert tabulate(answers, prompts=both)["04_prompts"]["text"].tolist() == ["My own wording?", "Why 2?"]
     by_text = answers.drop(columns="prompt_id").assign(prompt=["Why 1?"] * 2 + ["Why 2?"] * 2)
     assert set(tabulate(by_text, prompts=both)["04_prompts"]["category"]) == {"Whys"}
+
+
+def test_facts_of_which_any_of_two_columns_may_be_the_text_say_which(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("prompt_id,question,instruction\n1,Why?,Be brief.\n")
+    with pytest.raises(
+        ValueError, match=r"several columns.*\['question', 'instruction'\].*prompt_columns: \{text: que"
+    ):
+        response_table.read_facts(path)
+    assert response_table.read_facts(path, {"text": "instruction"})["text"].tolist() == ["Be brief."]
+    path.write_text("question,category\nName a colour.,colours\n")
+    prompts = tabulate(some_answers(), prompts=response_table.read_facts(path))["04_prompts"]
+    assert prompts.set_index("text")["category"]["Name a colour."] == "colours"
+
+
+def test_prompts_without_a_text_are_counted_and_said(tmp_path, capsys):
+    answers = pd.DataFrame({"prompt_id": [1, 1, 2, 2], "model": ["a", "b"] * 2, "response": list("wxyz")})
+    facts = pd.DataFrame({"prompt_id": ["1"], "text": ["Why?"]})
+    assert tabulate(answers, prompts=facts)["04_prompts"]["text"].tolist() == ["Why?", "2"]
+    assert "WARNING: 1 prompt of 2 without a text, only an id: 2. Texts come from a column `prompt`" in (
+        capsys.readouterr().out
+    )
+    tabulate(some_answers())
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("facts_as", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("answers_as", ["csv", "jsonl", "parquet"])
+def test_ids_are_the_same_in_every_format_and_beside_a_missing_one(tmp_path, answers_as, facts_as):
+    def written(frame, name, suffix):
+        path = tmp_path / f"{name}.{suffix}"
+        if suffix == "jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        else:
+            frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+        return path
+
+    answers = pd.DataFrame({"prompt_id": [1, 2, None, 1], "model": "a", "response": list("wxyz")})
+    facts = pd.DataFrame({"prompt_id": [1, 2, 3], "text": ["A?", "B?", "C?"], "parent_id": [None, 1, None]})
+    read = response_table.read(written(answers, "r", answers_as))
+    tables = tabulate(read, prompts=response_table.read_facts(written(facts, "p", facts_as)))
+    assert tables["04_prompts"][["prompt_id", "text"]].to_numpy().tolist() == [["1", "A?"], ["2", "B?"]]
+    assert tables["04_prompts"]["parent_id"].tolist()[1] == "1"
+    assert tables["04_excluded"]["reason"].tolist() == ["no prompt"]
+    assert len(response_table.select(read, prompts=["1"])) == 2
+
+
+@pytest.mark.parametrize("blank", [None, "", " ", np.nan, pd.NA])
+@pytest.mark.parametrize("column", ["prompt", "prompt_id"])
+def test_a_blank_prompt_is_none(blank, column):
+    answers = pd.DataFrame({column: pd.Series(["p", blank], dtype=object), "model": "a", "response": ["x", "y"]})
+    tables = tabulate(answers)
+    assert len(tables["04_prompts"]) == 1 and tables["04_excluded"]["reason"].tolist() == ["no prompt"]
 
 
 def test_registries_fill_what_the_answers_leave_open():
