@@ -31,8 +31,9 @@ def lines(plan, frame, pilot):
         return [
             f"detectable difference: results/{pilot}/05.json is of an older notebook; run `make 05 PROFILE={pilot}`"
         ]
-    if not all(isinstance(components[name], int | float | None) for name in planner.Pilot._fields):
-        raise results.damaged(results.path(pilot, "05"), "a number of `pilot` is none")
+    kinds = {name: str if name == "reason" else int | float | None for name in planner.Pilot._fields}
+    if not all(isinstance(components[name], kind) for name, kind in kinds.items()):
+        raise results.damaged(results.path(pilot, "05"), "`pilot` holds what is no number")
     values = {name: float("nan") if components[name] is None else components[name] for name in planner.Pilot._fields}
     found = planner.Pilot(**values)
     cells = frame[(frame["prompt_kind"] == "original") & (frame["condition"] == "default")]

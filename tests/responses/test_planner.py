@@ -9,6 +9,7 @@ import pytest
 from some_responses import PEOPLE, prompts_of, responses_of
 
 from hivemind_utils.metrics import power
+from hivemind_utils.pipeline import notebooks
 from hivemind_utils.pipeline import pilot as pilots
 from hivemind_utils.responses import planner
 from hivemind_utils.tables import files, schema
@@ -113,6 +114,13 @@ def test_make_plan_reads_the_pilot(monkeypatch, tmp_path):
     said = a_plan(monkeypatch, tmp_path, {"source": "sampled", "pilot": pilot._asdict()})
     assert "13 prompts, 25 arms; sampled data" in said[0] and said[1] == planner.says(pilot, 100, 10)
     assert said[2:] == planner.next_dollars(pilot, 100, 10, 50.0)
+
+
+@pytest.mark.parametrize("odd", [{"one": "x"}, {"n_prompts": [1]}, {"reason": 5}])
+def test_a_damaged_pilot_is_told(monkeypatch, tmp_path, odd):
+    pilot = planner.Pilot(0.001, 0.02, 0.002, 13, 25)._asdict() | odd
+    with pytest.raises(notebooks.UserError, match=r"results/small/05.json is damaged \(`pilot` holds"):
+        a_plan(monkeypatch, tmp_path, {"source": "sampled", "pilot": pilot})
 
 
 def test_make_plan_without_a_pilot_says_how_to_get_one(monkeypatch, tmp_path):
