@@ -16,12 +16,17 @@ class BatchServer:
     - ``drop``: method and the end of a path whose connection breaks after the work was done.
     - ``refuse``: (end of a path, status, message) for calls that are refused before any work.
     - ``failure``: message with which the next batches fail.
+    - ``alter(row)``: changes a result before it is written; ``ascii``: whether results are written in ASCII.
+    - ``content(text)``: what becomes of a file of results on its way.
+    - ``replace(method, path, reply)``: what is sent instead of a reply, after the work was done.
     """
 
     def __init__(self):
         self.files, self.batches, self.calls = {}, {}, []
         self.fate = lambda line, body: "ok"
         self.drop = self.refuse = self.failure = None
+        self.alter, self.ascii = lambda row: None, True
+        self.content, self.replace = lambda text: text, lambda method, path, reply: reply
         self.url = None
 
     @property
@@ -46,7 +51,12 @@ class BatchServer:
         reply = await self.work(request, method, path.split("/")[1:])
         if self.drop and method == self.drop[0] and path.endswith(self.drop[1]):
             request.transport.close()
-        return reply
+        return self.replace(method, path, reply)
+
+    def dumps(self, rows):
+        for row in rows:
+            self.alter(row)
+        return "\n".join(json.dumps(row, ensure_ascii=self.ascii) for row in rows)
 
     async def work(self, request, method, parts):
         match (method, parts):
@@ -56,10 +66,10 @@ class BatchServer:
                 self.files[name] = form["file"].file.read().decode()
                 return web.json_response(self.file(name))
             case ("GET", ["files", name, "content"]):
-                return web.Response(text=self.files[name])
+                return web.Response(body=self.content(self.files[name]).encode())
             case ("POST", ["batches"]):
                 body = await request.json()
-                rows = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
+                rows = [json.loads(line) for line in self.files[body["input_file_id"]].split("\n") if line]
                 return web.json_response(self.openai(self.add(rows, body.get("metadata"))))
             case ("GET", ["batches"]):
                 ids = sorted(self.batches, reverse=True)
@@ -87,7 +97,7 @@ class BatchServer:
                 return web.json_response(self.anthropic(name))
             case ("GET", ["messages", "batches", name, "results"]):
                 rows = [self.told(row) for row in reversed(self.batches[name]["rows"])]
-                return web.Response(text="\n".join(json.dumps(row) for row in rows if row))
+                return web.Response(body=self.content(self.dumps([row for row in rows if row])).encode())
         return web.json_response({"error": {"message": "no such page"}}, status=404)
 
     def add(self, rows, metadata):
@@ -118,7 +128,7 @@ class BatchServer:
             for row in reversed(batch["rows"]):  # in another order than they came
                 self.written(row, good, bad)
             for end, rows in (("out", good), ("err", bad)):
-                self.files[f"{name}-{end}"] = "\n".join(json.dumps(row) for row in rows)
+                self.files[f"{name}-{end}"] = self.dumps(rows)
             found |= {"status": "completed", "output_file_id": f"{name}-out", "error_file_id": f"{name}-err"}
         return found
 

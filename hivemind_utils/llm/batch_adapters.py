@@ -6,10 +6,11 @@ results. It never tries again by itself: a second submission would be paid.
 
 import json
 import os
-from dataclasses import dataclass, field
-from datetime import datetime
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from hivemind_utils.llm import http_json, providers
+from hivemind_utils.llm import bodies, http_json, providers, replies, store
 from hivemind_utils.llm import request as request_llm
 
 FILES = ("openai", "azure", "vertex_ai", "bedrock", "hosted_vllm", "mistral", "xai")  # of litellm's interface
@@ -27,33 +28,62 @@ class Refused(Exception):
     """The provider said no: nothing was submitted, and nothing will be paid."""
 
 
+class Gone(Refused):
+    """The provider does not know what it is asked for."""
+
+
 class Unknown(Exception):
     """Nobody can say now whether a batch was submitted: neither submit it again nor forget it."""
 
 
+class Unread(Unknown):
+    """What was asked for is not there, or cannot be read; it may stay so."""
+
+
 @dataclass(frozen=True)
 class Status:
-    """How far a batch is: state is ``running``, ``ended`` or ``failed``."""
+    """How far a batch is.
+
+    Attributes
+    ----------
+    state : str
+        ``running``, ``ended`` or ``failed``.
+    message : str
+        In the provider's words.
+    files : tuple of str
+        Where the results lie.
+    counts : tuple of (int, int) or None
+        Lines with a response, and all lines; None where the provider does not say.
+    """
 
     state: str
     message: str = ""
     files: tuple = ()
+    counts: tuple | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a line: ``answered``, ``errored`` or ``expired``.
+    """What came of a line.
 
-    Every one of `choices` is (text, finish reason, refusal, logprobs).
+    Attributes
+    ----------
+    line : int or None
+        None for a damaged line that does not say which it is.
+    outcome : str
+        ``answered``, ``errored``, ``expired``, or ``damaged`` where the line is no JSON object.
+    heard : replies.Heard or None
+        The response; log-probabilities are JSON.
+    message : str
+    paid : bool
+        Whether it may have cost something.
     """
 
-    line: int
+    line: int | None
     outcome: str
-    choices: tuple = ()
-    usage: dict = field(default_factory=dict)
-    served_model: str | None = None
-    fingerprint: str | None = None
+    heard: replies.Heard | None = None
     message: str = ""
+    paid: bool = False
 
 
 def takes_batches(model):
@@ -80,8 +110,8 @@ def custom_id(token, line):
 
 def line_of(token, name):
     """Number of a line from its name at the provider; None where it is no line of this batch."""
-    start, _, number = str(name).rpartition("-")
-    return int(number) if start == token and number.isdigit() else None
+    found = re.fullmatch(rf"{re.escape(token)}-([0-9]{{1,9}})", name) if isinstance(name, str) else None
+    return int(found.group(1)) if found else None
 
 
 def parameters(request, n, seed):
@@ -130,13 +160,14 @@ class Files:
         content = "".join(json.dumps(row) + "\n" for row in rows).encode()
         try:
             file = self._call("create_file", file=(f"{token}.jsonl", content), purpose="batch")
+            name = _named(file, "id", "its file")
         except Unknown as error:  # a file alone costs nothing
             raise Refused(str(error)) from error
         made = self._call(
-            "create_batch", completion_window="24h", endpoint="/v1/chat/completions", input_file_id=file.id,
+            "create_batch", completion_window="24h", endpoint="/v1/chat/completions", input_file_id=name,
             metadata={LABEL: token},
         )  # fmt: skip
-        return made.id
+        return _named(made, "id", "the batch")
 
     def find(self, batch, known):
         """Id of the batch that carries our token, or None where the provider has none.
@@ -148,64 +179,70 @@ class Files:
             Ids of our other batches.
         """
         if self.provider not in LISTED:
-            raise Unknown(f"litellm cannot list the batches of {self.provider}: look at the provider's own pages")
+            raise Unread(f"litellm cannot list the batches of {self.provider}: look at the provider's own pages")
         after = None
         while True:
             page = self._call("list_batches", limit=100, **({"after": after} if after else {}))
-            data = page.get("data") if isinstance(page, dict) else page.data
-            for found in data or ():
-                if (_get(found, "metadata") or {}).get(LABEL) == batch.token:
-                    return _get(found, "id")
-            more = page.get("has_more") if isinstance(page, dict) else getattr(page, "has_more", False)
-            if not data or not more or _get(data[-1], "id") == after:
+            data = _listed(page)
+            names = [_named(found, "id", "a batch") for found in data]
+            for found, name in zip(data, names, strict=True):
+                if _get(_get(found, "metadata"), LABEL) == batch.token:
+                    return name
+            if not data or not _get(page, "has_more") or names[-1] == after:
                 return None
-            after = _get(data[-1], "id")
+            after = names[-1]
 
     def status(self, batch_id):
         """How far a batch is."""
         found = self._call("retrieve_batch", batch_id=batch_id)
-        files = tuple(filter(None, (_get(found, "output_file_id"), _get(found, "error_file_id"))))
-        if found.status in ("completed", "expired", "cancelled"):
-            return Status("ended", found.status, files)
-        if found.status == "failed":
-            errors = _get(_get(found, "errors") or {}, "data") or []
-            said = "; ".join(str(_get(error, "message")) for error in errors) or "the provider does not say why"
-            return Status("failed", providers.redact(said))
-        return Status("running", found.status)
+        said, output = _named(found, "status", "the batch"), _get(found, "output_file_id")
+        files = tuple(filter(None, (output, _get(found, "error_file_id"))))
+        counts = _get(found, "request_counts")
+        counts = _counts(_get(counts, "completed"), _get(counts, "total"))
+        if said == "failed" and not output:
+            errors = _get(_get(found, "errors"), "data") or _get(found, "errors")
+            errors = errors if isinstance(errors, list) else [errors]
+            why = "; ".join(_error(error)[1] for error in errors if error) or "the provider does not say why"
+            return Status("failed", providers.redact(why))
+        if said not in ("completed", "expired", "cancelled", "failed"):
+            return Status("running", said)
+        if not files and (said == "completed" or (counts and counts[0])):
+            raise Unread(f"it is {said}, but the provider names no file of results")
+        return Status("ended", said, files, counts)
 
     def results(self, token, status):
-        """Results in the order they come; lines that are not among them never ran."""
+        """Results in the order they come; lines that are not among them may never have run."""
         for file in status.files:
             content = self._call("file_content", file_id=file)
-            for row in _json_lines(content.content.decode("utf-8", "replace")):
-                if (line := line_of(token, row.get("custom_id"))) is not None:
+            for line, row in _rows(token, content.content):
+                if row is None:
+                    yield _damaged(line)
+                elif line is not None:
                     yield self._result(line, row)
 
     def _result(self, line, row):
-        response, error = row.get("response") or {}, row.get("error") or {}
-        body = response.get("body") or {}
-        if response.get("status_code", 200) == 200 and body.get("choices"):
-            choices = []
-            for choice in sorted(body["choices"], key=lambda one: one.get("index") or 0):
-                message = choice.get("message") or {}
-                refusal, logprobs = message.get("refusal"), choice.get("logprobs")
-                text = message.get("content") or refusal or ""
-                choices.append((text, choice.get("finish_reason"), refusal, logprobs))
-            usage = body.get("usage") or {}
-            details = usage.get("completion_tokens_details") or {}
-            used = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
-            used["reasoning_tokens"] = details.get("reasoning_tokens")
-            return Result(line, "answered", tuple(choices), used, body.get("model"), body.get("system_fingerprint"))
-        error = body.get("error") or error
-        said = f"status {response.get('status_code')}: {error.get('message') or error.get('code')}"
-        return _failed(line, error.get("code") or "", said)
+        response, failed = row.get("response"), row.get("error")
+        body, status = _get(response, "body"), _get(response, "status_code")
+        ran = not (isinstance(status, int) and status >= 400) and bool(response or not failed)
+        failed = _get(body, "error") or failed
+        if ran:
+            try:
+                return _answered(line, body)
+            except bodies.Unusable as error:
+                if not failed:
+                    return _unusable(line, error)
+        code, said = _error(failed or body)
+        return _failed(line, code, f"status {status}: {said}", paid=ran)
 
     def _call(self, name, **arguments):
         try:
-            with providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False):
+            with providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False) as exchange:
                 return getattr(providers.litellm(), name)(**arguments, **self.options)
         except Exception as error:  # litellm raises many classes
-            raise _told(error, getattr(error, "status_code", None), providers.provider_message(error)) from error
+            if exchange.raised is None and exchange.status is not None and exchange.status < 300:
+                raise Unread(f"status {exchange.status}, but the reply cannot be read") from error
+            why = providers.provider_message(error)
+            raise _told(error, _status(error), why, sent=exchange.sent, listed=self.provider in LISTED) from error
 
 
 class Anthropic:
@@ -228,63 +265,77 @@ class Anthropic:
     def submit(self, token, bodies):
         """Submit lines; returns the batch's id."""
         rows = [{"custom_id": custom_id(token, i), "params": body} for i, body in enumerate(bodies)]
-        return self._call("POST", "/v1/messages/batches", json={"requests": rows}).json()["id"]
+        return _named(self._object("POST", "/v1/messages/batches", json={"requests": rows}), "id", "the batch")
 
     def find(self, batch, known):
         """Id of the batch whose lines carry our token, or None; the names of lines are told once a batch has ended."""
         after = None
         while True:
             query = {"limit": 100} | ({"after_id": after} if after else {})
-            page = self._call("GET", "/v1/messages/batches", params=query).json()
-            for found in page.get("data") or ():
-                if found["id"] in known or not _may_be(found, batch):
-                    continue
-                if found["processing_status"] != "ended":
-                    raise Unknown(f"batch {found['id']} may be it, and tells when it has ended")
-                for row in self._rows(found["results_url"]):
-                    if line_of(batch.token, row.get("custom_id")) is not None:
-                        return found["id"]
-                    break
-            if not page.get("has_more") or page.get("last_id") == after:
+            page = self._object("GET", "/v1/messages/batches", params=query)
+            for found in _listed(page):
+                name = _named(found, "id", "a batch")
+                if name not in known and _may_be(found, batch) and self._is(found, name, batch.token):
+                    return name
+            if not page.get("has_more") or page.get("last_id") in (None, after):
                 return None
-            after = page.get("last_id")
+            after = page["last_id"]
+
+    def _is(self, found, name, token):
+        """Whether a batch's lines carry our token."""
+        if _get(found, "processing_status") != "ended":
+            raise Unknown(f"batch {name} may be it, and tells when it has ended")
+        readable = False
+        for line, row in _rows(token, self._call("GET", _url(found)).content):
+            if line is not None:
+                return True
+            readable = readable or row is not None
+        if not readable:
+            raise Unread(f"batch {name} may be it, but its results cannot be read")
+        return False
 
     def status(self, batch_id):
         """How far a batch is."""
-        found = self._call("GET", f"/v1/messages/batches/{batch_id}").json()
-        if found["processing_status"] != "ended":
-            return Status("running", found["processing_status"])
-        if not found.get("results_url"):
-            return Status("failed", "its results are gone: Anthropic keeps them for 29 days")
-        return Status("ended", "ended", (found["results_url"],))
+        found = self._object("GET", f"/v1/messages/batches/{batch_id}")
+        said, counts = _named(found, "processing_status", "the batch"), found.get("request_counts")
+        if said != "ended":
+            return Status("running", said)
+        total = sum(counts.values()) if isinstance(counts, dict) and all(map(_is_count, counts.values())) else None
+        return Status("ended", said, (_url(found),), _counts(_get(counts, "succeeded"), total))
 
     def results(self, token, status):
         """Results in the order they come."""
         for url in status.files:
-            for row in self._rows(url):
-                if (line := line_of(token, row.get("custom_id"))) is not None:
-                    yield self._result(line, row.get("result") or {"type": "errored"})
+            for line, row in _rows(token, self._call("GET", url).content):
+                if row is None:
+                    yield _damaged(line)
+                elif line is not None:
+                    yield self._result(line, row.get("result"))
 
     @staticmethod
     def _result(line, result):
-        if result["type"] in ("expired", "canceled"):
-            return Result(line, "expired", message=result["type"])
-        if result["type"] != "succeeded":
-            error = result.get("error") or {}
-            error = error.get("error") or error
-            return _failed(line, error.get("type") or "", f"{error.get('type')}: {error.get('message')}")
-        message = result["message"]
-        text = "".join(block.get("text") or "" for block in message["content"] if block.get("type") == "text")
-        reasons = {"max_tokens": "length", "refusal": "content_filter", "model_context_window_exceeded": "length"}
-        stopped = reasons.get(message.get("stop_reason"), "stop")
-        usage = message.get("usage") or {}
-        cached = sum(usage.get(f"cache_{name}_input_tokens") or 0 for name in ("creation", "read"))
-        asked = None if usage.get("input_tokens") is None else usage["input_tokens"] + cached
-        used = {"prompt_tokens": asked, "completion_tokens": usage.get("output_tokens")}
-        return Result(line, "answered", ((text, stopped, None, None),), used, message.get("model"))
+        kind, message = _get(result, "type"), _get(result, "message")
+        if kind in ("expired", "canceled"):
+            return Result(line, "expired", message=kind)
+        if kind == "errored":
+            error = _get(result, "error")
+            code, said = _error(_get(error, "error") or error)
+            return _failed(line, code, f"{code}: {said}")
+        try:
+            return _answered(line, _as_chat(message))
+        except bodies.Unusable as error:
+            return _unusable(line, error)
 
-    def _rows(self, url):
-        return _json_lines(self._call("GET", url).text)
+    def _object(self, method, address, **options):
+        """A reply that must be a JSON object."""
+        reply = self._call(method, address, **options)
+        try:
+            found = bodies.parsed(reply.content)
+        except bodies.Unusable as error:
+            raise Unread(f"status {reply.status_code}, but {providers.redact(str(error))}") from None
+        if not isinstance(found, dict):
+            raise Unread(f"status {reply.status_code}, but the reply is no JSON object")
+        return found
 
     def _call(self, method, address, **options):
         import httpx
@@ -293,51 +344,175 @@ class Anthropic:
         headers = {"x-api-key": self.key, "anthropic-version": "2023-06-01"}
         try:
             with (
-                providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False),
+                providers.guarded(self.model, self.api_base, most_bytes=MOST_BYTES, parse=False) as exchange,
                 httpx.Client(timeout=TIMEOUT_S, trust_env=not http_json.is_local(self.api_base)) as client,
             ):
                 reply = client.request(method, url, headers=headers, **options)
         except Exception as error:
-            raise _told(error, None, providers.redact(str(error))) from None  # which may repeat a key
+            said = providers.redact(str(error))  # which may repeat a key
+            raise _told(error, None, said, sent=exchange.sent) from None
         if reply.status_code >= 400:
-            raise _told(None, reply.status_code, providers.redact(f"status {reply.status_code}: {reply.text[:400]}"))
+            said = providers.redact(f"status {reply.status_code}: {reply.text[:400]}")
+            raise _told(None, reply.status_code, said)
         return reply
 
 
-def _json_lines(text):
-    """Objects of a file of JSON lines; what is cut or damaged is no result, and is asked again."""
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row
+def _rows(token, content):
+    """Number and object of every line of a file of results.
+
+    The number is None for a line that is not ours, or does not say; the object for one that is cut or damaged. Only a
+    line feed ends a line: a text may hold any other separator.
+    """
+    for text in content.decode("utf-8-sig", "replace").split("\n"):
+        if text.strip():
+            try:
+                row = bodies.parsed(text.encode())
+            except bodies.Unusable:
+                row = None
+            if isinstance(row, dict):
+                yield line_of(token, row.get("custom_id")), row
+            else:
+                named = re.search(rf'"{re.escape(token)}-([0-9]{{1,9}})"', text)
+                yield (int(named.group(1)) if named else None), None
+
+
+def _answered(line, body):
+    """A line with the response of a chat completion; raises where there is none."""
+    try:
+        facts, odd = bodies.tidy_chat(body)
+        choices = []
+        for choice in facts["choices"]:
+            message, logprobs = choice["message"], choice["logprobs"]
+            refusal = message.get("refusal")
+            logprobs = None if logprobs is None else bodies.repaired(store.dump(logprobs))
+            choices.append((message["content"] or refusal or "", choice["finish_reason"], refusal, logprobs))
+    except bodies.Unusable:
+        raise
+    except Exception as error:  # a form that nobody has seen yet
+        raise bodies.Unusable(f"the response cannot be read: {replies.reported(error)}") from None
+    used = facts.get("usage") or {}
+    details = used.get("completion_tokens_details") or {}
+    heard = replies.Heard(
+        choices, facts.get("id"), facts.get("model"), facts.get("system_fingerprint"), used.get("prompt_tokens"),
+        used.get("completion_tokens"), details.get("reasoning_tokens"), used.get("total_tokens"), odd,
+    )  # fmt: skip
+    return Result(line, "answered", heard, paid=True)
+
+
+def _as_chat(message):
+    """A message of Anthropic's as a chat completion."""
+    if not isinstance(message, dict):
+        raise bodies.Unusable("the result holds no message")
+    reasons = {"max_tokens": "length", "refusal": "content_filter", "model_context_window_exceeded": "length"}
+    stopped, usage = message.get("stop_reason"), message.get("usage")
+    if stopped is None or isinstance(stopped, str):
+        stopped = reasons.get(stopped, "stop")
+    if isinstance(usage, dict):
+        cached = [usage.get(f"cache_{name}_input_tokens") or 0 for name in ("creation", "read")]
+        parts = [usage.get("input_tokens"), *cached]
+        odd = [part for part in parts if type(part) not in (int, float) or not part >= 0]
+        asked = odd[0] if odd else sum(parts)
+        usage = {"prompt_tokens": asked, "completion_tokens": usage.get("output_tokens")}
+    said = {"content": message["content"]} if "content" in message else {}
+    choice = {"message": said, "finish_reason": stopped}
+    return {"id": message.get("id"), "model": message.get("model"), "choices": [choice], "usage": usage}
+
+
+def _failed(line, code, said, *, paid=False):
+    message = providers.redact(said)
+    if "content_filter" in f"{code} {said}" or "content_policy" in code:  # refused before it ran
+        heard = replies.Heard([("", "content_filter", None, None)], *[None] * 7, odd=[])
+        return Result(line, "answered", heard, paid=paid)
+    if re.search("expired|cancel", code):
+        return Result(line, "expired", message=message)
+    return Result(line, "errored", message=message, paid=paid)
+
+
+def _unusable(line, error):
+    """A line that ran, and whose response cannot be read."""
+    return Result(line, "errored", message=providers.redact(str(error)), paid=True)
+
+
+def _damaged(line):
+    return Result(line, "damaged", message="the line of the results is damaged", paid=True)
+
+
+def _error(error):
+    """Code and words of an error, whatever form it has."""
+    if not isinstance(error, dict):
+        error = {"message": error} if isinstance(error, str) else {n: _get(error, n) for n in ("code", "message")}
+    code = next((error[n] for n in ("code", "type") if isinstance(error.get(n), str)), "")
+    said = error.get("message")
+    return code, bodies.repaired(said if isinstance(said, str) and said else code or "no reason given")[:500]
 
 
 def _get(thing, name):
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 
+def _named(thing, name, of):
+    """A text that a reply must hold."""
+    value = _get(thing, name)
+    if not isinstance(value, str) or not value:
+        raise Unread(f"the reply does not give the {name} of {of}")
+    return value
+
+
+def _listed(page):
+    """Batches of a page of their list."""
+    data = _get(page, "data")
+    if not isinstance(data, list):
+        raise Unread("the list of batches cannot be read")
+    return data
+
+
+def _url(found):
+    """Address of the results of a batch at Anthropic that has ended."""
+    url = _get(found, "results_url")
+    if not isinstance(url, str) or not url:
+        raise Unread("it has ended, but its results are not there: Anthropic keeps them for 29 days")
+    return url
+
+
+def _is_count(value):
+    return type(value) is int and value >= 0
+
+
+def _counts(answered, total):
+    """Lines with a response and all lines, where a provider gives both."""
+    return (answered, total) if _is_count(answered) and _is_count(total) else None
+
+
 def _may_be(found, batch):
-    """Whether a batch at Anthropic has our number of lines, and was made after we began to submit."""
-    counts = sum((found.get("request_counts") or {}).values())
-    made = datetime.fromisoformat(found["created_at"].replace("Z", "+00:00"))
-    early = (datetime.fromisoformat(batch.created_at) - made).total_seconds()
-    return counts == batch.n_lines and early < 300  # clocks differ
+    """Whether a batch at Anthropic may have our number of lines, and be made after we began to submit."""
+    counts = _get(found, "request_counts")
+    if isinstance(counts, dict) and counts and all(map(_is_count, counts.values())):
+        if sum(counts.values()) != batch.n_lines:
+            return False
+    begun = datetime.fromisoformat(batch.created_at)
+    try:
+        made = datetime.fromisoformat(found["created_at"].replace("Z", "+00:00"))
+        return begun > datetime.now(UTC) or (begun - made).total_seconds() < 300  # clocks differ
+    except (KeyError, AttributeError, TypeError, ValueError):
+        return True
 
 
-def _failed(line, code, said):
-    message = providers.redact(said)
-    if "content_filter" in f"{code} {said}" or "content_policy" in code:
-        return Result(line, "answered", (("", "content_filter", None, None),))
-    if "expired" in str(code):
-        return Result(line, "expired", message="expired")
-    return Result(line, "errored", message=message)
+def _status(error):
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
 
 
-def _told(error, status, message):
-    """Turn an error into what it means for a submission."""
-    if isinstance(error, providers.ForeignHost) or (status and 400 <= status < 500 and status != 408):
-        return Refused(message)
-    return Unknown(message)
+def _told(error, status, message, *, sent=False, listed=True):
+    """Turn an error into what it means for a submission.
+
+    A status that may pass says nothing of a request that a gateway has passed on: the provider's list tells, where
+    there is one.
+    """
+    if isinstance(error, bodies.TooLarge):
+        return Unread(message)
+    if isinstance(error, providers.ForeignHost):
+        return Unknown(message) if sent else Refused(message)  # a redirect may come after the work
+    if status in (404, 410):
+        return Gone(message)
+    passes = providers.is_transient(status) and (listed or status == 408)
+    return Refused(message) if status and 400 <= status < 500 and not passes else Unknown(message)

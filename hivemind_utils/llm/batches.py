@@ -7,17 +7,30 @@ comes back is an outcome like any other; what expired or broke is asked again, w
 
 import dataclasses
 import json
+import sqlite3
 import uuid
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 
-from hivemind_utils.llm import batch_adapters, batch_journal, checks, outcomes, providers, sampler, store
+from hivemind_utils.llm import (
+    batch_adapters,
+    batch_journal,
+    bodies,
+    bookkeeping,
+    checks,
+    outcomes,
+    providers,
+    replies,
+    sampler,
+    store,
+)
 from hivemind_utils.llm import cost as cost_llm
 from hivemind_utils.llm import request as request_llm
-from hivemind_utils.tables import ids
 
 MAX_ERRORS = 3  # times that a line may come back as an error
 SETTLE_S = 60  # after a submission broke off, a provider may not list it yet
+LET_GO = "`batches.forget` (docs/trust.md) lets go of it: what it was to bring is then asked, and paid, again"
 
 
 def chosen(batch):
@@ -97,7 +110,8 @@ def waiting(store_path):
     store_path : str or Path
     """
     said = [
-        f"{one.n_lines:,} requests to {one.model} since {one.created_at[:16]} ({one.batch_id or 'id not known yet'})"
+        f"{one.n_lines:,} requests to {one.model} since {one.created_at[:16]} "
+        f"({one.batch_id or f'id not known yet, token {one.token}'})"
         for one in batch_journal.read(store_path)
         if one.state in batch_journal.IN_FLIGHT
     ]
@@ -134,7 +148,8 @@ class _Batches:
         self.held, self.spent, self.cost = store.held(opened.path), store.spent(opened.path), 0.0
         self.failures, self.unsupported, self.running, self.added = {}, {}, {}, {}
         self.before = {key: set(numbers) for key, numbers in self.held.items()}
-        self.refused = store.unsupported(opened.path)
+        self.refused, self.remarks = store.unsupported(opened.path), {}
+        self.lost = {(key, why) for key, why, _ in store.lost(opened.path)}
 
     @property
     def reserved(self):
@@ -146,14 +161,15 @@ class _Batches:
         for one in self.journal.batches():
             try:
                 self._look_after(one)
-            except (batch_adapters.Refused, batch_adapters.Unknown) as error:
-                what = "may have been submitted" if one.state == "intent" else f"is {one.batch_id}"
-                self._wait(one, f"a batch {what}, but cannot be asked for now: {error}; run again")
+            except (OSError, MemoryError, sqlite3.Error):
+                raise  # a full disk is no provider's fault
+            except Exception as error:  # whatever one batch's replies are, the others go on
+                self._wait(one, _why(one, error))
 
     def _look_after(self, one):
         asked = batch_adapters.adapter(one.model, one.api_base)
         if one.state == "intent":
-            age = (datetime.now(UTC) - datetime.fromisoformat(one.created_at)).total_seconds()
+            age = self._age(one)
             known = {other.batch_id for other in batch_journal.read(self.store.path)}
             found = asked.find(one, known)
             if found is None and age < SETTLE_S:
@@ -172,6 +188,15 @@ class _Batches:
         else:
             self._collect(one, asked, status)
 
+    def _age(self, one):
+        """Seconds since a submission began; of one that is dated in the future, since a run first saw that."""
+        now = datetime.now(UTC)
+        dates = [datetime.fromisoformat(text) for text in (one.created_at, one.message) if text]
+        past = [date for date in dates if date <= now]
+        if not past:  # the clock was set back
+            self.journal.set(one.token, one.state, message=batch_journal.now())
+        return (now - past[-1]).total_seconds() if past else 0.0
+
     def _wait(self, one, why):
         lines = self.journal.lines(one.token).values()
         n = sum(len(line["samples"]) for line in lines)
@@ -179,55 +204,98 @@ class _Batches:
         self.running[one.model] = (before + n, why or reason)
 
     def _collect(self, one, asked, status):
-        """Store the results of a batch that has ended; what was stored before a kill is not stored again."""
-        lines, seen = self.journal.lines(one.token), {}
+        """Store the results of a batch that has ended; what was stored before a kill is not stored again.
+
+        What may have been paid and brought nothing that can be read counts as what it may have cost.
+        """
+        lines, seen, damaged, strays = self.journal.lines(one.token), {}, set(), 0
+        most = _shares(one, lines)
         for result in asked.results(one.token, status):
-            if result.line in lines and result.line not in seen:
+            if result.outcome == "damaged":
+                damaged.add(result.line)
+                strays += result.line not in lines
+            elif result.line in lines:
+                better = result.outcome == "answered" and seen.get(result.line, result).outcome != "answered"
                 if result.outcome == "answered":
-                    self._store(one, lines[result.line], result)
-                seen[result.line] = f"{result.outcome}: {result.message}".removesuffix(": ")
-        never = {line: "expired: no result" for line in lines if line not in seen}
-        self.journal.note(one.token, seen | never)
+                    self._store(one, lines[result.line], result, most[result.line])
+                if result.line not in seen or better:
+                    seen[result.line] = dataclasses.replace(result, heard=None)
+        if not seen and status.files:
+            raise batch_adapters.Unread("it has ended, but no line of its results can be read")
+        absent = sorted(lines.keys() - seen.keys(), key=lambda line: (line not in damaged, line))
+        n_damaged = len(damaged & set(absent)) + strays
+        n_ran = min(len(absent), max(n_damaged, _n_unseen(one, status, seen)))
+        if damaged and n_ran > n_damaged:
+            raise batch_adapters.Unread(f"its results are cut: {len(absent):,} of {len(lines):,} lines are not there")
+        for line in absent:
+            ran = line in absent[:n_ran]
+            why = "no result that can be read" if ran else "no result"
+            seen[line] = batch_adapters.Result(line, "errored" if ran else "expired", message=why, paid=ran)
+        for line, result in seen.items():
+            if result.outcome != "answered" and result.paid:
+                self._lose(one, lines[line], result, most[line])
+        said = {line: f"{result.outcome}: {result.message}".removesuffix(": ") for line, result in seen.items()}
+        self.journal.note(one.token, said)
         self.journal.set(one.token, "collected")
 
-    def _store(self, one, line, result):
-        key, numbers = line["key"], line["samples"]
-        if self.held.get(key, set()) & set(numbers):
+    def _store(self, one, line, result, most):
+        heard, key = result.heard, line["key"]
+        if self.held.get(key, set()) & set(line["samples"]):
             return
-        numbers = numbers[: len(result.choices)]
-        usd = self._cost(one, result)
-        call = {
-            "key": key, "n": len(numbers), "seed": line["seed"], "effective": line["effective"],
-            "served_model": _text(result.served_model), "system_fingerprint": _text(result.fingerprint), "attempts": 1,
-            "latency_s": max(0.0, (datetime.now(UTC) - datetime.fromisoformat(one.created_at)).total_seconds()),
-            "prompt_tokens": _count(result, "prompt"), "completion_tokens": _count(result, "completion"),
-            "reasoning_tokens": _count(result, "reasoning"), "cost_usd": usd,
-            "answered_at": batch_journal.now(), "litellm_version": providers.litellm_version(),
+        numbers = line["samples"][: len(heard.choices)]
+        for name in heard.odd:
+            self._remark(one.model, f"replies with an odd `{name}`, left empty")
+        call = self._call(one, line, self._cost(one, result, most)) | {
+            "n": len(numbers), "served_model": heard.model, "system_fingerprint": heard.fingerprint,
+            "prompt_tokens": heard.prompt_tokens, "completion_tokens": replies.said_tokens(heard),
+            "reasoning_tokens": heard.reasoning_tokens, "odd": ",".join(heard.odd) or None,
+            "server": bookkeeping.server_of(one) if heard.provider_id else None, "provider_id": heard.provider_id,
         }  # fmt: skip
         samples = [
             {
                 "sample_idx": i,
-                "text": ids.repaired(text),
+                "text": bodies.repaired(text),
                 "finish_reason": reason,
                 "outcome": outcomes.classify(text, reason, refusal),
-                "logprobs": None if logprobs is None else store.dump(logprobs),
+                "logprobs": logprobs,
             }
-            for i, (text, reason, refusal, logprobs) in zip(numbers, result.choices, strict=False)
+            for i, (text, reason, refusal, logprobs) in zip(numbers, heard.choices, strict=False)
         ]
-        self.store.add(call, samples)
+        self._add(one, call, samples)
         self.held.setdefault(key, set()).update(numbers)
-        self.spent += usd
-        self.cost += usd
-        self.added[one.model] = self.added.get(one.model, 0.0) + usd
 
-    def _cost(self, one, result):
-        asked, said = _count(result, "prompt"), _count(result, "completion")
+    def _lose(self, one, line, result, most):
+        """Count a line that brought nothing as what it may have cost: once, whatever was killed in between."""
+        lost = f"batch {one.batch_id}, line {result.line}: {result.message}"
+        if (line["key"], lost) not in self.lost:
+            self._remark(one.model, "replies lost that may have been paid for")
+            self._add(one, self._call(one, line, most) | {"lost": lost}, [])
+
+    def _call(self, one, line, usd):
+        """Facts of a call, those of its reply still missing."""
+        names = ("served_model", "system_fingerprint", "prompt_tokens", "completion_tokens", "reasoning_tokens")
+        return dict.fromkeys(names) | {
+            "key": line["key"], "n": 0, "seed": line["seed"], "effective": line["effective"], "attempts": 1,
+            "latency_s": max(0.0, (datetime.now(UTC) - datetime.fromisoformat(one.created_at)).total_seconds()),
+            "cost_usd": usd, "answered_at": batch_journal.now(), "litellm_version": providers.litellm_version(),
+        }  # fmt: skip
+
+    def _add(self, one, call, samples):
+        self.store.add(call, samples)
+        self.spent += call["cost_usd"]
+        self.cost += call["cost_usd"]
+        self.added[one.model] = self.added.get(one.model, 0.0) + call["cost_usd"]
+
+    def _remark(self, model, what):
+        self.remarks.setdefault(model, Counter())[what] += 1
+
+    def _cost(self, one, result, most):
+        """US dollars of a line; where the reply does not say what it used, the most that may have been."""
+        if not result.paid:
+            return 0.0
+        asked, said = replies.paid_tokens(result.heard)
         price = cost_llm.price(one.model, self.prices, one.api_base, batch=True)
-        if price is not None and asked is not None and said is not None:
-            return asked * price[0] + said * price[1]
-        if all(choice[1] == "content_filter" for choice in result.choices):
-            return 0.0  # refused before it ran
-        return one.reserved_usd / one.n_lines  # no usage was reported: the most it may have cost
+        return most if price is None or asked is None or said is None else asked * price[0] + said * price[1]
 
     def submit(self, requests):
         """Submit what is neither stored nor in flight."""
@@ -350,7 +418,9 @@ class _Batches:
             self.failures[model] = f"not asked: the provider takes no such batch: {error}; {_todo(str(error))}"
             return False
         except batch_adapters.Unknown as error:
-            self._wait(one, f"a submission broke off ({error}): run again, and the provider is asked whether it has it")
+            todo = f"; {_todo(str(error))}" if "enqueued_tokens" in _todo(str(error)) else ""
+            why = f"a submission broke off ({error}): run again, and the provider is asked whether it has it{todo}"
+            self._wait(one, why)
             return False
         self.journal.set(token, "submitted", batch_id=batch_id)
         self._wait(one, None)
@@ -387,7 +457,8 @@ class _Batches:
             reasons = [reason for reason in (told, self.failures.get(model)) if reason]
             failures[model] = "; ".join(reasons) or "run again"
         refused = {decoding[0]: why for decoding, (why, _) in self.unsupported.items()}
-        return sampler.Outcome(frame, self.cost, failures, refused)
+        remarks = {model: dict(counted) for model, counted in self.remarks.items()}
+        return sampler.Outcome(frame, self.cost, failures, refused, remarks=remarks)
 
 
 class _File:
@@ -408,15 +479,35 @@ class _File:
         self.n_bytes += len(json.dumps(line["body"])) + 200
 
 
-def _count(result, what):
-    """A number of tokens of a result; None where it is no number that tokens can have."""
-    n = result.usage.get(f"{what}_tokens")
-    return int(n) if isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1e9 else None
+def _shares(one, lines):
+    """What each line of a batch may cost: the batch's reserve, by the tokens that lines may bring."""
+    most = {
+        i: len(line["samples"]) * request_llm.most_tokens(json.loads(line["effective"])) for i, line in lines.items()
+    }
+    return {i: one.reserved_usd * tokens / sum(most.values()) for i, tokens in most.items()}
 
 
-def _text(value):
-    """A name that a provider gives, as text; None where it gives none."""
-    return None if value is None else ids.repaired(value if isinstance(value, str) else store.dump(value))
+def _n_unseen(one, status, seen):
+    """How many lines ran, as far as the provider says, beyond those whose result came."""
+    n_seen = sum(result.paid for result in seen.values())
+    if status.counts and status.counts[1] == one.n_lines and status.counts[0] >= n_seen:
+        return status.counts[0] - n_seen
+    return one.n_lines - len(seen) if status.message in ("completed", "ended") else 0
+
+
+def _why(one, error):
+    """Why a batch cannot be collected now, and what to do."""
+    known = isinstance(error, batch_adapters.Refused | batch_adapters.Unknown)
+    said = str(error) if known else f"a reply cannot be read ({replies.reported(error)})"
+    what = f"is {one.batch_id}" if one.batch_id else f"may have been submitted (token {one.token})"
+    if isinstance(error, batch_adapters.Gone) and one.batch_id:
+        return (
+            f"the provider does not know batch {one.batch_id}, or its results ({said}): where key and address are "
+            f"those that it was submitted with, it is gone, and {LET_GO}"
+        )
+    if isinstance(error, batch_adapters.Gone | batch_adapters.Unread):
+        return f"a batch {what}: {said}; run again, and where that does not help, {LET_GO}"
+    return f"a batch {what}, but cannot be asked for now: {said}; run again"
 
 
 def _todo(said):
@@ -431,7 +522,13 @@ def _todo(said):
 def _joined(first, second):
     import pandas as pd
 
-    merged = {name: getattr(first, name) | getattr(second, name) for name in ("failures", "unsupported", "honoured")}
+    both = (first, second)
+    merged = {name: getattr(first, name) | getattr(second, name) for name in ("unsupported", "honoured", "refused")}
+    merged |= {name: {} for name in ("failures", "remarks")}
+    for model in {**first.failures, **second.failures}:
+        merged["failures"][model] = "; ".join(one.failures[model] for one in both if model in one.failures)
+    for model in {**first.remarks, **second.remarks}:
+        merged["remarks"][model] = dict(sum((Counter(one.remarks.get(model)) for one in both), Counter()))
     frames = [frame for frame in (first.counts, second.counts) if len(frame)]
-    counts = pd.concat(frames) if frames else first.counts
+    counts = pd.concat(frames).groupby(level=0, sort=False).sum() if frames else first.counts  # a model may be in both
     return sampler.Outcome(counts, first.cost_usd + second.cost_usd, **merged)

@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from aiohttp import web
 from batch_server import serving_batches
 
 from hivemind_utils.llm import batch_adapters, batch_journal, batches, cost, store
@@ -167,31 +170,469 @@ class TestRounds:
         assert [len(batch["rows"]) for batch in server.batches.values()] == [2, 2, 1]
 
 
-def test_odd_fields_of_a_reply_lose_no_answer_and_cost_nothing_below_zero(server, db, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "canary-of-openai")
+def choice(**fields):
+    return lambda row: row["response"]["body"]["choices"][0].update(fields)
+
+
+def said(**fields):
+    return lambda row: row["response"]["body"]["choices"][0]["message"].update(fields)
+
+
+def reply(**fields):
+    return lambda row: row["response"]["body"].update(fields)
+
+
+def message(**fields):
+    return lambda row: row["result"]["message"].update(fields)
+
+
+ZEROS = {"prompt_tokens": 0, "completion_tokens": 0}
+DETAILS = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": [1]}
+DEEP = json.loads('{"a":' * 300 + "1" + "}" * 300)
+PARTS = [{"type": "text", "text": "An "}, {"type": "text", "text": "oak."}]
+THOUGHT = {"type": "thinking", "thinking": "A tree?"}
+SAYS_NOTHING = [  # of the tokens used: the most that a line may have cost is counted
+    ("files", reply(usage=ZEROS)),
+    ("files", reply(usage=None)),
+    ("files", reply(usage=[1])),
+    ("files", reply(usage="many")),
+    ("files", reply(usage={"prompt_tokens": -5, "completion_tokens": 1e30})),
+    ("files", reply(usage={"prompt_tokens": "many"})),
+    ("files", lambda row: (choice(finish_reason="content_filter")(row), reply(usage={})(row))),
+    ("messages", message(usage={"input_tokens": 0, "output_tokens": 0})),
+    ("messages", message(usage=None)),
+    ("messages", message(usage=[1])),
+    ("messages", message(usage={"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": "5"})),
+    ("messages", message(usage={"input_tokens": 10.0, "output_tokens": 5, "cache_read_input_tokens": -5})),
+    ("messages", message(usage={"input_tokens": 0, "output_tokens": 0}, stop_reason="refusal")),
+]
+ANSWERED = [  # whatever else is odd
+    ("files", reply(usage=DETAILS), "tree 0"),
+    ("files", reply(model={"a": 1}), "tree 0"),
+    ("files", reply(system_fingerprint=["\ud800"]), "tree 0"),
+    ("files", reply(id=DEEP), "tree 0"),
+    ("files", said(content=PARTS), "An oak."),
+    ("files", said(content=None), ""),
+    ("files", said(content="An \ud800oak."), "An \ufffdoak."),
+    ("files", said(refusal={"a": 1}), "tree 0"),
+    ("files", choice(finish_reason=[7]), "tree 0"),
+    ("files", choice(index="a"), "tree 0"),
+    ("files", choice(logprobs=[1]), "tree 0"),
+    ("files", choice(logprobs={"content": [{"token": "\ud800", "logprob": -1.0, "top_logprobs": []}]}), "tree 0"),
+    ("files", lambda row: row["response"].update(status_code="200"), "tree 0"),
+    ("messages", message(content="An oak."), "An oak."),
+    ("messages", message(content=["An oak."]), "An oak."),
+    ("messages", message(content=[THOUGHT, *PARTS]), "An oak."),
+    ("messages", message(content=None), ""),
+    ("messages", message(stop_reason=[7]), "tree 0"),
+    ("messages", message(model=["\ud800"]), "tree 0"),
+    ("messages", lambda row: row["result"].pop("type"), "tree 0"),
+]
+UNREADABLE = [  # a line that ran, and whose response is none
+    ("files", reply(choices=[None])),
+    ("files", reply(choices={"0": 1})),
+    ("files", reply(choices=[])),
+    ("files", choice(message="hi")),
+    ("files", said(content=7)),
+    ("files", lambda row: row.update(response=[1])),
+    ("files", lambda row: row["response"].update(body="<html>")),
+    ("files", lambda row: row.update(response=None)),
+    ("messages", message(content=7)),
+    ("messages", lambda row: row.update(result="x")),
+    ("messages", lambda row: row.pop("result")),
+    ("messages", lambda row: row["result"].update(type="later", message=[1])),
+]
+FAILED = [  # a line that did not run
+    ("files", lambda row: row.update(response=None, error="boom")),
+    ("files", lambda row: row.update(response=None, error={"code": 7, "message": ["boom"]})),
+    ("files", lambda row: row["response"].update(status_code=500, body="boom")),
+    ("messages", lambda row: row.update(result={"type": "errored", "error": "boom"})),
+    ("messages", lambda row: row.update(result={"type": "errored"})),
+    ("messages", lambda row: row.update(result={"type": "errored", "error": {"error": ["boom"]}})),
+]
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def ended(server, protocol, db, alter, texts=("a", "b", "c"), line=1):
+    """Requests of a batch that has ended, with one odd line."""
+    requests = cell(server, protocol, 1, texts)
+    ask(requests, db)
+    server.alter = lambda row: alter(row) if row["custom_id"].endswith(f"-{line}") else None
+    server.end()
+    return requests
+
+
+def reserve(db, n_lines):
+    return batch_journal.read(db)[0].reserved_usd / n_lines
+
+
+def cost_of_a_line(protocol):
+    price = cost.price(MODELS[protocol], batch=True)
+    return 10 * price[0] + 5 * price[1]
+
+
+@pytest.mark.usefixtures("keys")
+class TestOddLines:
+    """One odd line costs what it may have cost, and no other line."""
+
+    @pytest.mark.parametrize(("protocol", "alter"), SAYS_NOTHING)
+    def test_a_line_that_does_not_say_what_it_used_counts_as_the_most_it_may_have_cost(
+        self, server, db, protocol, alter
+    ):
+        requests = ended(server, protocol, db, alter)
+        assert ask(requests, db).partial is None and server.submitted == 1
+        assert store.spent(db) == pytest.approx(reserve(db, 3) + 2 * cost_of_a_line(protocol))
+
+    @pytest.mark.parametrize(("protocol", "alter", "text"), ANSWERED)
+    def test_an_odd_field_loses_no_response_of_its_line_and_none_of_the_others(self, server, db, protocol, alter, text):
+        requests = ended(server, protocol, db, alter)
+        assert ask(requests, db).partial is None and server.submitted == 1
+        rows = [store.read(db, [request])["text"].tolist() for request in requests]
+        assert rows == [["tree 0"], [text], ["tree 0"]]
+        assert store.spent(db) == pytest.approx(3 * cost_of_a_line(protocol))
+
+    def test_odd_fields_are_counted(self, server, db):
+        requests = ended(server, "files", db, reply(model=7, usage=[1]))
+        assert "odd `model`, left empty" in (noted := ask(requests, db).noted) and "odd `usage`" in noted
+
+    @pytest.mark.parametrize(("protocol", "alter"), UNREADABLE)
+    def test_a_response_that_cannot_be_read_is_counted_and_asked_again(self, server, db, protocol, alter):
+        requests = ended(server, protocol, db, alter)
+        outcome = ask(requests, db)
+        assert outcome.counts["added"].sum() == 2 and "1 replies lost that may have been paid for" in outcome.noted
+        assert len(server.batches["batch-001"]["rows"]) == 1
+        spent = reserve(db, 3) + 2 * cost_of_a_line(protocol)
+        assert store.spent(db) == pytest.approx(spent) and len(store.lost(db)) == 1
+
+    @pytest.mark.parametrize(("protocol", "alter"), FAILED)
+    def test_a_line_that_did_not_run_costs_nothing(self, server, db, protocol, alter):
+        requests = ended(server, protocol, db, alter)
+        assert ask(requests, db).counts["added"].sum() == 2 and server.submitted == 2
+        assert store.spent(db) == pytest.approx(2 * cost_of_a_line(protocol))
+
+    def test_a_line_that_never_can_be_read_is_given_up(self, server, db):
+        requests = ended(server, "files", db, reply(choices=[None]), ("a",), line=0)
+        for _ in range(batches.MAX_ERRORS + 2):
+            outcome = ask(requests, db)
+            server.end()
+        assert server.submitted == batches.MAX_ERRORS and "holds no response" in outcome.partial
+        assert store.spent(db) == pytest.approx(3 * reserve(db, 1))
+
+    @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+    def test_a_separator_in_a_text_ends_no_line(self, server, db, protocol, end):
+        server.ascii = False
+        alter = said if protocol == "files" else lambda content: message(content=content)
+        requests = ended(server, protocol, db, alter(content=f"An{end}oak."))
+        assert ask(requests, db).partial is None and server.submitted == 1
+        assert store.read(db, [requests[1]])["text"].tolist() == [f"An{end}oak."]
+
+
+def twice(text):
+    rows = [json.loads(row) for row in text.split("\n")]
+    bad = [dict(row, response=None, error={"code": "x"}, result={"type": "errored"}) for row in rows]
+    return "\n".join(json.dumps(row) for row in [*bad, *rows, *rows])
+
+
+class TestResults:
+    """Files of results that are damaged, cut, doubled, or none at all."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda row: '\n7\n{"cut": ' + row,
+            lambda row: row[: len(row) // 2],
+            lambda row: '{"a":' * 100_000 + row,
+            lambda row: row.replace('"custom_id": "', '"custom_id": 7, "a": "'),
+            lambda row: row.replace('"custom_id": "', '"custom_id": "\u00b2'),
+        ],
+    )
+    def test_a_damaged_line_is_counted_and_asked_again(self, server, db, protocol, damage):
+        requests = cell(server, protocol, 1, ("a", "b", "c"))
+        ask(requests, db)
+        server.end()
+        server.content = lambda text: damage(text.partition("\n")[0]) + "\n" + text.partition("\n")[2] if text else ""
+        outcome = ask(requests, db)
+        assert outcome.counts["added"].sum() == 2 and len(server.batches["batch-001"]["rows"]) == 1
+        spent = reserve(db, 3) + 2 * cost_of_a_line(protocol)
+        assert store.spent(db) == pytest.approx(spent) and outcome.cost_usd == pytest.approx(spent)
+
+    @pytest.mark.parametrize("text", ["<html>maintenance</html>", "", "\x1f\x8b", "[1]", '{"a":' * 100_000, "\ufeff"])
+    def test_results_that_cannot_be_read_are_waited_for(self, server, db, protocol, text):
+        requests = cell(server, protocol)
+        ask(requests, db)
+        server.end()
+        server.content = lambda whole: text
+        for _ in range(2):
+            outcome = ask(requests, db)
+            assert "no line of its results can be read" in outcome.partial and "batches.forget" in outcome.partial
+            assert server.submitted == 1 and store.spent(db) == 0
+        server.content = lambda whole: whole
+        assert ask(requests, db).partial is None
+        nothing_twice(server, db, requests)
+
+    def test_results_that_are_cut_are_waited_for_and_what_came_is_kept(self, server, db, protocol):
+        requests = cell(server, protocol, 1, "abcdef")
+        ask(requests, db)
+        server.end()
+        server.content = lambda text: text[: len(text) // 2 + 20]
+        for _ in range(2):
+            outcome = ask(requests, db)
+            assert "results are cut" in outcome.partial and 2 <= len(store.read(db, requests)) <= 3
+        server.content = lambda text: text
+        assert ask(requests, db).partial is None and server.submitted == 1
+        assert store.spent(db) == pytest.approx(6 * cost_of_a_line(protocol))
+
+    def test_a_file_that_begins_with_a_byte_order_mark(self, server, db, protocol):
+        requests = cell(server, protocol)
+        ask(requests, db)
+        server.end()
+        server.content = lambda text: "\ufeff" + text.replace("\n", "\r\n") + "\r\n"
+        assert ask(requests, db).partial is None and server.submitted == 1
+
+    def test_results_that_come_twice_are_stored_once_and_an_error_beside_a_response_loses_it_not(
+        self, server, db, protocol
+    ):
+        requests = cell(server, protocol, 1, ("a", "b", "c"))
+        ask(requests, db)
+        server.end()
+        server.content = lambda text: twice(text) if text else ""
+        assert ask(requests, db).partial is None and server.submitted == 1
+        assert store.spent(db) == pytest.approx(3 * cost_of_a_line(protocol))
+
+    def test_a_line_without_a_result_may_have_been_paid(self, server, db, protocol):
+        requests = cell(server, protocol, 1, ("a", "b", "c"))
+        server.fate = lambda line, body: "lost" if line.endswith("-1") and len(server.batches) == 1 else "ok"
+        ask(requests, db)
+        server.end()
+        ask(requests, db)
+        assert server.submitted == 2
+        assert store.spent(db) == pytest.approx(reserve(db, 3) + 2 * cost_of_a_line(protocol))
+
+    def test_a_kill_while_losses_are_counted_counts_none_twice(self, server, db, monkeypatch, protocol):
+        requests = cell(server, protocol, 1, ("a", "b", "c"))
+        server.fate = lambda line, body: "lost" if line.endswith("-1") and len(server.batches) == 1 else "ok"
+        ask(requests, db)
+        server.end()
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+            patched.setattr(batch_journal.Journal, "note", lambda *_: (_ for _ in ()).throw(OSError("full")))
+            ask(requests, db)
+        ask(requests, db)
+        assert store.spent(db) == pytest.approx(reserve(db, 3) + 2 * cost_of_a_line(protocol))
+
+    def test_what_a_line_may_have_cost_follows_what_it_may_bring(self, server, db, protocol):
+        base = server.url + ("/v1" if protocol == "files" else "")
+        requests = [
+            one
+            for n in (10, 1000)
+            for one in request_llm.requests(MODELS[protocol], "a", {"max_tokens": n}, 1, api_base=base)
+        ]
+        server.fate = lambda line, body: "lost" if line.endswith("-1") else "ok"
+        ask(requests, db)
+        server.end()
+        ask(requests, db)
+        lost = store.lost(db)[0][2]
+        assert lost > 1000 * cost.price(MODELS[protocol], batch=True)[1] * 0.9
+
+
+def changed(server, end, **fields):
+    """Let replies to GETs whose path ends so have other fields; None takes a field away."""
+
+    def replace(method, path, there):
+        if method != "GET" or not path.endswith(end):
+            return there
+        body = json.loads(there.text) | fields
+        return web.json_response({name: value for name, value in body.items() if value is not None})
+
+    server.replace = replace
+
+
+class TestStatus:
+    """What a provider says of a batch."""
+
+    def run(self, server, db, protocol, n=3):
+        requests = cell(server, protocol, 1, "abcdef"[:n])
+        ask(requests, db)
+        server.end()
+        return requests
+
+    @pytest.mark.parametrize("protocol", ["messages"], indirect=True)
+    def test_an_ended_batch_whose_results_are_gone_is_not_bought_again(self, server, db, protocol):
+        requests = self.run(server, db, protocol)
+        changed(server, "batch-000", results_url=None)
+        outcome = ask(requests, db)
+        assert "29 days" in outcome.partial and "batches.forget" in outcome.partial and server.submitted == 1
+
+    @pytest.mark.parametrize("protocol", ["files"], indirect=True)
+    @pytest.mark.parametrize("counts", [None, {"total": 3, "completed": 3, "failed": 0}])
+    def test_a_completed_batch_without_files_is_waited_for(self, server, db, protocol, counts):
+        requests = self.run(server, db, protocol)
+        changed(server, "batch-000", output_file_id=None, error_file_id=None, request_counts=counts)
+        outcome = ask(requests, db)
+        assert "names no file of results" in outcome.partial and server.submitted == 1
+        server.replace = lambda method, path, there: there
+        assert ask(requests, db).partial is None
+
+    @pytest.mark.parametrize("protocol", ["files"], indirect=True)
+    @pytest.mark.parametrize("said", ["expired", "cancelled", "failed"])
+    def test_what_a_batch_brought_before_it_broke_off_is_kept_and_the_rest_is_free(self, server, db, protocol, said):
+        server.fate = lambda line, body: "lost" if line.endswith("-1") and len(server.batches) == 1 else "ok"
+        requests = self.run(server, db, protocol)
+        changed(server, "batch-000", status=said)
+        assert ask(requests, db).counts["added"].sum() == 2
+        assert server.submitted == 2 and store.spent(db) == pytest.approx(2 * cost_of_a_line(protocol))
+
+    @pytest.mark.parametrize("protocol", ["files"], indirect=True)
+    @pytest.mark.parametrize(
+        ("counts", "paid"),
+        [
+            ({"total": 3, "completed": 3, "failed": 0}, True),  # one is not delivered
+            ({"total": 3, "completed": 2, "failed": 1}, False),
+            ({"total": 3, "completed": 0, "failed": 3}, True),  # two came: such counts say nothing
+            ({"total": 0, "completed": 0, "failed": 0}, True),
+        ],
+    )
+    def test_counts_of_the_provider_say_whether_a_line_ran(self, server, db, protocol, counts, paid):
+        server.fate = lambda line, body: "lost" if line.endswith("-1") and len(server.batches) == 1 else "ok"
+        requests = self.run(server, db, protocol)
+        changed(server, "batch-000", request_counts=counts)
+        ask(requests, db)
+        spent = paid * reserve(db, 3) + 2 * cost_of_a_line(protocol)
+        assert server.submitted == 2 and store.spent(db) == pytest.approx(spent)
+
+    @pytest.mark.parametrize("said", ["cancelling", "finalizing", "later"])
+    def test_a_batch_that_has_not_ended_is_waited_for(self, server, db, protocol, said):
+        requests = self.run(server, db, protocol)
+        changed(server, "batch-000", **{"status" if protocol == "files" else "processing_status": said})
+        assert ask(requests, db).counts["missing"].sum() == 3 and server.submitted == 1
+
+    @pytest.mark.parametrize("body", ["<html>", "", "[1]", "{}", '{"a":' * 100_000])
+    def test_a_reply_that_cannot_be_read_is_waited_for(self, server, db, protocol, body):
+        requests = self.run(server, db, protocol)
+        server.replace = lambda method, path, there: web.Response(text=body) if path.endswith("batch-000") else there
+        outcome = ask(requests, db)
+        assert "batch-000" in outcome.partial and "run again" in outcome.partial and server.submitted == 1
+        assert "has no attribute" not in outcome.partial
+        server.replace = lambda method, path, there: there
+        assert ask(requests, db).partial is None and server.submitted == 1
+
+    @pytest.mark.parametrize("end", ["batch-000", "results", "content"])
+    def test_a_batch_that_its_provider_no_longer_has_is_kept_until_it_is_forgotten(self, server, db, protocol, end):
+        requests = self.run(server, db, protocol)
+        if end in ("results", "content") and (end == "results") != (protocol == "messages"):
+            pytest.skip("the other protocol's address")
+
+        def gone(method, path, there):
+            lacks = method == "GET" and path.endswith(end)
+            return web.json_response({"error": {"message": "No such thing"}}, status=404) if lacks else there
+
+        server.replace = gone
+        for _ in range(2):
+            outcome = ask(requests, db, budget_usd=1.5 * reserve(db, 1))
+            assert "does not know batch batch-000" in outcome.partial and "batches.forget" in outcome.partial
+            assert server.submitted == 1 and batches.waiting(db)
+        assert batches.forget(db, "batch-000")
+        ask(requests, db)
+        assert server.submitted == 2
+
+
+class TestSubmissions:
+    """A submission whose reply says nothing is looked for in the provider's list, not made again."""
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [(200, "<html>"), (204, ""), (200, "[1]"), (200, "{}"), (200, '{"id": 7}'), (201, "null"), (302, ""),
+         (408, "{}"), (409, "{}"), (429, "{}"), (500, "{}"), (503, "<html>")],
+    )  # fmt: skip
+    def test_it_is_paid_once(self, server, db, protocol, status, body):
+        requests = cell(server, protocol)
+        headers = {"Location": "http://localhost:9/x"} if status == 302 else {}
+
+        def replace(method, path, there):
+            posted = method == "POST" and path.endswith("/batches")
+            return web.Response(status=status, text=body, headers=headers) if posted else there
+
+        server.replace = replace
+        assert "a submission broke off" in ask(requests, db).partial and server.submitted == 1
+        server.replace = lambda method, path, there: there
+        ask(requests, db)
+        server.end()
+        for _ in range(2):
+            outcome = ask(requests, db)
+        assert outcome.partial is None
+        nothing_twice(server, db, requests)
+
+    def test_too_many_requests_before_any_work_are_asked_again_once_the_list_has_no_such_batch(
+        self, server, db, protocol
+    ):
+        server.refuse = ("/batches", 429, "Enqueued token limit reached")
+        assert "enqueued_tokens" in ask(cell(server, protocol), db).partial and not server.submitted
+        server.refuse = None
+        ask(cell(server, protocol), db)
+        assert server.submitted == 1
+
+    @pytest.mark.parametrize("listed", ["<html>", "[1]", '{"data": 7}', '{"data": [7]}', "{}"])
+    def test_a_list_that_cannot_be_read_says_nothing(self, server, db, protocol, listed):
+        server.drop = ("POST", "/batches")
+        requests = cell(server, protocol)
+        ask(requests, db)
+        server.drop = None
+        server.replace = lambda method, path, there: (
+            web.Response(text=listed) if method == "GET" and path.endswith("/batches") else there
+        )
+        outcome = ask(requests, db)
+        assert "may have been submitted" in outcome.partial and server.submitted == 1
+        server.replace = lambda method, path, there: there
+        ask(requests, db)
+        assert server.submitted == 1
+
+    @pytest.mark.parametrize("protocol", ["messages"], indirect=True)
+    def test_a_damaged_first_line_does_not_hide_a_batch(self, server, db, protocol):
+        server.drop = ("POST", "/batches")
+        requests = cell(server, protocol, 1, ("a", "b", "c"))
+        ask(requests, db)
+        server.drop = None
+        server.end()
+        server.content = lambda text: "{cut\n" + text
+        assert ask(requests, db).partial is None and server.submitted == 1
+
+    def test_a_journal_dated_in_the_future_waits_no_longer_than_another(self, server, db, protocol, monkeypatch):
+        server.drop = ("POST", "/batches")
+        requests = cell(server, protocol)
+        ask(requests, db)
+        server.drop = None
+        there = dict(server.batches)
+        server.batches.clear()
+        with closing(sqlite3.connect(db)) as opened, opened:
+            opened.execute("UPDATE batches SET created_at = '2099-01-01T00:00:00.000+00:00'")
+        monkeypatch.setattr(batches, "SETTLE_S", 1)
+        assert "a moment ago" in ask(requests, db).partial
+        server.batches.update(there)  # listed at last
+        server.end()
+        assert ask(requests, db).partial is None and server.submitted == 1
+
+    def test_a_journal_dated_in_the_future_is_dropped_where_the_provider_has_nothing(self, server, db, protocol):
+        server.drop = ("POST", "/batches")
+        requests = cell(server, protocol)
+        ask(requests, db)
+        server.drop = None
+        server.batches.clear()
+        with closing(sqlite3.connect(db)) as opened, opened:
+            opened.execute("UPDATE batches SET created_at = '2099-01-01T00:00:00.000+00:00'")
+        ask(requests, db)
+        assert [one.state for one in batch_journal.read(db)].count("dropped") == 1 and server.submitted == 1
+
+
+def test_a_model_that_waits_in_a_batch_and_is_asked_at_once_is_counted_once(server, db, monkeypatch, keys):
     requests = cell(server, "files", 1, ("a",))
     ask(requests, db)
-    one = batch_journal.read(db)[0]
-    for usage in ({"prompt_tokens": -5, "completion_tokens": 1e30}, {"prompt_tokens": "many"}, {}):
-        odd = batch_adapters.Result(0, "answered", (("An oak.", "stop", None, None),), usage, "\ud800", {"a": 1})
-        assert batches._count(odd, "prompt") is None
-        with store.Store(db.with_name(f"{len(str(usage))}.sqlite")) as opened:
-            stored = batches._Batches(opened, None, 1.0, {}, 0, {})
-            line = {"key": "k", "samples": [0], "effective": "{}", "seed": None}
-            opened.remember("k", one.model, None, [], {})
-            stored._store(one, line, odd)
-        assert store.spent(opened.path) == pytest.approx(one.reserved_usd)  # the most it may have cost
-        assert store.held(opened.path) == {"k": {0}}
-
-
-def test_a_damaged_line_of_the_results_is_asked_again(server, db, protocol, monkeypatch):
-    requests = cell(server, protocol, 1, ("a", "b", "c"))
-    ask(requests, db)
-    server.end()
-    whole = batch_adapters._json_lines
-    monkeypatch.setattr(batch_adapters, "_json_lines", lambda text: whole('\n7\n{"cut": ' + text))
-    outcome = ask(requests, db)
-    assert outcome.counts["added"].sum() == 2 and len(server.batches["batch-001"]["rows"]) == 1
+    both = [*requests, *cell(server, "files", 1, ("b",))]
+    outcome = ask(both, db, batch=False)
+    assert outcome.counts["wanted"].tolist() == [2] and outcome.partial.startswith("2 of 2")
 
 
 def test_what_waits_in_a_batch_is_not_asked_at_once_when_the_profile_no_longer_says_batch(server, db, protocol):
