@@ -239,15 +239,17 @@ class _Batches:
         self.journal.set(one.token, "collected")
 
     def _store(self, one, line, result, most):
-        heard, key = result.heard, line["key"]
+        key = line["key"]
         if self.held.get(key, set()) & set(line["samples"]):
             return
+        request = request_llm.Request(one.model, *self.store.asked(key))
+        heard = replies.believed(result.heard, request, len(line["samples"]))
         numbers = line["samples"][: len(heard.choices)]
         for name in heard.odd:
             self._remark(one.model, f"replies with an odd `{name}`, left empty")
-        call = self._call(one, line, self._cost(one, result, most)) | {
+        call = self._call(one, line, self._cost(one, heard, most) if result.paid else 0.0) | {
             "n": len(numbers), "served_model": heard.model, "system_fingerprint": heard.fingerprint,
-            "prompt_tokens": heard.prompt_tokens, "completion_tokens": replies.said_tokens(heard),
+            "prompt_tokens": heard.prompt_tokens, "completion_tokens": heard.completion_tokens,
             "reasoning_tokens": heard.reasoning_tokens, "odd": ",".join(heard.odd) or None,
             "server": bookkeeping.server_of(one) if heard.provider_id else None, "provider_id": heard.provider_id,
         }  # fmt: skip
@@ -289,13 +291,11 @@ class _Batches:
     def _remark(self, model, what):
         self.remarks.setdefault(model, Counter())[what] += 1
 
-    def _cost(self, one, result, most):
-        """US dollars of a line; where the reply does not say what it used, the most that may have been."""
-        if not result.paid:
-            return 0.0
-        asked, said = replies.paid_tokens(result.heard)
+    def _cost(self, one, heard, most):
+        """US dollars of a reply from `replies.believed`; where its counts are missing, the most that may have been."""
+        asked, said = heard.prompt_tokens, heard.completion_tokens
         price = cost_llm.price(one.model, self.prices, one.api_base, batch=True)
-        return most if price is None or asked is None or said is None else asked * price[0] + said * price[1]
+        return most if price is None or not asked or not said else asked * price[0] + said * price[1]
 
     def submit(self, requests):
         """Submit what is neither stored nor in flight."""

@@ -113,6 +113,11 @@ class Store:
         values = (key, model, api_base, dump(messages), dump(parameters))
         self._db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?)", values)
 
+    def asked(self, key):
+        """Messages and parameters that a key stands for, as `remember` kept them; (list, dict)."""
+        row = self._db.execute("SELECT messages, parameters FROM requests WHERE key = ?", (key,)).fetchone()
+        return tuple(json.loads(value) for value in row) if row else ([], {})
+
     def add(self, call, samples):
         """Store a call and its responses in one transaction, durable against a kill when this returns.
 

@@ -640,18 +640,15 @@ def _lists(frame, field, file):
 
 
 def _as_list(value, row, file):
-    """List that a value is or spells: in JSON, in Python, or numbers with blanks or semicolons between."""
+    """List that a value is or spells: in JSON, Python or NumPy, or numbers with semicolons between."""
     if _is_missing(value):
         return []
     found = reading.as_list(value)
     if found is None and isinstance(value, str):
-        text = value.strip()
-        is_array = text.startswith("[") and text.endswith("]")
-        parts = text[1:-1].split() if is_array else text.split(";")
-        is_list = "," not in text if is_array else len(parts) > 1
-        if is_list and not any(np.isnan(reading.number(part)) for part in parts):
+        parts = value.split(";")
+        if len(parts) > 1 and not any(np.isnan(reading.number(part)) for part in parts):
             return [part.strip() for part in parts]
-        if is_array or ";" in text or "," in text or "[" in text:
+        if any(mark in value for mark in ";,["):
             raise ValueError(
                 f'{file}, row {row + 1}: a list of labels must be JSON, such as [4, 5, 3] or ["yes", "no"], but '
                 f"{value[:60]!r} was found."

@@ -116,7 +116,7 @@ class TestLayouts:
 
     @pytest.mark.parametrize(
         ("written", "read"),
-        [("['4', '5']", ["4", "5"]), ("[4 5 3]", ["4", "5", "3"]), ("[4. 5.]", ["4.", "5."]),
+        [("['4', '5']", ["4", "5"]), ("[4 5 3]", [4, 5, 3]), ("[4. 5.]", [4, 5]),
          ("4;5; 3", ["4", "5", "3"]), ("4,5;3", ["4,5", "3"]), ("[4, null]", [4, None])],
     )  # fmt: skip
     def test_lists_as_programs_write_them(self, written, read):
