@@ -205,7 +205,7 @@ def _definition(function, bound):
 
 def _python_only(source):
     """Drop IPython magics, which `ast` cannot read."""
-    lines = "".join(source).splitlines()
+    lines = "".join(source).split("\n")
     return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
 
 

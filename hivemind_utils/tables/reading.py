@@ -634,7 +634,7 @@ def _is_row(fields):
 
 def _separator(text):
     """Separator of a CSV file, from its header: the candidate that occurs most outside of quotes; else a comma."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
     counts = {sep: len(next(csv.reader([first], delimiter=sep), [])) for sep in (",", ";", "\t")}
     best = max(counts, key=counts.get)
     return best if counts[best] > 1 else ","

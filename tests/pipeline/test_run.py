@@ -640,6 +640,13 @@ def test_a_table_whose_name_is_not_written_out_is_refused(project, capsys, where
     assert refusal(capsys, "06", "--profile", "tiny") == expected
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\x1c"])
+def test_only_a_line_feed_ends_a_line_of_a_cell(project, end):
+    cells = ["x = 1", f'profile: str = "a{end}b"', f'study.read("04_models", "{end}")']
+    write_notebook(project / "notebooks" / "06_odd.ipynb", cells)
+    assert notebooks.inspect("06").parameters["profile"].written == f"a{end}b"
+
+
 def test_the_tables_of_notebook_06_are_those_that_loading_reads(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     notebook = notebooks.inspect("06")

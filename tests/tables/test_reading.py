@@ -226,6 +226,13 @@ def test_spreadsheets_of_europe_open(tmp_path, encoding, capsys):
     assert ("read as Windows-1252" in capsys.readouterr().out) == (encoding == "cp1252")
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_only_a_line_feed_ends_the_header_of_a_csv_file(tmp_path, end):
+    text = f"no{end}te;prompt;model;response\n1;Name a tree.;m;An{end}oak.\n"
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
+    assert table.read(tmp_path / "a.csv")["response"].tolist() == [f"An{end}oak."]
+
+
 def test_a_path_that_holds_nothing_names_those_that_hold_text(tmp_path):
     path = write(tmp_path, "a.jsonl", [{"messages": MESSAGES}])
     with pytest.raises(ValueError, match=r"nothing at 'messages\.0\.text' for `prompt`; texts within"):
