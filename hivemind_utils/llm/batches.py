@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hivemind_utils.llm import (
     batch_adapters,
@@ -131,7 +132,16 @@ def forget(store_path, name):
     -------
     bool
         Whether there was such a batch in flight.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such store.
     """
+    if not Path(store_path).exists():
+        raise FileNotFoundError(
+            f"{store_path} is missing: give the store of a profile, data/<profile>/store/04.sqlite."
+        )
     with store.Store(store_path) as opened, closing(batch_journal.Journal(opened.path)) as journal:
         found = [one.token for one in journal.batches() if name in (one.batch_id, one.token)]
         for token in found:

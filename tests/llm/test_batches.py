@@ -700,6 +700,9 @@ class TestRefusals:
     def test_a_batch_can_be_forgotten(self, server, db, protocol):
         ask(cell(server, protocol), db)
         assert batches.forget(db, "batch-000") and not batches.forget(db, "batch-000")
+        with pytest.raises(FileNotFoundError, match="is missing"):
+            batches.forget(db.with_name("05.sqlite"), "batch-000")
+        assert not db.with_name("05.sqlite").exists()
         assert batches.waiting(db) is None
 
 
