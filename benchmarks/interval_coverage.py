@@ -67,7 +67,7 @@ def ratio_differences(n, studies, rng):
 
 
 def _items(n, rng):
-    """Scores, human means and entropies of 15 items a prompt, with prompt effects in all."""
+    """Scores, human means and entropies of 15 items per prompt, with prompt effects in all."""
     prompts = np.repeat(np.arange(n), 15)
     quality = 0.5 * rng.normal(size=n)[prompts] + rng.normal(size=len(prompts))
     y = quality + 0.3 * rng.normal(size=len(prompts))

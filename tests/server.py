@@ -6,10 +6,11 @@ It records every request with its body and the time it came. Use the fixture ``s
 
 import asyncio
 import base64
+import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -174,3 +175,25 @@ def serving():
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+@contextmanager
+def raw_serving(talk):
+    """A server of bytes: calls ``talk(connection)`` for whoever comes, in a thread of its own; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def handle(connection):
+        with connection, suppress(OSError):
+            talk(connection)
+
+    def accept():
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()

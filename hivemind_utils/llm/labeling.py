@@ -1,4 +1,4 @@
-"""Labels by a language model: one question an item, a structured response, validated, repaired, stored.
+"""Labels by a language model: one question per item, a structured response, validated, repaired, stored.
 
 The sampler asks and its store keeps every raw response, so labelling is resumable and nothing is asked twice. The JSON
 schema is sent along (``response_format``) where the provider takes one: without it a small model rarely gets the form

@@ -12,6 +12,7 @@ from hivemind_utils.metrics.shares import weighted_share, wilson
 from hivemind_utils.metrics.similarity import unit_rows
 from hivemind_utils.queries import labels as query_labels
 from hivemind_utils.queries import sheets
+from hivemind_utils.tables import yes_no
 
 OUTCOMES = ("closed", "dropped", "open")  # ties go to the first: to be open needs more votes than anything else
 
@@ -28,7 +29,7 @@ ALTERNATIVE_CLAIMS = dict(
 )
 
 
-ANSWERS = {"open_ended": sheets.yes_or_no, "alternatives": sheets.alternatives}  # columns that annotators fill
+ANSWERS = {"open_ended": yes_no.yes_or_no, "alternatives": sheets.alternatives}  # columns that annotators fill
 
 
 class Judgement(BaseModel):

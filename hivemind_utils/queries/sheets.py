@@ -10,7 +10,6 @@ from hivemind_utils.metrics.shares import weighted_share
 from hivemind_utils.tables import files
 from hivemind_utils.tables.reading import read_file
 from hivemind_utils.tables.wording import counted
-from hivemind_utils.tables.yes_no import yes_or_no as yes_or_no  # reads an answer, as `alternatives` does
 
 ALTERNATIVES = ("fewer than 3", "3 to 10", "10 to 20", "more than 20")  # Table 1 of arXiv 2510.22954
 
@@ -140,7 +139,7 @@ def read_sheets(paths, keys, answers):
     keys : sequence of str
         Columns that name what was judged.
     answers : dict of str to callable
-        Column of an answer to what reads it (`yes_or_no`, `alternatives`); None stands for an empty cell.
+        Column of an answer to what reads it (`yes_no.yes_or_no`, `alternatives`); None stands for an empty cell.
 
     Returns
     -------

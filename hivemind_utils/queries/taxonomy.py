@@ -17,12 +17,12 @@ from hivemind_utils.metrics.shares import wilson
 from hivemind_utils.metrics.similarity import unit_rows
 from hivemind_utils.queries import labels as query_labels
 from hivemind_utils.queries import sheets
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, yes_no
 
 LEAST_GROUP = 10  # queries of a month or a model that are shown
 
 
-ANSWERS = {"agree": sheets.yes_or_no}  # the column that annotators fill
+ANSWERS = {"agree": yes_no.yes_or_no}  # the column that annotators fill
 
 
 class Category(BaseModel):

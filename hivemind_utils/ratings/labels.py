@@ -1,8 +1,8 @@
 """Read human annotations, from the released sets or files of your own, into the tables of notebook 08.
 
-A file holds one label a row (long), one item a row with a list of labels (as released), or one item a row with a column
-per annotator (wide); or one response a row with an annotator's rank, which becomes pairs. Nothing is dropped silently:
-a label that is not used stands in ``08_excluded`` with its reason.
+A file holds one label per row (long), one item per row with a list of labels (as released), or one item per row with a
+column per annotator (wide); or one response per row with an annotator's rank, which becomes pairs. Nothing is dropped
+silently: a label that is not used stands in ``08_excluded`` with its reason.
 """
 
 import json
@@ -447,20 +447,6 @@ def spelled(label):
     return str(int(re.split("[.,]", text)[0])) if re.fullmatch(r"[+-]?[0-9]{1,15}(?:[.,]0*)?", text) else text
 
 
-def id_text(value):
-    """Text of an id: a whole number without its fraction, as Parquet may have it and CSV has not; None for a blank.
-
-    Examples
-    --------
-    >>> id_text(7.0), id_text("7.0"), id_text(" 7"), id_text("007"), id_text(" "), id_text(float("nan"))
-    ('7', '7', '7', '007', None, None)
-    """
-    if _is_missing(value):
-        return None
-    text = str(int(value)) if _is_float(value) and float(value).is_integer() else str(value).strip()
-    return text[:-2] if re.fullmatch(r"-?[0-9]+\.0", text) else text
-
-
 def mirrored(values, scale):
     """Labels of a pair as they are with its sides swapped: the scale from its other end.
 
@@ -499,7 +485,7 @@ def _identified(long, item_type):
     for field in ("annotator", "form_id", "question_id", "prompt", "response_1", "response_2"):
         if field not in frame:
             frame[field] = None
-        text = id_text if field.endswith("_id") or field == "annotator" else _text
+        text = ids.written if field.endswith("_id") or field == "annotator" else _text
         frame[field] = pd.Series([text(value) for value in frame[field]], index=frame.index, dtype=object)
     if item_type == "pairs" and "item_id" not in frame and frame["response_2"].isna().all():
         raise ValueError("Pairs need item_id, or response_1 and response_2: name them with `columns`.")
@@ -509,14 +495,14 @@ def _identified(long, item_type):
         if frame["prompt"].map(_is_missing).any():
             raise ValueError("The prompt is the unit of every interval: name prompt_id or prompt with `columns`.")
         frame["prompt_id"] = frame["prompt"].map(ids.prompt_id)
-    frame["prompt_id"] = frame["prompt_id"].map(id_text)
+    frame["prompt_id"] = frame["prompt_id"].map(ids.written)
     for side in ("response_1", "response_2"):
         frame[f"{side}_id"] = [
             None if text is None else ids.text_id(json.dumps([prompt, text]))
             for prompt, text in zip(frame["prompt_id"], frame[side], strict=True)
         ]
     if "item_id" in frame:
-        frame["item_id"] = frame["item_id"].map(id_text)
+        frame["item_id"] = frame["item_id"].map(ids.written)
     else:
         first = frame.groupby(_unordered(frame), sort=False).cumcount() == 0
         parts = ["prompt_id", "response_1_id", "response_2_id", "form_id", "question_id"]
@@ -587,7 +573,7 @@ def _named_by_form(frame, file):
         return frame.assign(annotator=pd.Series(names, index=frame.index, dtype=object))
     if "form_id" not in frame:
         return frame.assign(annotator=lengths.map(lambda n: [None] * n))
-    forms = frame["form_id"].map(id_text)
+    forms = frame["form_id"].map(ids.written)
     same = lengths.where(lengths > 0).groupby(forms).transform("nunique") == 1
     names = [
         [f"{form}:{place:03d}" if known else None for place in range(n)]
@@ -607,7 +593,7 @@ def _pairs_of_ranks(frame, file):
     if (lacking := frame[["item_id", "annotator"]].map(_is_missing).any(axis=1)).any():
         raise ValueError(f"Ranks need an item and an annotator in every row, but {lacking.sum()} rows lack one.")
     ranks = [_rank(value, row, file) for value, row in zip(frame["rank"], frame["input_row"], strict=True)]
-    who = {field: frame[field].map(id_text) for field in ("item_id", "annotator")}
+    who = {field: frame[field].map(ids.written) for field in ("item_id", "annotator")}
     frame = frame.assign(rank=ranks, **who)
     rows = []
     shared = [f for f in ("prompt_id", "prompt", "form_id") if f in frame]

@@ -52,7 +52,7 @@ class Source:
     @property
     def paths(self):
         """The paths as text."""
-        return [str(p) for p in as_list(self.path)]
+        return [str(p) for p in files.as_list(self.path)]
 
     @property
     def is_simulated(self):
@@ -62,7 +62,7 @@ class Source:
     def read(self):
         """Read the files: one row per label."""
         return rating_labels.read(
-            expanded(self.paths), columns=self.columns, where=self.where, label_columns=self.label_columns,
+            files.addresses(self.paths), columns=self.columns, where=self.where, label_columns=self.label_columns,
             encoding=self.encoding,
         )  # fmt: skip
 
@@ -341,13 +341,13 @@ def read_pool(path, drawn=None, encoding=None):
         return None
     if is_simulated(path):
         return None if not drawn else drawn["pool"]
-    pool = pd.concat([reading.read_any(p, encoding) for p in expanded([str(path)])], ignore_index=True)
+    pool = pd.concat([reading.read_any(p, encoding) for p in files.addresses(path)], ignore_index=True)
     return reading.with_texts(pool, ["prompt", "response"], Path(str(path)).name)
 
 
 def simulated(study, paths, simulate):
     """The planted study among some paths, drawn with the notebook's seed; an empty dict where none is one."""
-    planted = [p for path in paths for p in as_list(path) if is_simulated(p)]
+    planted = [p for path in paths for p in files.as_list(path) if is_simulated(p)]
     if not planted:
         return {}
     if simulate is None:
@@ -357,14 +357,4 @@ def simulated(study, paths, simulate):
 
 def is_simulated(path):
     """Whether a path, or one of several, is that of a planted study."""
-    return any(str(p).endswith((".yaml", ".yml")) for p in as_list(path))
-
-
-def expanded(paths):
-    """Files that paths stand for; the address of a data set stays as it is."""
-    return [f for p in paths for f in ([p] if "://" in p else files.expand(files.root() / p))]
-
-
-def as_list(path):
-    """The paths of a parameter that is one path, several, or None."""
-    return [] if path is None else list(path) if isinstance(path, list | tuple) else [path]
+    return any(str(p).endswith((".yaml", ".yml")) for p in files.as_list(path))

@@ -15,7 +15,7 @@ import pandas as pd
 from hivemind_utils.llm import completions, gguf_models, gguf_scores, labeling, local_models, providers
 from hivemind_utils.ratings import judges as rating_judges
 from hivemind_utils.ratings import scores
-from hivemind_utils.ratings.loading import as_list, expanded, is_simulated, simulated
+from hivemind_utils.ratings.loading import is_simulated, simulated
 from hivemind_utils.tables import files, ids
 from hivemind_utils.tables.study import NothingToMeasureError
 from hivemind_utils.tables.wording import counted, listed
@@ -98,10 +98,10 @@ class Files:
             long = scores.unroll(request.planted["scores"])
         else:
             long = scores.read(
-                expanded([str(p) for p in as_list(self.path)]), columns=self.columns, where=self.where,
+                files.addresses(self.path), columns=self.columns, where=self.where,
                 score_columns=self.score_columns, values=self.values, kinds=self.kinds,
             )  # fmt: skip
-        name = listed([str(p).rsplit("/", 1)[-1] for p in as_list(self.path)])
+        name = listed([str(p).rsplit("/", 1)[-1] for p in files.as_list(self.path)])
         return [Job(name, "import", lambda: (long, _no_problems()))]
 
 

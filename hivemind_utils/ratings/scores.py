@@ -315,12 +315,12 @@ def _named(long, items):
     first = next((long[name] for name in ("response_1", "response") if name in long), None)
     if first is not None and {"prompt_id", "prompt"} & set(long):
         prompt = (
-            long["prompt_id"].map(labels.id_text) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
+            long["prompt_id"].map(table_ids.written) if "prompt_id" in long else long["prompt"].map(table_ids.prompt_id)
         )
         first = _response_ids(prompt, first)
         second = None if second is None else _response_ids(prompt, second)
     if "item_id" in long:
-        key = long["item_id"].map(labels.id_text).fillna("")  # a blank is no item's
+        key = long["item_id"].map(table_ids.written).fillna("")  # a blank is no item's
         if second is None:
             return key, nowhere
         sides = items.set_index("item_id")[["response_1_id", "response_2_id"]].reindex(key)

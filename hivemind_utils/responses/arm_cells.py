@@ -97,6 +97,12 @@ def is_chain(frame, arms):
     return frame["condition"].isin(chains).to_numpy(bool)
 
 
+def sizes(frame, arms, *, chains=False):
+    """Responses of every reply of a frame of cells, a list; with `chains`, of the chain that a turn begins."""
+    known = {name: arm.k for name, arm in arms.items() if arm.parse == "list" or (chains and arm.chain)}
+    return frame["condition"].map(lambda name: known.get(name, 1)).tolist()
+
+
 def turns(frame, arms, store_path, *, guess=None):
     """Every turn of every chain that can be asked, given what is stored of the turns before.
 

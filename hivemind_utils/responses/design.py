@@ -5,7 +5,6 @@ is the arm: ``default`` where a prompt is asked as it is.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 from scipy import stats
@@ -72,7 +71,7 @@ class Plan:
     def describe(self):
         """Say in a sentence who is asked what."""
         n_cells = len(self.cells[["prompt_id", "model", "condition", "decoding"]].drop_duplicates())
-        sizes = _sizes(self.cells, self.arms, chains=True)
+        sizes = arm_cells.sizes(self.cells, self.arms, chains=True)
         asked = sum(size * request.n for size, request in zip(sizes, self.cells["request"], strict=True))
         sentence = (
             f"Source: {self.source} ({self.origin}). {counted(asked, 'response')} asked of "
@@ -265,12 +264,6 @@ def _asked_by_arms(prompts):
     return prompts[prompts["prompt_kind"].isin(["original", "closed"])]
 
 
-def _sizes(frame, arms, *, chains=False):
-    """Responses of every reply of a frame of cells; with `chains`, of the chain that a turn begins."""
-    sizes = {name: arm.k for name, arm in arms.items() if arm.parse == "list" or (chains and arm.chain)}
-    return frame["condition"].map(lambda name: sizes.get(name, 1)).tolist()
-
-
 def costs(plan):
     """Table ``04_plan``: what of a `Plan` is stored and missing, and what it would cost."""
     rates = {name: plan.asking.get(name) for name in ("limits", "prices", "batch")}
@@ -418,8 +411,7 @@ def lacking(plan, outcome, coverage):
 
 def answer_files(paths):
     """Files of responses that a parameter names, patterns and folders expanded; none where models are to be asked."""
-    paths = [paths] if isinstance(paths, str | Path) else paths or []
-    return [file for path in paths for file in files.expand(files.root() / path)]
+    return [file for path in files.as_list(paths) for file in files.expand(files.root() / path)]
 
 
 def no_cells():
@@ -546,7 +538,7 @@ def cost_plan(frame, store_path, *, arms=None, limits=None, prices=None, gone=No
         known = arm_cells.turns(frame, arms, store_path, guess="word " * request_llm.ASSUMED_TOKENS)
         frame = pd.concat([frame[~chains], known], ignore_index=True)
     groups = list(frame[names].itertuples(index=False, name=None))
-    sizes = _sizes(frame, arms)
+    sizes = arm_cells.sizes(frame, arms)
     found = cost.plan(
         frame["request"], store_path, groups=groups, names=names, sizes=sizes, limits=limits, prices=prices,
         batch=batches.chosen(batch),

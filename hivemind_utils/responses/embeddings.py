@@ -255,7 +255,7 @@ class Cache:
 
 @functools.lru_cache(maxsize=4)
 def _index(final, state):
-    """Ids as sorted numbers, and the row of each: 16 bytes a text."""
+    """Ids as sorted numbers, and the row of each: 16 bytes per text."""
     ids = _ids_at(state[1]) if _is_copy(state) else _open_ids(final)
     held = np.concatenate([np.empty(0, np.uint64), *(_numbers(batch) for batch in ids)])
     order = np.argsort(held, kind="stable")

@@ -106,9 +106,8 @@ class Gathered:
 
     def _asked(self):
         """Responses of every row of `cells`."""
-        sizes = {name: arm.k for name, arm in self.arms.items() if arm.parse == "list" or arm.chain}
-        each = self.cells["condition"].map(lambda name: sizes.get(name, 1))
-        return each * [request.n for request in self.cells["request"]]
+        each = arm_cells.sizes(self.cells, self.arms, chains=True)
+        return pd.Series(each, self.cells.index, int) * [request.n for request in self.cells["request"]]
 
 
 def tabulate(found, **facts):

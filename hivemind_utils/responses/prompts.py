@@ -52,7 +52,7 @@ def read_prompts(paths, columns=None):
         If `columns` names a field or a column that there is not, ``keep`` is neither yes nor no, a file has no text,
         or one id has two texts.
     """
-    found = [(reading.read_any(path), Path(path).name) for path in listed(paths)]
+    found = [(reading.read_any(path), Path(path).name) for path in files.as_list(paths)]
     frames = []
     for (frame, name), here in zip(found, named_columns(found, columns, "prompt_kind", _NAMES), strict=True):
         frame = _with_keep(under_our_names(frame, here, "prompt_kind", name), name)
@@ -158,11 +158,6 @@ def with_written_ids(frame):
     """Frame whose ids of prompts, as far as it has them, are texts of one form in every format; see `ids.written`."""
     names = [name for name in ("prompt_id", "parent_id") if name in frame]
     return frame.assign(**{name: frame[name].astype(object).map(ids.written).astype(object) for name in names})
-
-
-def listed(paths):
-    """Files as a list, of one or several."""
-    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def _with_keep(frame, file):

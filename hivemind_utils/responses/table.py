@@ -15,7 +15,7 @@ from hivemind_utils.llm import outcomes, served
 from hivemind_utils.metrics import intervals
 from hivemind_utils.responses import families, soundness
 from hivemind_utils.responses import prompts as response_prompts
-from hivemind_utils.tables import ids, reading, schema, spellings, wording
+from hivemind_utils.tables import files, ids, reading, schema, spellings, wording, yes_no
 
 CELL = ["prompt_id", "model", "condition", "decoding"]
 IDEA_SCOPES = {False: ["prompt_id"], True: ["prompt_id", "model", "condition"]}  # by whether labels start anew
@@ -46,7 +46,6 @@ _FIELDS = {
 _WHOLE = ["position", "reply"]
 _NUMBERS = ["sample_idx", *response_prompts.PROMPT_NUMBERS, *_WHOLE, "probability", "quality"]
 _PER_RESPONSE = ["sample_idx", "idea", "finish_reason", "position", "probability", "reply", "quality"]
-_NOTHING = {"", "nan", "na", "n/a", "none", "null", "<na>"}  # where a number should stand
 _STOPPED = {
     "length": "length maxtokens maxoutputtokens maxnewtokens maxlength modellength lengthlimit tokenlimit "
     "contextlength contextlengthexceeded modelcontextwindowexceeded contextwindowexceeded errorlimit",
@@ -96,7 +95,7 @@ def read(paths, *, columns=None, constants=None, encoding=None):
     columns, constants = (reading.current_names(given or {}, "prompt_kind") for given in (columns, constants))
     wide = columns.pop("response") if isinstance(columns.get("response"), list) else None
     frames = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
+    for path in files.as_list(paths):
         name = Path(path).name
         frame = reading.read_file(path, encoding=encoding)
         frame = frame if wide is None else reading.unpivot(frame, wide)
@@ -182,7 +181,7 @@ def _numbers(values, field):
 
 def _is_no_number(value):
     """Whether nothing stands where a number may."""
-    return _is_blank(value) or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
+    return _is_blank(value) or (isinstance(value, str) and value.strip().casefold() in yes_no.NOTHING)
 
 
 def read_facts(path, columns=None, kind="prompt_kind"):
@@ -209,7 +208,7 @@ def read_facts(path, columns=None, kind="prompt_kind"):
         return None
     of_prompts = kind == "prompt_kind"
     known = ["prompt_id", *_PROMPT_TEXTS, *_PROMPT_FIELDS, "keep", "model", *_MODEL_FACTS]
-    found = [(reading.read_any(one), Path(one).name) for one in response_prompts.listed(path)]
+    found = [(reading.read_any(one), Path(one).name) for one in files.as_list(path)]
     frames = []
     for (frame, name), here in zip(found, response_prompts.named_columns(found, columns, kind, known), strict=True):
         frame = response_prompts.under_our_names(frame, here, kind, name)

@@ -72,7 +72,7 @@ def read_sets(path):
     >>> read_sets(path)["label"].tolist()
     [1, 1, 0, 0]
     """
-    frame = reading.read_any(files.resolve(path) if "://" not in str(path) else path)
+    frame = reading.read_any(path if files.is_address(path) else files.resolve(path))
     names = {name: _column(frame, options) for name, options in _NAMES.items()}
     for name in ("context", "label"):
         if names[name] is None:

@@ -6,10 +6,7 @@ Addresses are those of fsspec; the package of a protocol (``s3fs`` for ``s3://``
 import functools
 from pathlib import Path
 
-
-def is_address(path):
-    """Whether this is an address, and no path of this machine."""
-    return "://" in str(path)
+from hivemind_utils.tables import files as table_files
 
 
 def put(path, address):
@@ -61,7 +58,7 @@ def opened(path):
     FileNotFoundError, OSError
         If it is not there, or cannot be reached.
     """
-    if not is_address(path):
+    if not table_files.is_address(path):
         return Path(path).open("rb", buffering=0)
     files, place = _file_system(path)
     try:

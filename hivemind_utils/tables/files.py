@@ -108,8 +108,17 @@ def addresses(paths):
     FileNotFoundError
         If a path stands for no file.
     """
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths or []
-    return [found for path in given for found in ([path] if "://" in str(path) else expand(root() / path))]
+    return [found for path in as_list(paths) for found in ([path] if is_address(path) else expand(root() / path))]
+
+
+def as_list(paths):
+    """Paths of a parameter that is one path, several, or None."""
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths or [])
+
+
+def is_address(path):
+    """Whether this is an address such as ``hf://...`` or ``s3://...``, and no path of this machine."""
+    return "://" in str(path)
 
 
 class FullError(OSError):

@@ -27,7 +27,7 @@ def prompt_id(text):
 
 
 def written(value):
-    """Return an id as text, the same in whatever format it came: 1, "1", and 1.0, which stands beside a missing id.
+    """Return an id as text, the same in whatever format it came: 1, "1", and 1.0, as where another id is missing.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _ROWS = ("samples", "results", "request_states", "rows", "data", "examples", "in
 
 def read_any(path, encoding=None):
     """Read a file, or the Parquet files of an address such as ``hf://datasets/<owner>/<name>``."""
-    if "://" not in str(path):
+    if not files.is_address(path):
         return read_file(path, encoding=encoding)
     import fsspec
 

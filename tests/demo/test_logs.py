@@ -12,7 +12,7 @@ from hivemind_utils.demo import provider
 from hivemind_utils.llm import labeling
 from hivemind_utils.queries import open_endedness, sheets, taxonomy
 from hivemind_utils.queries.wildchat import Logs, Rules
-from hivemind_utils.tables import files, parquet
+from hivemind_utils.tables import files, parquet, yes_no
 from hivemind_utils.tables.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +184,7 @@ class TestRecovery:
         items = labelled.loc[labelled["response_type"] != "dropped", ["query_id", "original", "response_type"]]
         sheet = sheets.sheet(items.rename(columns={"original": "query"}), 300, rng, strata="response_type")
         filled = logs_demo.fill_sheet(sheet, LOGS, 0)
-        filled["open_ended"] = filled["open_ended"].map(sheets.yes_or_no)
+        filled["open_ended"] = filled["open_ended"].map(yes_no.yes_or_no)
         labels, ids = sheets.matrix(filled, "query_id", "open_ended")
         truth = sheets.majority(labels)
         facts = labelled.set_index("query_id").loc[ids]

@@ -1,11 +1,9 @@
 """JSON over HTTP with what is no web server, breaks off, or sends elsewhere: a sentence, and the other models go on."""
 
 import contextlib
-import socket
-import threading
 
 import pytest
-from server import serving
+from server import raw_serving, serving
 
 from hivemind_utils.llm import http_json, sampler, store
 from hivemind_utils.llm import request as request_llm
@@ -14,21 +12,14 @@ from hivemind_utils.llm import request as request_llm
 @contextlib.contextmanager
 def answering(content):
     """A server that sends the same bytes to whoever comes; gives its address, and a list of what it received."""
-    listener, received = socket.create_server(("127.0.0.1", 0)), []
+    received = []
 
-    def loop():
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    received.append(connection.recv(65_536))
-                    connection.sendall(content)
+    def talk(connection):
+        received.append(connection.recv(65_536))
+        connection.sendall(content)
 
-    threading.Thread(target=loop, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
-    finally:
-        listener.close()
+    with raw_serving(talk) as url:
+        yield url, received
 
 
 def reply(body, *headers):

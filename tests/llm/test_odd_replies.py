@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from server import Fault, serving
+from server import Fault, raw_serving, serving
 
 from hivemind_utils.llm import bodies, cost, providers, sampler, served, store
 from hivemind_utils.llm import request as request_llm
@@ -623,36 +624,21 @@ class TestOneRequestOfMany:
         assert len(server.received) == 3 and "No" in outcome.failures["hosted_vllm/a"]
 
 
+@contextlib.contextmanager
 def dripping(make):
-    """A raw server that sends `make(i)` every 20 ms, for ever; returns its address and how to end it."""
-    listener, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    """A raw server that sends `make(i)` every 20 ms, for ever; gives its address."""
+    ended = threading.Event()
 
     def talk(connection):
-        with connection:
-            connection.recv(65536)
-            i = 0
-            while not ended.wait(0.02):
-                try:
-                    connection.sendall(make(i))
-                except OSError:
-                    return
-                i += 1
+        connection.recv(65536)
+        for i in itertools.takewhile(lambda _: not ended.wait(0.02), itertools.count()):
+            connection.sendall(make(i))
 
-    def main():
-        while not ended.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=main, daemon=True).start()
-
-    def end():
-        ended.set()
-        listener.close()
-
-    return f"http://127.0.0.1:{listener.getsockname()[1]}/v1", end
+    with raw_serving(talk) as url:
+        try:
+            yield f"{url}/v1"
+        finally:
+            ended.set()
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -669,13 +655,10 @@ class TestNothingIsReadWithoutAnEnd:
     @pytest.mark.parametrize("drip", DRIPS)
     def test_one_deadline_for_the_whole_call(self, server, db, drip, model):
         ask(cell(server, model=model), db)  # the first call of a process loads libraries
-        url, end = dripping(DRIPS[drip])
-        try:
+        with dripping(DRIPS[drip]) as url:
             request = request_llm.Request(model, "hi", {"max_tokens": 20}, api_base=url)
             started = time.monotonic()
             outcome = ask([request], db, limits={"default": {"timeout_s": 0.4}}, prices=DEAR)
-        finally:
-            end()
         assert time.monotonic() - started < 20 and outcome.counts["missing"].sum() == 1
         if drip == "a body":
             assert "within 0.4 s" in outcome.partial and len(store.lost(db)) == 3
@@ -711,30 +694,18 @@ def deflated(content, bits):
 @pytest.fixture
 def compressed():
     """Serve one body for ever: returns a function that starts it and gives its address."""
-    ended, listeners = threading.Event(), []
+    with contextlib.ExitStack() as servers:
 
-    def start(body, encoding, status=200):
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-        head = f"HTTP/1.1 {status} X\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        def start(body, encoding, status=200):
+            head = f"HTTP/1.1 {status} X\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
 
-        def main():
-            while not ended.is_set():
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection, contextlib.suppress(OSError):
-                    connection.recv(65536)
-                    connection.sendall(head + body)
+            def talk(connection):
+                connection.recv(65536)
+                connection.sendall(head.encode() + body)
 
-        threading.Thread(target=main, daemon=True).start()
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            return f"{servers.enter_context(raw_serving(talk))}/v1"
 
-    yield start
-    ended.set()
-    for listener in listeners:
-        listener.close()
+        yield start
 
 
 GOOD = json.dumps(

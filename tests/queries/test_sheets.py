@@ -6,11 +6,11 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, precision_score, recall_score
 
 from hivemind_utils.queries import sheets as query_sheets
-from hivemind_utils.tables import files
+from hivemind_utils.tables import files, yes_no
 from hivemind_utils.tables.study import Study
 
 ITEMS = pd.DataFrame({"query_id": [f"q{i}" for i in range(40)], "kind": ["open"] * 30 + ["closed"] * 10})
-ANSWERS = {"open_ended": query_sheets.yes_or_no, "alternatives": query_sheets.alternatives}
+ANSWERS = {"open_ended": yes_no.yes_or_no, "alternatives": query_sheets.alternatives}
 
 
 def rng():
@@ -106,7 +106,7 @@ class TestStudySheets:
         assert "already begun" in query_sheets.offer(study, "s", self.FRAME, ["agree"])
 
     def collect(self, study, **options):
-        return query_sheets.collect(study, "s", self.FRAME, ["query_id"], {"agree": query_sheets.yes_or_no}, **options)
+        return query_sheets.collect(study, "s", self.FRAME, ["query_id"], {"agree": yes_no.yes_or_no}, **options)
 
     def test_files_come_before_the_demos_annotators(self, study, tmp_path, capsys):
         self.FRAME.assign(agree="no", annotator="ann").to_csv(tmp_path / "mine.csv", index=False)

@@ -233,7 +233,7 @@ class TestExclusions:
         assert excluded["reason"].tolist() == ["annotator labelled the item before: first kept"]
 
     def test_ids_that_differ_stay_apart(self):
-        assert [rating_labels.id_text(v) for v in ("007", "7", 7.5, "1.10", True)] == [
+        assert [ids.written(v) for v in ("007", "7", 7.5, "1.10", True)] == [
             "007",
             "7",
             "7.5",

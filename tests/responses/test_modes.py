@@ -28,7 +28,7 @@ def population():
 
 
 def embedded_draws(population, seeds):
-    """Draws of the time prompt, 35 of its 50 responses a model, with their embeddings."""
+    """Draws of the time prompt, 35 of its 50 responses per model, with their embeddings."""
     drawn = []
     for seed in seeds:
         frame, truth = population_demo.draw_responses(
