@@ -42,7 +42,7 @@ def serve(name, responder):
         min_p, max_tokens, response_format ...). Its response must depend on its arguments only.
     """
     _RESPONDERS[name] = responder
-    _install()
+    providers.when_imported(_install)
 
 
 def served():
@@ -79,12 +79,8 @@ def _answer(model, messages, optional_params, model_response):
     return model_response
 
 
-def _install():
+def _install(litellm):
     """Enter the provider into litellm's map, once."""
-    import os
-
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import fetches a price list
-    import litellm
     from litellm.llms.custom_llm import CustomLLM
 
     name = providers.PREFIX.rstrip("/")

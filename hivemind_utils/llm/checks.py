@@ -124,8 +124,9 @@ def limits(given, known):
     """Return limits by provider; `known` has the names that a provider's limits may set."""
     from hivemind_utils.llm import providers
 
-    given = mapping("limits", given)
-    names("limits", given, ["default", providers.SIMULATED, *providers.names()], of="providers")
+    given, own = mapping("limits", given), ["default", providers.SIMULATED]
+    if not set(given) <= set(own):  # litellm's names, whose import takes seconds, are asked for only then
+        names("limits", given, [*own, *providers.names()], of="providers")
     for provider, values in given.items():
         values = mapping(f"limits: {provider}", values)
         names(f"limits: {provider}", values, known)

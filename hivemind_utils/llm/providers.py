@@ -48,6 +48,23 @@ LONGEST_WAIT_S = 31 * 24 * 3600  # that a provider can mean; more is a mistake i
 ForeignHost = transport.ForeignHost
 
 
+_set_ups = []  # what is to be done once litellm is imported
+
+
+def when_imported(set_up):
+    """Have a function called as soon as litellm is needed, whose import takes seconds; at once where it is there.
+
+    Parameters
+    ----------
+    set_up : callable
+        Called once, with litellm.
+    """
+    if litellm.cache_info().currsize:
+        set_up(litellm())
+    elif set_up not in _set_ups:
+        _set_ups.append(set_up)
+
+
 @functools.cache
 def litellm():
     """Import litellm, which takes seconds, set up so that it is silent, asks nobody for prices and drops nothing."""
@@ -58,6 +75,8 @@ def litellm():
     litellm.suppress_debug_info = True  # errors are reported here
     litellm.drop_params = False  # a parameter that a provider refuses is an outcome
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    for set_up in _set_ups:
+        set_up(litellm)
     return litellm
 
 

@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Notebook:
         return tuple(name for name, table in schema.TABLES.items() if table.number == self.number)
 
 
+def skip_iri_grammar():
+    """Call it before nbformat is imported: its validator would compile a grammar of IRIs, two seconds for nothing."""
+    sys.modules.setdefault("rfc3987_syntax", None)
+
+
 def notebooks():
     """Names of the notebooks there are, in order."""
     return [path.stem for path in sorted((files.root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
@@ -84,7 +90,7 @@ def read_defaults():
 
 def write_defaults():
     """Write down what the parameters cells say now (`make defaults`); returns the path."""
-    cells = {name: {p.name: p.written for p in inspect(name).parameters.values()} for name in notebooks()}
+    cells = {name: {p.name: p.written for p in parameters(name).values()} for name in notebooks()}
     with files.atomic(defaults_path()) as temporary:
         temporary.write_text(json.dumps(cells, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return defaults_path()
@@ -100,14 +106,39 @@ def edited(notebook):
     ]
 
 
+def parameters(name):
+    """Parameters of a notebook by name, from its cell tagged `parameters`; nothing else of it is read."""
+    return _parameters(*_code(name))
+
+
 def inspect(name):
     """Read a notebook's parameters, the tables it reads and the package modules it imports, from its source."""
+    path, cells = _code(name)
+    trees = [_parse(cell, path, cells) for cell in cells]
+    reads, uses = _tables(trees, path.name)
+    number = path.stem[:2]
+    return Notebook(
+        path=path,
+        parameters=_parameters(path, cells),
+        reads=tuple(sorted(r for r in reads if not r.startswith(number))),
+        modules=_modules([ast.Module([node for tree in trees for node in tree.body], [])]),
+        reads_embeddings=bool(uses & {*_READERS}) and number != "04",
+        writes_embeddings="embeddings.embed" in uses,
+    )
+
+
+def _code(name):
+    """Path of a notebook and its code cells."""
     path = files.root() / "notebooks" / f"{find_notebook(name)}.ipynb"
-    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return path, [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def _parameters(path, cells):
     tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{path.name} must have exactly one cell tagged `parameters`, but has {len(tagged)}.")
-    parameters, settled = {}, read_defaults().get(path.stem, {})
+    found, settled = {}, read_defaults().get(path.stem, {})
     for node in _parse(tagged[0], path, cells).body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
             raise UserError(f"{path.name}: a parameter must read `name: type = literal`; line {node.lineno} does not.")
@@ -117,18 +148,8 @@ def inspect(name):
             raise UserError(f"{path.name}: the default of `{node.target.id}` must be a literal.") from error
         name, written = node.target.id, default
         default = settled.get(name, written)
-        parameters[name] = Parameter(name, ast.unparse(node.annotation), default, written)
-    trees = [_parse(cell, path, cells) for cell in cells]
-    reads, uses = _tables(trees, path.name)
-    number = path.stem[:2]
-    return Notebook(
-        path=path,
-        parameters=parameters,
-        reads=tuple(sorted(r for r in reads if not r.startswith(number))),
-        modules=_modules([ast.Module([node for tree in trees for node in tree.body], [])]),
-        reads_embeddings=bool(uses & {*_READERS}) and number != "04",
-        writes_embeddings="embeddings.embed" in uses,
-    )
+        found[name] = Parameter(name, ast.unparse(node.annotation), default, written)
+    return found
 
 
 def _parse(cell, path, cells):

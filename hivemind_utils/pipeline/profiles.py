@@ -172,7 +172,7 @@ def _check_finite(name, value):
 
 def check_common(profile):
     """Refuse a `common` key that no notebook has."""
-    known = {name for notebook in notebooks.notebooks() for name in notebooks.inspect(notebook).parameters}
+    known = {name for notebook in notebooks.notebooks() for name in notebooks.parameters(notebook)}
     for key in profile.common:
         if key not in known:
             raise notebooks.UserError(unknown_parameter(profile, "common", key, known))

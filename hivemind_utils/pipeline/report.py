@@ -66,6 +66,7 @@ def build(spec):
     run.UserError
         If nothing of the profile has run.
     """
+    notebooks_pipeline.skip_iri_grammar()
     profile = profiles.load_profile(spec)
     notebooks = [_notebook(name, profile) for name in notebooks_pipeline.notebooks()]
     ran = [n for n in notebooks if n["manifest"]]

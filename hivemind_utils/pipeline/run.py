@@ -212,6 +212,7 @@ def _remove_stale_figures(profile, number, figures):
 
 
 def _execute(notebook, running, values):
+    notebooks.skip_iri_grammar()
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it does not understand `int | None`; we checked already

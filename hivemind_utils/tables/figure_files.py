@@ -1,5 +1,8 @@
 """Figures on disk: PNG, PDF, the plotted numbers, and what is printed around them, with the source of the data."""
 
+import contextlib
+import functools
+import io
 import json
 import os
 import textwrap
@@ -10,6 +13,9 @@ BANNER_LINES = 4  # of what a partial run lacks; the whole is in the JSON beside
 
 
 _PADDING = 0.06  # inches around a saved picture
+
+
+_LAYOUT_TABLES = ("GSUB", "GPOS", "GDEF", "kern", "MATH")
 
 
 def title(fig, text):
@@ -38,9 +44,70 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
         Where the data come from, as `parquet.stamp` returns it.
     caption : str, optional
         n, the interval and the unit resampled; printed below the figure.
+
+    Returns
+    -------
+    pathlib.Path
+        The PNG.
     """
-    fig.canvas.draw()  # lets the layout settle; what is added from here on stands outside of it
-    fig.set_layout_engine("none")
+    fig.draw_without_rendering()  # lets the layout settle; what is added from here on stands outside of it
+    folder = files.root() / "figures" / profile
+    with _without_layout(fig):
+        page = _print_around(fig, caption, stamp)
+        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
+            with files.atomic(folder / f"{slug}.{suffix}") as temporary:
+                fig.savefig(temporary, format=suffix, bbox_inches=page, metadata=metadata)
+    with files.atomic(folder / f"{slug}.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    printed = {
+        "title": " ".join(fig.get_suptitle().split()),
+        "caption": caption,
+        "source": source_line(stamp),
+        "partial": stamp.get("partial"),
+        "title_share": _title_share(fig, page),
+    }
+    with files.atomic(folder / f"{slug}.json") as temporary:
+        temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _note(slug)
+    return folder / f"{slug}.png"
+
+
+def half_size(path):
+    """Content of a PNG file at half its width and height, as PNG."""
+    from PIL import Image
+
+    shown = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.reduce(2).save(shown, "png")
+    return shown.getvalue()
+
+
+@contextlib.contextmanager
+def _without_layout(fig):
+    """Leave everything where it stands: matplotlib draws a figure that has a layout engine twice for every format."""
+    import matplotlib as mpl
+
+    _embed_glyphs_only()
+    with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        fig.set_layout_engine(None)
+        yield
+
+
+@functools.cache
+def _embed_glyphs_only():
+    """Leave the tables for laying out text out of the fonts in a PDF: its letters are placed one by one.
+
+    To read and subset these tables takes longer than to draw the figure.
+    """
+    from fontTools.subset import Options
+
+    dropped = getattr(Options, "_drop_tables_default", None)
+    if isinstance(dropped, list):
+        dropped += [name for name in _LAYOUT_TABLES if name not in dropped]
+
+
+def _print_around(fig, caption, stamp):
+    """Print caption, source and banner around a figure; returns what is saved of it, a box in inches."""
     renderer = fig.canvas.get_renderer()
     for legend in fig.legends:  # one that stands outside the axes would follow the growing page
         corner = fig.transFigure.inverted().transform(legend.get_window_extent(renderer).p0)
@@ -58,32 +125,15 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
         lines = textwrap.wrap(f"PARTIAL: {stamp['partial']}", int(width * 18), break_on_hyphens=False)
         banner = "\n".join(lines if len(lines) <= BANNER_LINES else [*lines[: BANNER_LINES - 1], "… (see the report)"])
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
-    title_share = _title_share(fig, renderer)
-    folder = files.root() / "figures" / profile
-    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
-        with files.atomic(folder / f"{slug}.{suffix}") as temporary:
-            fig.savefig(temporary, format=suffix, bbox_inches="tight", pad_inches=_PADDING, metadata=metadata)
-    with files.atomic(folder / f"{slug}.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    printed = {
-        "title": " ".join(fig.get_suptitle().split()),
-        "caption": caption,
-        "source": source_line(stamp),
-        "partial": stamp.get("partial"),
-        "title_share": title_share,
-    }
-    with files.atomic(folder / f"{slug}.json") as temporary:
-        temporary.write_text(json.dumps(printed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _note(slug)
+    return fig.get_tightbbox(renderer).padded(_PADDING)
 
 
-def _title_share(fig, renderer):
+def _title_share(fig, page):
     """Share of the saved picture's height, from the top, that the title takes."""
     if not fig.get_suptitle():
         return 0.0
-    whole = fig.get_tightbbox(renderer)  # inches, from the lower left corner
-    bottom = fig._suptitle.get_window_extent(renderer).y0 / fig.dpi
-    return round((whole.y1 + _PADDING - bottom) / (whole.height + 2 * _PADDING), 4)
+    bottom = fig._suptitle.get_window_extent(fig.canvas.get_renderer()).y0 / fig.dpi
+    return round((page.y1 - bottom) / page.height, 4)
 
 
 def _wrap(text, width):

@@ -125,7 +125,8 @@ class Study:
         caption = " ".join(filter(None, [caption, *notes, self._few_prompts(table)]))
         fig = getattr(drawn, "figure", drawn)
         figure_files.title(fig, title)
-        figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
+        path = figure_files.save(fig, slug, table, profile=self.profile, stamp=self.stamp, caption=caption)
+        _show(fig, path, title)
 
     def figures(self, slug, by, drawn, table, titles, caption=""):
         """Show one figure for each value of a column, ``<slug>_<value>``; see `figure`.
@@ -221,6 +222,21 @@ def _end_with(nothing):
 
     if (shell := get_ipython()) is not None:
         shell.set_custom_exc((NothingToMeasureError,), lambda _, kind, error, *rest, **options: nothing(error))
+
+
+def _show(fig, path, title):
+    """Show a picture in the notebook as it was saved, at half its resolution; outside of one, nothing.
+
+    The figure is closed: Jupyter would draw it twice more.
+    """
+    from IPython import get_ipython
+    from IPython.display import Image, display
+
+    if get_ipython() is not None:
+        import matplotlib.pyplot as plt
+
+        display(Image(data=figure_files.half_size(path), format="png", alt=title))
+        plt.close(fig)
 
 
 def _display(text, display_id=None, *, update=False):
