@@ -182,12 +182,15 @@ def write(folder, n_prompts, size):
     writer.close()
     vectors.flush()
     known = {"fingerprint": embeddings._fingerprint(vectors), "order": "as asked"}
-    schema = pa.schema([("text_id", pa.string())], known)
+    lengths = [("n_chars", pa.int64()), ("n_encoded", pa.int64())]
+    schema = pa.schema([("text_id", pa.string()), *lengths], known)
     with pq.ParquetWriter(f"{final}.parquet", schema) as writer, pq.ParquetFile(path) as written:
         for p in range(n_prompts):
             texts = written.read_row_group(p, ["text"])["text"].to_pylist()
-            text_ids = [ids.text_id(text[:k]) for k in (None, 60) for text in texts]
-            writer.write_table(pa.table({"text_id": text_ids}, schema=schema))
+            texts = [text[:k] for k in (None, 60) for text in texts]
+            columns = {"text_id": [ids.text_id(text) for text in texts]}
+            columns |= {name: [len(text) for text in texts] for name, _ in lengths}
+            writer.write_table(pa.table(columns, schema=schema))
     prompts = pd.DataFrame({"prompt_id": [f"p{p:06}" for p in range(n_prompts)]})
     prompts = prompts.assign(text=prompts["prompt_id"], prompt_kind="original", parent_id=None, category=None,
                              open_endedness=np.nan)  # fmt: skip

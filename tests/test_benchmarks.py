@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,15 @@ def test_a_benchmark_takes_only_what_is_there(path):
     assert found, "every benchmark measures the package"
     absent = [f"{module}.{name}, line {line}" for module, name, line in found if not holds(module, name)]
     assert absent == []
+
+
+def test_the_benchmark_of_large_runs_runs_small(tmp_path):
+    command = [sys.executable, BENCHMARKS[0].parent / "scale.py", "--parts", "growth", "--scale", "0.01"]
+    command += ["--models", "4", "--folder", tmp_path, "--output", tmp_path / "table.md"]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS[0].parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split("|")[1].strip().partition(",")[0] for line in lines[2:]] == [
+        "05 and 06", "05 and 06", "time", "memory", "a million responses", "91 million responses",
+    ]  # fmt: skip

@@ -191,10 +191,8 @@ class Cache:
     @property
     def n_cut(self):
         """Texts that were too long for the encoder, whose beginning alone was encoded."""
-        import pyarrow.parquet as pq
-
-        n_chars = _n_chars(pq.read_table(_beside(self._files()[0], "parquet")))
-        return int((n_chars[:, 1] < n_chars[:, 0]).sum())
+        blocks = map(_n_chars, _columns_of(_beside(self._files()[0], "parquet"), "n_chars", "n_encoded"))
+        return sum(int((n_chars[:, 1] < n_chars[:, 0]).sum()) for n_chars in blocks)
 
     def of(self, text_ids):
         """Vectors of texts, shape (n_texts, n_dims); see `read`."""
@@ -287,11 +285,17 @@ def _open_ids(final):
 
 def _ids_at(path):
     """Ids in a file of this machine, or at an address, in blocks."""
+    for block in _columns_of(path, "text_id"):
+        yield block["text_id"].to_numpy(zero_copy_only=False)
+
+
+def _columns_of(path, *names):
+    """Columns of a Parquet file of this machine, or at an address, in blocks; those that it lacks are left out."""
     import pyarrow.parquet as pq
 
     with table_copies.opened(path) as opened, pq.ParquetFile(opened) as file:
-        for batch in file.iter_batches(columns=["text_id"]):
-            yield batch.column(0).to_numpy(zero_copy_only=False)
+        there = [name for name in names if name in file.schema_arrow.names]
+        yield from file.iter_batches(columns=there)
 
 
 def _numbers(text_ids):
@@ -397,9 +401,9 @@ def _merge(final, parts, encoder, wanted):
         ordered = description.get(b"order") == _ORDER
         if not sources and (ordered or 2 * len(wanted) < len(vectors)):  # a few texts say nothing about the order
             return
-        known = pq.read_table(_beside(final, "parquet"))
-        sources.insert(0, _Source(np.concatenate([kept, *map(_numbers, _open_ids(final))]), _n_chars(known),
-                                  lambda: vectors))  # fmt: skip
+        n_chars = [_n_chars(block) for block in _columns_of(_beside(final, "parquet"), "n_chars", "n_encoded")]
+        sources.insert(0, _Source(np.concatenate([kept, *map(_numbers, _open_ids(final))]),
+                                  np.concatenate([np.empty((0, 2), np.int64), *n_chars]), lambda: vectors))  # fmt: skip
         kept = sources[0].ids if ordered else kept
     if not sources:
         return
@@ -476,7 +480,7 @@ def _with_room(path, shape, final):
 
 def _n_chars(table):
     """Characters of every text, and those that were encoded, shape (n_texts, 2); older caches lack the latter."""
-    names = getattr(table, "column_names", None) or table.files
+    names = table.files if hasattr(table, "files") else table.schema.names
     return np.stack([np.asarray(table[name if name in names else "n_chars"]) for name in ("n_chars", "n_encoded")], 1)
 
 
