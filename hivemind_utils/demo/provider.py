@@ -1,11 +1,12 @@
-"""The litellm provider of the demo: a model named ``simulated/<name>`` is answered by a function of this process.
+"""The provider of the demo: a model named ``simulated/<name>`` is answered by a function of this process.
 
-Whatever is simulated (models, labellers, judges) is asked through the same calls as a real provider, so that the demo
-runs through exactly the code of a real study. No network is involved.
+Whatever is simulated (models, labellers, judges) is asked as a real provider is: with the same queue, budget, retries
+and store. Only litellm's call is left out, which takes seconds to import and would send nothing.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from hivemind_utils.llm import providers
 
@@ -29,8 +30,11 @@ class Failure(Exception):
 _RESPONDERS: dict[str, Callable] = {}
 
 
+_OF_THE_CALL = ("timeout", "max_retries", "num_retries", "caching", "drop_params", "api_base", "api_key")
+
+
 def serve(name, responder):
-    """Let ``simulated/<name>`` be answered by a function, and make litellm know the provider.
+    """Let ``simulated/<name>`` be answered by a function.
 
     Parameters
     ----------
@@ -42,7 +46,7 @@ def serve(name, responder):
         min_p, max_tokens, response_format ...). Its response must depend on its arguments only.
     """
     _RESPONDERS[name] = responder
-    providers.when_imported(_install)
+    providers.answer_here(providers.SIMULATED, _answer)
 
 
 def served():
@@ -50,49 +54,38 @@ def served():
     return sorted(_RESPONDERS)
 
 
-def _answer(model, messages, optional_params, model_response):
-    from litellm.llms.custom_llm import CustomLLMError
-    from litellm.types.utils import Choices, Message, Usage
-
+async def _answer(*, model, messages, n=1, seed=None, extra_body=None, **parameters):
+    """Answer a call; takes the arguments of litellm's ``acompletion``."""
+    model = model.removeprefix(providers.PREFIX)
     if model not in _RESPONDERS:
-        raise CustomLLMError(
-            status_code=404, message=f"There is no simulated model {model!r}; served here: {', '.join(served())}."
-        )
-    parameters = dict(optional_params)
-    parameters |= parameters.pop("extra_body", None) or {}
-    n, seed = parameters.pop("n", None) or 1, parameters.pop("seed", None)
+        raise Failure(404, f"There is no simulated model {model!r}; served here: {', '.join(served())}.")
+    asked = {name: value for name, value in parameters.items() if name not in _OF_THE_CALL} | (extra_body or {})
     try:
-        answers = _RESPONDERS[model](messages, n=n, seed=seed, parameters=parameters)
-    except Failure as failure:
-        raise CustomLLMError(status_code=failure.status_code, message=str(failure)) from failure
+        answers = _RESPONDERS[model](messages, n=n or 1, seed=seed, parameters=asked)
+    except Failure:
+        raise
     except Exception as error:  # a mistake in the responder: asking again would not mend it
-        message = f"The responder of {model!r} failed: {error!r}"
-        raise CustomLLMError(status_code=400, message=message) from error
-    model_response.choices = [
-        Choices(index=i, finish_reason=a.finish_reason, message=Message(content=a.text, role="assistant"))
+        raise Failure(400, f"The responder of {model!r} failed: {error!r}") from error
+    choices = [
+        {"index": i, "finish_reason": a.finish_reason, "message": {"role": "assistant", "content": a.text}}
         for i, a in enumerate(answers)
     ]
-    model_response.model = model
-    asked = sum(len(str(message["content"]).split()) for message in messages)
-    said = sum(len(answer.text.split()) for answer in answers)
-    model_response.usage = Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
-    return model_response
+    n_asked = sum(len(str(message["content"]).split()) for message in messages)
+    n_said = sum(len(answer.text.split()) for answer in answers)
+    usage = {"prompt_tokens": n_asked, "completion_tokens": n_said, "total_tokens": n_asked + n_said}
+    return _Reply({"model": model, "choices": choices, "usage": usage})
 
 
-def _install(litellm):
-    """Enter the provider into litellm's map, once."""
-    from litellm.llms.custom_llm import CustomLLM
+class _Reply:
+    """A chat completion, to be read as litellm's are."""
 
-    name = providers.PREFIX.rstrip("/")
-    if any(entry["provider"] == name for entry in litellm.custom_provider_map):
-        return
+    def __init__(self, body):
+        self.body, self.model = body, body["model"]
+        self.choices = [
+            SimpleNamespace(message=SimpleNamespace(**choice["message"]), finish_reason=choice["finish_reason"])
+            for choice in body["choices"]
+        ]
 
-    class Simulated(CustomLLM):
-        def completion(self, model, messages, *args, model_response, optional_params, **kwargs):
-            return _answer(model, messages, optional_params, model_response)
-
-        async def acompletion(self, model, messages, *args, model_response, optional_params, **kwargs):
-            return _answer(model, messages, optional_params, model_response)
-
-    litellm.custom_provider_map.append({"provider": name, "custom_handler": Simulated()})
-    litellm.utils.custom_llm_setup()
+    def model_dump(self, **_):
+        """Return it as JSON would hold it."""
+        return self.body

@@ -5,6 +5,7 @@ reaches the host it was made for and no other, and an error means the same where
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -48,21 +49,27 @@ LONGEST_WAIT_S = 31 * 24 * 3600  # that a provider can mean; more is a mistake i
 ForeignHost = transport.ForeignHost
 
 
-_set_ups = []  # what is to be done once litellm is imported
+_answered_here = {}  # provider to the coroutine function that answers for it
 
 
-def when_imported(set_up):
-    """Have a function called as soon as litellm is needed, whose import takes seconds; at once where it is there.
+def answer_here(name, answer):
+    """Have a provider's models answered in this process, without litellm, whose import takes seconds.
 
     Parameters
     ----------
-    set_up : callable
-        Called once, with litellm.
+    name : str
+        Of the provider.
+    answer : coroutine function
+        Takes the arguments of litellm's ``acompletion``, returns an object like its reply, and raises errors that have
+        a ``status_code``.
     """
-    if litellm.cache_info().currsize:
-        set_up(litellm())
-    elif set_up not in _set_ups:
-        _set_ups.append(set_up)
+    _answered_here[name] = answer
+
+
+def completion(arguments):
+    """Coroutine that makes a call with the arguments of litellm's ``acompletion``."""
+    answer = _answered_here.get(provider_name(arguments["model"])) or litellm().acompletion
+    return answer(**arguments)
 
 
 @functools.cache
@@ -75,8 +82,6 @@ def litellm():
     litellm.suppress_debug_info = True  # errors are reported here
     litellm.drop_params = False  # a parameter that a provider refuses is an outcome
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-    for set_up in _set_ups:
-        set_up(litellm)
     return litellm
 
 
@@ -277,6 +282,8 @@ def guarded(model, api_base, **options):
     See `transport.guarded` for the options, for what it yields and for what it raises.
     """
     name = provider_name(model)
+    if name in _answered_here:  # no request leaves
+        return contextlib.nullcontext(transport.Exchange(name, api_base))
     may_have_key = api_base is None or _may_have_key(name, model, api_base)
     return transport.guarded(name, api_base, may_have_key=may_have_key, **options)
 

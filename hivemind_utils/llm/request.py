@@ -147,8 +147,10 @@ def call_seed(seed, key, first_sample):
 
 @functools.cache
 def supports(model, parameter):
-    """Whether litellm knows the provider to take a parameter for this model."""
+    """Whether litellm knows the provider to take a parameter for this model; simulated models take all."""
     name = providers.provider_name(model)
+    if name == providers.SIMULATED:
+        return True
     if name == providers.GGUF:
         return parameter == "seed" or parameter in gguf_models.TAKEN
     known = providers.litellm().get_supported_openai_params(model.removeprefix(f"{name}/"), custom_llm_provider=name)

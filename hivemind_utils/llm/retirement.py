@@ -32,7 +32,10 @@ def known_date(model):
     >>> known_date("openai/gpt-4o-2024-11-20"), known_date("hosted_vllm/mine")
     ('2027-01-14', None)
     """
-    facts, provider = providers.litellm().model_cost, providers.provider_name(model)
+    provider = providers.provider_name(model)
+    if provider in (providers.SIMULATED, providers.GGUF):
+        return None
+    facts = providers.litellm().model_cost
     plain = model.partition("/")[2] or model
     for name in (model, plain, re.sub(r"-(\d{4}-\d{2}-\d{2}|\d{8})$", "", plain)):
         entry = facts.get(name, {})

@@ -328,7 +328,7 @@ class _Run(bookkeeping.Books):
                     arguments |= {"api_base": base} if base else {}
                     most = gate.most_bytes and gate.most_bytes * len(job.samples)
                     with providers.guarded(arguments["model"], base, most_bytes=most) as exchange:
-                        asked = providers.litellm().acompletion(**arguments)
+                        asked = providers.completion(arguments)
                         reply = await providers.within(gate.timeout_s or TIMEOUT_S, asked)
                     heard = self._heard(reply, exchange, job)
             except asyncio.CancelledError:

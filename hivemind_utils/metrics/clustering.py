@@ -6,6 +6,9 @@ as a generator. UMAP is seeded from it and runs on one thread: the same generato
 The rule that says which modes hold is `mode_evidence.supported`.
 """
 
+import contextlib
+import functools
+
 import numpy as np
 
 from hivemind_utils.metrics import diversity, similarity
@@ -181,8 +184,11 @@ def umap_coordinates(vectors, rng, *, n_dims=2, n_neighbors=15, n_epochs=60, min
     return np.pad(coordinates, ((0, 0), (0, n_dims - coordinates.shape[1])))
 
 
+@functools.cache
 def umap_of():
-    """Import UMAP's class; the package warns of a part of it that needs Tensorflow.
+    """Import UMAP's class; its compiled code is kept on disk, since every process would compile it anew for seconds.
+
+    The package warns of a part of it that needs Tensorflow.
 
     Examples
     --------
@@ -193,7 +199,11 @@ def umap_of():
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-        from umap import UMAP
+        from umap import UMAP, layouts, umap_
+    compiled = [f for m in (umap_, layouts) for f in vars(m).values() if getattr(f, "__module__", "") == m.__name__]
+    for function in compiled:
+        with contextlib.suppress(AttributeError, RuntimeError):  # not compiled; no folder where it could be kept
+            function.enable_caching()
     return UMAP
 
 

@@ -217,7 +217,7 @@ def _definition(function, bound):
     if target is None:
         return None
     *module, name = ".".join([target, *rest]).split(".")
-    for file in reversed(list(_files_of(".".join(module)))):
+    for file in reversed(list(_files_of(".".join(module), files.root()))):
         there = _bound(ast.parse(file.read_text(encoding="utf-8")))
         if name in there:
             return _definition(name, there)
@@ -240,10 +240,11 @@ def dotted(node):
 def _modules(trees):
     """Files of the package modules that these trees import, directly or through one another."""
     found, seen, queue = set(), set(), {name for tree in trees for name in _imported(tree)}
+    root = files.root()
     while queue:
         name = queue.pop()
         seen.add(name)
-        for path in _files_of(name):
+        for path in _files_of(name, root):
             if path not in found:
                 found.add(path)
                 queue |= _imported_by(path.read_text(encoding="utf-8")) - seen
@@ -276,16 +277,16 @@ def _imported(tree):
                 yield f"{bound[node.value.id]}.{node.attr}"
 
 
-def _files_of(name):
+def _files_of(name, root):
     """Files that importing a dotted name runs: the module, and the packages above it."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
-        place = files.root().joinpath(*parts[:depth])
+        place = root.joinpath(*parts[:depth])
         for path in (place / "__init__.py", place.with_suffix(".py")):
             if path.is_file():
                 yield path
-    package = files.root().joinpath(*parts[:-1], "__init__.py")
+    package = root.joinpath(*parts[:-1], "__init__.py")
     if package.is_file() and not (package.parent / f"{parts[-1]}.py").is_file():
         there = _names_of_package(package.read_text(encoding="utf-8"))
         if there.get(parts[-1], name) != name:
-            yield from _files_of(there[parts[-1]])
+            yield from _files_of(there[parts[-1]], root)
