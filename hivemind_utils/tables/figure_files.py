@@ -125,7 +125,19 @@ def _print_around(fig, caption, stamp):
         lines = textwrap.wrap(f"PARTIAL: {stamp['partial']}", int(width * 18), break_on_hyphens=False)
         banner = "\n".join(lines if len(lines) <= BANNER_LINES else [*lines[: BANNER_LINES - 1], "… (see the report)"])
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
-    return fig.get_tightbbox(renderer).padded(_PADDING)
+    return _page(fig)
+
+
+def _page(fig):
+    """What is saved of a figure, a box in inches: measured in the dots of the PNG, to which letters are fitted."""
+    import matplotlib as mpl
+
+    shown = fig.dpi
+    fig.dpi = mpl.rcParams["savefig.dpi"]
+    try:
+        return fig.get_tightbbox(fig.canvas.get_renderer()).padded(_PADDING)
+    finally:
+        fig.dpi = shown
 
 
 def _title_share(fig, page):
