@@ -1,6 +1,6 @@
 """Simulated judges of ideas and of quality: they read a response by the demo's grammar, and the first sometimes errs.
 
-The judge is asked through litellm like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
+The judge is asked like a real one. What it knows is the grammar of ``data/demo/population.yaml``: which
 phrases belong to which idea. Its errors, and responses that do not fit the form, depend on the text alone.
 """
 
@@ -77,7 +77,7 @@ def graders_to_ask(judges, source, population_path):
 
 
 def serve_grader(population, name=GRADER):
-    """Serve a judge of quality as ``simulated/<name>``: see `grade`; returns its name for litellm."""
+    """Serve a judge of quality as ``simulated/<name>``: see `grade`; returns its name."""
     prompts = {prompt["text"]: prompt for prompt in population["prompts"]}
     readers = {text: reader(prompt) for text, prompt in prompts.items()}
 
@@ -115,7 +115,7 @@ def serve(population, *, name=NAME, error_rate=ERROR_RATE, clumsy_rate=CLUMSY_RA
     Returns
     -------
     str
-        The model's name, for litellm.
+        The model's name, as requests have it.
     """
     readers = {prompt["text"]: reader(prompt) for prompt in population["prompts"]}
 

@@ -36,7 +36,7 @@ def simulated(faults=0.0):
     -------
     callable
         Serves the population's models, writes what is planted to ``truth/``, and gives the `design.Plan`: models are
-        asked through litellm, responses of people are given.
+        asked like real ones, responses of people are given.
     """
 
     def plan(study, path, chosen, calls, asking):

@@ -132,8 +132,8 @@ def _page(fig):
     """What is saved of a figure, a box in inches: measured in the dots of the PNG, to which letters are fitted."""
     import matplotlib as mpl
 
-    shown = fig.dpi
-    fig.dpi = mpl.rcParams["savefig.dpi"]
+    shown, saved = fig.dpi, mpl.rcParams["savefig.dpi"]
+    fig.dpi = shown if saved == "figure" else saved
     try:
         return fig.get_tightbbox(fig.canvas.get_renderer()).padded(_PADDING)
     finally:

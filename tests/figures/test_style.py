@@ -1,6 +1,10 @@
 """The house style: sizes, colours, and what `save` writes and prints."""
 
+import contextlib
+import io
 import json
+import re
+import zlib
 
 import matplotlib
 
@@ -9,6 +13,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
 
 from hivemind_utils.figures import style
 from hivemind_utils.tables import figure_files
@@ -72,6 +77,39 @@ def test_equal_figures_are_equal_files(project):
     for suffix in ("pdf", "png", "csv", "json"):
         one, two = ((project / "figures" / profile / f"lines.{suffix}").read_bytes() for profile in ("one", "two"))
         assert one == two, suffix
+
+
+def test_a_figure_is_laid_out_once_and_drawn_once_for_each_format(monkeypatch):
+    style.use()
+    drawn = []
+    fig, table = a_figure()
+    monkeypatch.setattr(fig, "draw", lambda renderer: drawn.append(1) or matplotlib.figure.Figure.draw(fig, renderer))
+    path = figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption="n = 2 prompts")
+    assert len(drawn) == 3 and path.name == "lines.png"
+
+
+def test_a_pdf_holds_letters_as_outlines_that_can_be_selected_and_no_tables_for_layout(project):
+    style.use()
+    fig, table = a_figure()
+    figure_files.title(fig, "AVAST: letters that stand close")
+    figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED)
+    content = (project / "figures" / "mine" / "lines.pdf").read_bytes()
+    streams = []
+    for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL):
+        with contextlib.suppress(zlib.error):
+            streams.append(zlib.decompress(packed))
+    fonts = [set(TTFont(io.BytesIO(found)).keys()) for found in streams if found[:4] == b"\0\1\0\0"]
+    assert len(fonts) >= 2 and all({"glyf", "hmtx"} <= tables for tables in fonts)
+    assert not any({"GSUB", "GPOS", "kern"} & tables for tables in fonts)
+    assert b"/ToUnicode" in content and b"/Type3" not in content
+
+
+def test_half_a_picture_is_the_picture_at_half_its_size(project):
+    fig, table = a_figure()
+    path = figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED)
+    whole, half = plt.imread(path), plt.imread(io.BytesIO(figure_files.half_size(path)))
+    assert abs(half.shape[0] - whole.shape[0] / 2) <= 1 and abs(half.shape[1] - whole.shape[1] / 2) <= 1
+    assert abs(half[..., :3].mean() - whole[..., :3].mean()) < 0.01
 
 
 def test_simulated_data_say_so_on_the_figure():

@@ -1,5 +1,6 @@
 """Study: where the data come from, what a run lacks, figures, and the answer below the title."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from hivemind_utils.tables import parquet, schema
+from hivemind_utils.tables import figure_files, parquet, schema
 from hivemind_utils.tables.paper import Paper
 from hivemind_utils.tables.study import PENDING, Study
 
@@ -199,6 +200,26 @@ def test_in_a_notebook_the_answer_stands_below_the_title_once_it_is_known(projec
     assert shown(3) == ["*No figure: Too few models*"]
     assert shown(4) == ["- Half of **all**\n- one"]
     assert written()["answer"] == "Half of **all**"
+
+
+DRAWS = [
+    "%matplotlib inline\nfrom hivemind_utils.tables.study import Study",
+    'study = Study("04", "mine")\nstudy.comes_from("simulated", "a test")',
+    "import matplotlib.pyplot as plt\nimport pandas as pd\nfig, ax = plt.subplots()\nax.plot([0, 1], [0, 1])\n"
+    'study.figure("line", ax, pd.DataFrame({"x": [0, 1]}), "A line", "n = 2")\nprint(plt.get_fignums())',
+]
+
+
+def test_a_notebook_shows_a_figure_once_and_as_it_was_saved(project, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in DRAWS]
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(project)}}).execute()
+    pictures = [o for o in notebook.cells[2]["outputs"] if "image/png" in o.get("data", {})]
+    assert [o["metadata"]["image/png"]["alt"] for o in pictures] == ["A line"]
+    assert [o["text"] for o in notebook.cells[2]["outputs"] if "text" in o] == ["[]\n"]
+    shown = base64.b64decode(pictures[0]["data"]["image/png"])
+    assert shown == figure_files.half_size(project / "figures" / "mine" / "line.png")
 
 
 ENDS = [
