@@ -5,8 +5,6 @@ import tempfile
 import weakref
 from pathlib import Path
 
-import pandas as pd
-
 from hivemind_utils.tables import files, schema
 
 
@@ -67,6 +65,8 @@ class Blocks:
     def __getitem__(self, column):
         """Return a column of all rows."""
         parts = [self._read(k, [column]).to_pandas()[column] for k in range(len(self._sizes))]
+        import pandas as pd
+
         return pd.concat(parts or [schema.empty(self.name)[column]], ignore_index=True)
 
     def head(self, n=5):
@@ -84,4 +84,4 @@ class Blocks:
 
 def of(table):
     """Frames of a table, which is one frame or `Blocks`."""
-    return [table] if isinstance(table, pd.DataFrame) else table
+    return table if isinstance(table, Blocks) else [table]

@@ -5,7 +5,6 @@ import json
 import re
 
 import numpy as np
-import pandas as pd
 
 _LARGEST = 2**53  # beyond it a number with a fraction skips whole numbers
 
@@ -48,6 +47,8 @@ def written(value):
     >>> written(1), written(1.0), written(" 1.0"), written("1.10"), written(float("nan")), written(" ")
     ('1', '1', '1', '1.10', None, None)
     """
+    import pandas as pd  # here: whoever runs notebooks needs it for nothing else
+
     if pd.isna(value):
         return None
     if isinstance(value, bytes):
