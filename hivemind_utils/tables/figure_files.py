@@ -54,9 +54,11 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     folder = files.root() / "figures" / profile
     with _without_layout(fig):
         page = _print_around(fig, caption, stamp)
-        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
-            with files.atomic(folder / f"{slug}.{suffix}") as temporary:
-                fig.savefig(temporary, format=suffix, bbox_inches=page, metadata=metadata)
+        with files.atomic(folder / f"{slug}.png") as temporary:
+            fig.savefig(temporary, format="png", bbox_inches=page)
+        with files.atomic(folder / f"{slug}.pdf") as temporary:  # letters are a little wider or narrower there
+            fig.savefig(temporary, format="pdf", bbox_inches="tight", pad_inches=_PADDING,
+                        metadata={"CreationDate": None})  # fmt: skip
     with files.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     printed = {

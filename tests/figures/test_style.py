@@ -79,13 +79,13 @@ def test_equal_figures_are_equal_files(project):
         assert one == two, suffix
 
 
-def test_a_figure_is_laid_out_once_and_drawn_once_for_each_format(monkeypatch):
+def test_a_figure_is_laid_out_measured_for_the_pdf_and_drawn_once_for_each_format(monkeypatch):
     style.use()
     drawn = []
     fig, table = a_figure()
     monkeypatch.setattr(fig, "draw", lambda renderer: drawn.append(1) or matplotlib.figure.Figure.draw(fig, renderer))
     path = figure_files.save(fig, "lines", table, profile="mine", stamp=SIMULATED, caption="n = 2 prompts")
-    assert len(drawn) == 3 and path.name == "lines.png"
+    assert len(drawn) == 4 and path.name == "lines.png"
 
 
 def test_a_pdf_holds_letters_as_outlines_that_can_be_selected_and_no_tables_for_layout(project):
