@@ -20,6 +20,7 @@ class Blocks:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> table = Blocks("05_power")
     >>> for n in (10, 20):
     ...     table.append(pd.DataFrame({"n_prompts": [n], "n_responses": [50], "difference": [0.1]}))

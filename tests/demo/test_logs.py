@@ -104,9 +104,7 @@ class TestDraw:
 
 @pytest.fixture(scope="module")
 def served():
-    with pytest.MonkeyPatch.context() as patch:  # the responders are asked here, without litellm
-        patch.setattr(provider, "_install", lambda: None)
-        logs_demo.serve_labellers(LOGS, 0)
+    logs_demo.serve_labellers(LOGS, 0)
 
 
 @pytest.mark.usefixtures("served")
