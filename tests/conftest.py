@@ -37,6 +37,24 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.long)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Under HIVEMIND_NO_SKIPS, as in the gate, a skipped test is a failed one: something is not installed."""
+    outcome = yield
+    report = outcome.get_result()
+    if os.environ.get("HIVEMIND_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped, where nothing may be: {report.longrepr[-1]}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a module that is skipped as a whole."""
+    outcome = yield
+    report = outcome.get_result()
+    if os.environ.get("HIVEMIND_NO_SKIPS") and report.outcome == "skipped":
+        report.outcome, report.longrepr = "failed", f"{collector.name} is skipped, where nothing may be"
+
+
 class Project:
     """A copy of the tree, made unless it is there; `make` runs its Makefile with the Python of the tests."""
 

@@ -51,6 +51,7 @@ EXERCISED = {
     "make setup-dev": "ci",
     "make setup-local": "ci",
     "make setup-encoders": "ci",
+    "make setup-scale": "ci",
     "make bench": "by hand: minutes, and only ratios matter",
     "make bench-scale": "by hand: minutes of computing at the size of the paper",
     "python -m hivemind_utils.tables.dictionary": "here",

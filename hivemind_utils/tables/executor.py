@@ -268,8 +268,8 @@ class Dask:
                 from distributed import Client
             except ImportError:
                 raise ModuleNotFoundError(
-                    "`scheduler` names a Dask cluster, but Dask is not installed: run `pip install '.[scale]'`, or "
-                    "write `scheduler: {processes: 2}`."
+                    "`scheduler` names a Dask cluster, but Dask is not installed: run `make setup-scale`, or write "
+                    "`scheduler: {processes: 2}`."
                 ) from None
             if "://" not in self.address:
                 raise ValueError(
@@ -306,7 +306,7 @@ def local_cluster():
         from distributed import LocalCluster
     except ImportError:
         raise ModuleNotFoundError(
-            "`scheduler: local` needs Dask, which is not installed: run `pip install '.[scale]'`, or write "
+            "`scheduler: local` needs Dask, which is not installed: run `make setup-scale`, or write "
             "`scheduler: {processes: 2}`."
         ) from None
     with LocalCluster(n_workers=os.cpu_count() or 1, threads_per_worker=1, dashboard_address=None) as cluster:
