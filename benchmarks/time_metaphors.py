@@ -1,5 +1,7 @@
 """Sample ``data/reference/time_metaphors_smollm2.parquet``: a small real model's responses to one prompt.
 
+Their embeddings are written beside it, into ``data/reference/embeddings``.
+
 Run it again and it samples the same number of responses anew: a thousand in about ten minutes on two idle cores.
 Responses that a store given as the first argument holds already are kept.
 """
@@ -17,6 +19,8 @@ sys.path[:0] = [str(ROOT)]
 
 from hivemind_utils.llm import decoding, gguf_models, sampler, store
 from hivemind_utils.llm import request as request_llm
+from hivemind_utils.responses import embeddings
+from hivemind_utils.responses import table as response_table
 from hivemind_utils.tables import files
 
 MODEL, N, SEED = "gguf:smollm2", 1_024, 0
@@ -32,6 +36,15 @@ def honoured():
     with gguf_models.running([MODEL]) as served:
         servers = served.pools[MODEL].servers
         return decoding.honoured(servers.base_urls[0], servers.name, body), dict(served.pools[MODEL].facts)
+
+
+def embed():
+    """Write the embeddings of the responses, and nothing else, beside them."""
+    folder = TARGET.parent / "embeddings"
+    for path in embeddings.files("minilm", folder):
+        path.unlink(missing_ok=True)
+    texts = response_table.tabulate(response_table.read(TARGET))["04_responses"]
+    embeddings.embed(texts.loc[texts["usable"], "text"].unique(), "minilm", folder)
 
 
 def main():
@@ -65,6 +78,7 @@ def main():
     table = table.replace_schema_metadata({"hivemind": json.dumps(stamp, sort_keys=True)})
     with files.atomic(TARGET) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=19)
+    embed()
     print(json.dumps(stamp, indent=1), f"{TARGET.stat().st_size:,} bytes")
 
 

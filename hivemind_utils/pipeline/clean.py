@@ -9,6 +9,8 @@ from hivemind_utils.tables import files, schema
 
 EXECUTED = ("params.json", "manifest.json", "running.ipynb", "ipynb", "figures.txt")
 
+EMBEDDED = ("queries", "sets", "files", "translated")  # folders of embeddings of texts that are no responses of the run
+
 
 def clean(name):
     """Remove what a profile's runs wrote; inputs, stores of paid responses and people's sheets stay.
@@ -29,7 +31,7 @@ def clean(name):
         written = _figures(name) + list(_tables(name))
         for file in written:
             file.unlink(missing_ok=True)
-        for folder in ("embeddings/queries", "embeddings", "truth"):
+        for folder in (*(f"embeddings/{kind}" for kind in EMBEDDED), "embeddings", "truth"):
             _remove_cache(root / "data" / name / folder)
         if (root / "report" / name / "index.html").is_file():
             shutil.rmtree(root / "report" / name)

@@ -26,6 +26,8 @@ from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profil
 from hivemind_utils.tables import executor, parquet
 from hivemind_utils.tables import files as table_files
 
+SAVE_EVERY = 5  # seconds between two states of a running notebook on disk
+
 
 def execute(name, spec, strict=False, unless_current=False):
     """Run one notebook of a profile; returns the exit status (0, or 3 for a partial result under `strict`).
@@ -223,6 +225,8 @@ def _execute(notebook, running, values):
 def _papermill(papermill, notebook, running, values):
     from nbclient.exceptions import DeadKernelError
 
+    papermill.engines.papermill_engines.register("hivemind", _engine(papermill))
+
     def literal(path):
         return str(path).replace("{", "{{").replace("}", "}}")  # papermill fills in parameters
 
@@ -231,6 +235,7 @@ def _papermill(papermill, notebook, running, values):
             literal(notebook.path),
             literal(running),
             parameters=values,
+            engine_name="hivemind",
             kernel_name="python3",
             language="python",  # a notebook without language_info is still Python
             cwd=str(notebook.path.parent),
@@ -254,6 +259,27 @@ def _papermill(papermill, notebook, running, values):
         raise notebooks.UserError(
             f"{notebook.name}: the kernel of {sys.executable} did not start ({error}). Run `make setup`, then again."
         ) from None
+
+
+def _engine(papermill):
+    """Engine of papermill that saves the notebook every few seconds, and at its end, not twice with every cell."""
+
+    class Engine(papermill.engines.NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+            save = nb_man.save
+
+            def save_now_and_then(**kept):
+                if (nb_man.now() - nb_man.last_save_time).total_seconds() >= SAVE_EVERY:
+                    save(**kept)
+
+            nb_man.save = save_now_and_then
+            try:
+                return super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.save = save
+
+    return Engine
 
 
 def _rewrite(running, change):
@@ -285,9 +311,13 @@ def _redacted(cells):
 
 
 def _versions():
+    """Version of every installed package, from the first lines of its metadata: to parse all of them takes longer."""
     from importlib.metadata import distributions
 
-    return {d.metadata["Name"]: d.version for d in sorted(distributions(), key=lambda d: d.metadata["Name"].lower())}
+    heads = [(d.read_text("METADATA") or d.read_text("PKG-INFO") or "").partition("\n\n")[0] for d in distributions()]
+    known = [dict(re.findall(r"^(Name|Version):\s*(.*?)\s*$", head, re.MULTILINE)) for head in heads]
+    whole = {d["Name"]: d["Version"] for d in known if len(d) == 2}
+    return dict(sorted(whole.items(), key=lambda item: item[0].lower()))
 
 
 def _commit():

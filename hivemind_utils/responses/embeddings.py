@@ -194,6 +194,10 @@ class Cache:
         blocks = map(_n_chars, _columns_of(_beside(self._files()[0], "parquet"), "n_chars", "n_encoded"))
         return sum(int((n_chars[:, 1] < n_chars[:, 0]).sum()) for n_chars in blocks)
 
+    def holds(self, text_ids):
+        """Whether there is a cache with the vectors of all these texts."""
+        return _exists(self.final) and bool(np.isin(_numbers(list(text_ids)), self._index()[0]).all())
+
     def of(self, text_ids):
         """Vectors of texts, shape (n_texts, n_dims); see `read`."""
         return self.take(self.rows(text_ids))

@@ -89,15 +89,16 @@ def _cut_note(cache, encoder):
     return f"{wording.counted(n, 'text')} too long for {encoder}: only the beginning is compared."
 
 
-def from_files(study, paths, encoder, **reading):
-    """Read responses from files, embed them, and return them as `load` does, without touching the profile's tables.
+def from_file(study, path, encoder, **reading):
+    """Read responses from a file, embed them, and return them as `load` does, without touching the profile's tables.
+
+    Vectors in a folder ``embeddings`` beside the file are read from there, if it has those of all responses.
 
     Parameters
     ----------
     study : Study
-    paths : path-like
+    path : path-like
     encoder : str
-        A local one: nothing is paid for.
     **reading
         Options of `table.read`, such as `columns`.
 
@@ -105,13 +106,17 @@ def from_files(study, paths, encoder, **reading):
     -------
     Responses
     """
-    made = tabulate(read(files.resolve(paths), **reading))
+    path = files.resolve(path)
+    made = tabulate(read(path, **reading))
     table = made["04_responses"]
     table = table[table["usable"]].sort_values([*CELL, "sample_idx"], ignore_index=True)
     table["arm"] = arm_names(table)
-    folder = study.folder / "embeddings"
-    embeddings.embed(table["text"].unique(), encoder, folder)
-    vectors = embeddings.read(table["text_id"], encoder, folder)
+    beside = embeddings.cache(encoder, path.parent / "embeddings")
+    if beside.holds(table["text_id"]):
+        vectors = beside.of(table["text_id"])
+    else:
+        own = study.folder / "embeddings" / "files"  # not 04's cache: what was computed on it would have to run again
+        vectors = embeddings.vectors(table["text"].tolist(), encoder, own, may_pay=True)
     prompts, models = made["04_prompts"].set_index("prompt_id"), made["04_models"].set_index("model")
     return Responses(table, vectors, prompts, models, executor=study.executor)
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from hivemind_utils.responses import modes
-from hivemind_utils.responses.loading import Responses, from_files
+from hivemind_utils.responses.loading import Responses, from_file
 from hivemind_utils.tables import files
 
 
@@ -57,7 +57,7 @@ def analyse(study, path, encoder, *, settings=None, reruns=None):
     """
     if path is None:
         return None
-    found = from_files(study, path, encoder)
+    found = from_file(study, path, encoder)
     analysed = modes.analyse(found, study.rng, settings=settings, reruns=reruns, progress=study.progress)
     return Reference(found, modes.one_prompt(analysed, found, found.prompt_order[0]), origin(path))
 

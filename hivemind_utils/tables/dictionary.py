@@ -24,7 +24,7 @@ def dictionary():
         "  (`benchmarks/mode_power.py` simulates it again)",
         "- `time_metaphors_smollm2.parquet`: 1,024 responses of a real model to one prompt, sampled here; its",
         "  metadata name the model's file, hash and quantisation, the decoding asked and honoured, and the time",
-        "  (`benchmarks/time_metaphors.py` samples it again)",
+        "  (`benchmarks/time_metaphors.py` samples it again); their embeddings by minilm are in `embeddings/`",
         "- `local_prompts.csv`, `local_models.csv`: what the profile `local` asks, and whom;",
         "  `local_closed_prompts.csv`: more closed-ended prompts, for `local-arms`",
     ]

@@ -385,6 +385,9 @@ def test_of_many_at_once_one_writes(project):
 # --------------------------------------------------------------------------------------------------------------- clean
 
 
+PAIR = ("npy", "parquet")
+
+
 def everything(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -401,6 +404,7 @@ def test_clean_removes_what_a_run_wrote_and_nothing_else(project, capsys):
     ours = {
         "data/tiny/04_responses.parquet", "data/tiny/embeddings/minilm.npy", "data/tiny/embeddings/minilm.parquet",
         "data/tiny/embeddings/queries/minilm.npy", "data/tiny/embeddings/queries/minilm.parquet",
+        *(f"data/tiny/embeddings/{kind}/e.{suffix}" for kind in ("sets", "files", "translated") for suffix in PAIR),
         "data/tiny/truth/ideas.parquet", "figures/tiny/map.png", "figures/tiny/map.csv", "figures/tiny/begun.png",
         "results/tiny/04.json", "results/tiny/claims.csv", "executed/tiny/04.ipynb", "report/tiny/index.html",
     }  # fmt: skip

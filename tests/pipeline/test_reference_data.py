@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from hivemind_utils.llm import gguf, gguf_models
+from hivemind_utils.responses import embeddings, encoders
 from hivemind_utils.responses import prompts as response_prompts
 from hivemind_utils.responses import table as response_table
 
@@ -56,3 +58,13 @@ def test_the_arms_of_the_local_model_have_closed_prompts_enough_for_a_control():
     assert asked["prompt_kind"].value_counts().to_dict() == {"original": 12, "closed": 13}
     elsewhere = response_prompts.read_prompts(REFERENCE / "closed_prompts.csv")
     assert not set(asked["prompt"]) & set(elsewhere["prompt"])
+
+
+def test_the_embeddings_of_the_time_metaphors_are_what_the_encoder_gives():
+    table = response_table.tabulate(response_table.read(METAPHORS))["04_responses"]
+    texts = table.loc[table["usable"], "text"]
+    shipped = embeddings.cache("minilm", REFERENCE / "embeddings")
+    assert shipped.holds(table.loc[table["usable"], "text_id"])
+    some = texts[texts.str.len() < 200].drop_duplicates().sample(40, random_state=0)
+    found = encoders.load_encoder("minilm").encode(some.tolist())
+    np.testing.assert_allclose(shipped.of(table.loc[some.index, "text_id"]), found, atol=2e-6)

@@ -1,5 +1,6 @@
 """Loading responses: what is usable, which decoding and conditions are kept, what is left out."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,22 @@ class TestBeyondTheEncoder:
     def test_every_script_is_measured_in_tokens(self):
         table = pd.DataFrame({"text": [chr(0x6C34) * 300, "a" * 200], "usable": True})
         assert loading.beyond_encoder(table, "minilm")["encoder_note"].startswith("1 of 2 responses (50 %)")
+
+
+def test_vectors_beside_a_file_are_read_and_others_kept_apart_from_those_of_the_run(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading.encoders, "load_encoder", lambda name, **options: LetterCounts())
+    monkeypatch.setattr(embeddings.encoders, "load_encoder", lambda name, **options: LetterCounts())
+    rows = pd.DataFrame(
+        {"prompt": "p?", "model": "real", "decoding": "top_p", "response": ["a sea", "an oar", "a sea"]}
+    )
+    rows.to_parquet(tmp_path / "real.parquet")
+    of_run = [path.read_bytes() for path in embeddings.files("letters", study.folder / "embeddings")]
+    read = loading.from_file(study, tmp_path / "real.parquet", "letters")
+    np.testing.assert_array_equal(read.vectors, LetterCounts().encode(["a sea", "an oar", "a sea"]))
+    assert [path.read_bytes() for path in embeddings.files("letters", study.folder / "embeddings")] == of_run
+
+    embeddings.embed(["a sea", "an oar", "more"], LetterCounts(), tmp_path / "embeddings")
+    shutil.rmtree(study.folder / "embeddings" / "files")
+    again = loading.from_file(study, tmp_path / "real.parquet", "letters")
+    np.testing.assert_array_equal(again.vectors, read.vectors)
+    assert not (study.folder / "embeddings" / "files").exists()
