@@ -89,8 +89,8 @@ def judge_responses(responses, model, rubric, instructions, *, votes=1, probabil
     labels = labeling.label(
         items, instructions, schema(criteria), model, votes=votes, **_with_logprobs(options, probabilities)
     )
-    texts = responses.set_index("response_id")
-    rows = []
+    texts = responses.set_index("response_id")[["prompt_id", "response"]]
+    texts, rows = dict(zip(texts.index, texts.itertuples(index=False), strict=True)), []
     for item_id, at in labels.table.groupby("item_id", sort=False):
         grades = [[value[name]["score"] for name in criteria] for value in at["value"]]
         shares = _mean([token_shares(text, criteria, SCALE) for text in at["logprobs"]]) if probabilities else None
@@ -98,7 +98,7 @@ def judge_responses(responses, model, rubric, instructions, *, votes=1, probabil
             shares = np.mean(np.array(grades)[:, :, None] == SCALE, axis=(0, 1))
         score = float(np.mean(grades)) if not probabilities or shares is None else float(shares @ SCALE)
         distribution = None if shares is None else json.dumps([round(s, 6) for s in shares.tolist()])
-        rows.append((*texts.loc[item_id, ["prompt_id", "response"]], score, distribution, str(grades)))
+        rows.append((*texts[item_id], score, distribution, str(grades)))
     frame = pd.DataFrame(rows, columns=["prompt_id", "response", "score", "distribution", "raw"])
     return frame.assign(scorer=f"{model} ({rubric})", scorer_type="judge")[COLUMNS], labels
 
