@@ -47,6 +47,7 @@ EXERCISED = {
     "make lab PROFILE=…": "tests/pipeline/test_lab.py",
     "make export PROFILE=demo FORMAT=…": "tests/pipeline/test_ways_out.py",
     "make compare A=demo B=mine": "tests/pipeline/test_ways_out.py",
+    "make clean": "tests/pipeline/test_names.py",
     "make setup": "ci",
     "make setup-dev": "ci",
     "make setup-local": "ci",

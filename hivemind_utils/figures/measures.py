@@ -22,8 +22,11 @@ def measure_validity(table):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or None
+        None without rows.
     """
+    if table.empty:
+        return None
     plt = style.pyplot()
     table = table.sort_values("auc", ascending=False, ignore_index=True)
     y, crossed = np.arange(len(table)), table["ideas"].notna().any()

@@ -24,6 +24,10 @@ from hivemind_utils.tables import ids as table_ids
 BLOCK = 100_000  # texts held at a time while a cache is written
 
 
+class UnpaidError(ValueError):
+    """Texts are not embedded yet, and the encoder costs money that may not be spent."""
+
+
 def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     """Encode the distinct texts that the cache lacks and add them to it.
 
@@ -44,7 +48,7 @@ def embed(texts, encoder, folder, *, may_pay=True, progress=True):
     folder : path-like
         Made if missing.
     may_pay : bool
-        Whether a provider (``litellm:``) may be asked; if not, missing texts raise ValueError.
+        Whether a provider (``litellm:``) may be asked; if not, missing texts raise `UnpaidError`.
     progress : bool
         Show a progress bar over texts.
 
@@ -88,7 +92,7 @@ def embed_and_count(texts, encoder, folder, *, may_pay=True, progress=True):
                 pool.shutdown(cancel_futures=True)  # what is in flight may be paid for: it lands and is kept
                 raise
     if unpaid[0]:
-        raise ValueError(
+        raise UnpaidError(
             f"{unpaid[0]:,.0f} texts (some {unpaid[1]:,.0f} tokens) are not embedded yet, and {encoder.name} is "
             "paid for, but `budget_usd` is 0. Set a budget, or choose another `encoder`."
         )

@@ -488,7 +488,7 @@ def stages(contrasts):
 def real_time_metaphor_map(real):
     """Say which word a real model repeats and how many modes are stable, from `reference.analyse`."""
     if real is None:
-        return "No file of real responses is named"
+        return "No real responses: no file is named, or its responses are not embedded"
     row, found = real.shown.row, real.shown.modes
     n = counted(int(row["n_responses"]), "response")
     if found.empty:

@@ -89,7 +89,7 @@ def _cut_note(cache, encoder):
     return f"{wording.counted(n, 'text')} too long for {encoder}: only the beginning is compared."
 
 
-def from_file(study, path, encoder, **reading):
+def from_file(study, path, encoder, *, may_pay=False, **reading):
     """Read responses from a file, embed them, and return them as `load` does, without touching the profile's tables.
 
     Vectors in a folder ``embeddings`` beside the file are read from there, if it has those of all responses.
@@ -99,6 +99,8 @@ def from_file(study, path, encoder, **reading):
     study : Study
     path : path-like
     encoder : str
+    may_pay : bool
+        As in `embeddings.embed`.
     **reading
         Options of `table.read`, such as `columns`.
 
@@ -116,7 +118,7 @@ def from_file(study, path, encoder, **reading):
         vectors = beside.of(table["text_id"])
     else:
         own = study.folder / "embeddings" / "files"  # not 04's cache: what was computed on it would have to run again
-        vectors = embeddings.vectors(table["text"].tolist(), encoder, own, may_pay=True)
+        vectors = embeddings.vectors(table["text"].tolist(), encoder, own, may_pay=may_pay)
     prompts, models = made["04_prompts"].set_index("prompt_id"), made["04_models"].set_index("model")
     return Responses(table, vectors, prompts, models, executor=study.executor)
 

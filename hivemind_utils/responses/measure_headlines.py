@@ -17,6 +17,8 @@ def measure_validity(table):
     >>> measure_validity(pd.DataFrame([row]))
     '1 − mean cosine tells varied from equal content with AUC 0.75 (95 % interval 0.70 to 0.80)'
     """
+    if table.empty:
+        return "Sets of known content are not embedded"
     row = table.set_index("measure").loc["mean_cosine"]
     said = (
         f"{row['name']} tells varied from equal content with AUC "

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from hivemind_utils.responses import modes
+from hivemind_utils.responses import embeddings, modes
 from hivemind_utils.responses.loading import Responses, from_file
 from hivemind_utils.tables import files
 
@@ -39,7 +39,7 @@ def origin(path):
     )
 
 
-def analyse(study, path, encoder, *, settings=None, reruns=None):
+def analyse(study, path, encoder, *, may_pay=False, settings=None, reruns=None):
     """Map the responses of a real model that a file holds, and find their modes.
 
     Parameters
@@ -48,6 +48,8 @@ def analyse(study, path, encoder, *, settings=None, reruns=None):
     path : path-like or None
         A Parquet file of responses to one prompt with its provenance; None: nothing is analysed.
     encoder : str
+    may_pay : bool
+        Whether an encoder that costs money may be asked; if not, it says so, and nothing is analysed.
     settings, reruns : dict, optional
         See `modes.analyse`.
 
@@ -57,7 +59,11 @@ def analyse(study, path, encoder, *, settings=None, reruns=None):
     """
     if path is None:
         return None
-    found = from_file(study, path, encoder)
+    try:
+        found = from_file(study, path, encoder, may_pay=may_pay)
+    except embeddings.UnpaidError as error:
+        print(f"The real responses are left out: {error}")
+        return None
     analysed = modes.analyse(found, study.rng, settings=settings, reruns=reruns, progress=study.progress)
     return Reference(found, modes.one_prompt(analysed, found, found.prompt_order[0]), origin(path))
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from hivemind_utils.metrics import diversity, similarity, validity, words
 from hivemind_utils.responses import embeddings
-from hivemind_utils.tables import files, reading
+from hivemind_utils.tables import files, reading, schema
 
 SETS = ["context", "set_id", "label", "response"]
 MEASURES = {  # printed names; "form": the measure knows words, not meaning
@@ -101,15 +101,22 @@ def read_sets(path):
     return sets.reset_index(drop=True)
 
 
-def measured(study, sets, encoder):
-    """Values of every measure on every set (`set_values`), with the vectors kept in the profile's folder."""
-    values = set_values(sets, encoder, study.folder / "embeddings" / "sets")
+def measured(study, sets, encoder, *, may_pay=False):
+    """Values of every measure on every set (`set_values`), with the vectors kept in the profile's folder.
+
+    Without leave to pay an encoder that costs money it says so, and returns no sets.
+    """
+    try:
+        values = set_values(sets, encoder, study.folder / "embeddings" / "sets", may_pay=may_pay)
+    except embeddings.UnpaidError as error:
+        print(f"Sets of known content are left out: {error}")
+        return pd.DataFrame(columns=[*sets.columns.drop("response"), "n", *MEASURES])
     if single := sets["set_id"].nunique() - len(values):
         print(f"{single:,} sets have one response and are left out")
     return values
 
 
-def set_values(sets, encoder, folder):
+def set_values(sets, encoder, folder, *, may_pay=False):
     """Value of every measure on every set of two or more responses.
 
     Parameters
@@ -117,9 +124,10 @@ def set_values(sets, encoder, folder):
     sets : pandas.DataFrame
         One row per response, with the columns of `SETS` and any others that belong to the set.
     encoder : str
-        Nothing is paid for: texts it lacks must be embedded here.
     folder : path-like
         Where vectors of these texts are kept.
+    may_pay : bool
+        As in `embeddings.embed`.
 
     Returns
     -------
@@ -128,7 +136,9 @@ def set_values(sets, encoder, folder):
         diversity; NaN where a measure has no value.
     """
     sets = sets.reset_index(drop=True)
-    vectors = similarity.unit_rows(embeddings.vectors(sets["response"], encoder, folder, progress=False))
+    vectors = similarity.unit_rows(
+        embeddings.vectors(sets["response"], encoder, folder, may_pay=may_pay, progress=False)
+    )
     lists = words.word_lists(sets["response"])
     groups = sets.groupby("set_id", sort=False)
     codes = groups.ngroup().to_numpy()
@@ -162,13 +172,15 @@ def compare(values, rng):
     Returns
     -------
     pandas.DataFrame
-        Table ``05_measure_validity``.
+        Table ``05_measure_validity``; without rows where there are no values.
 
     Raises
     ------
     ValueError
         If there are no sets of both labels.
     """
+    if values.empty:
+        return schema.empty("05_measure_validity")
     crossed = {"ideas", "form"} <= set(values)
     judged = values[values["form"] == "varied"] if crossed else values
     if judged["label"].nunique() < 2:

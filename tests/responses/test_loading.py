@@ -8,7 +8,17 @@ import pandas as pd
 import pytest
 
 from hivemind_utils import responses
-from hivemind_utils.responses import arms, embeddings, loading, table
+from hivemind_utils.figures import measures
+from hivemind_utils.responses import (
+    arms,
+    embeddings,
+    headlines,
+    loading,
+    measure_headlines,
+    reference,
+    table,
+    validity,
+)
 from hivemind_utils.tables import parquet
 from hivemind_utils.tables.study import Study
 
@@ -213,3 +223,35 @@ def test_vectors_beside_a_file_are_read_and_others_kept_apart_from_those_of_the_
     again = loading.from_file(study, tmp_path / "real.parquet", "letters")
     np.testing.assert_array_equal(again.vectors, read.vectors)
     assert not (study.folder / "embeddings" / "files").exists()
+
+
+class Paid(LetterCounts):
+    """An encoder that costs money; `n_asked` counts the texts it was sent."""
+
+    library, n_asked = "litellm", 0
+
+    def encode(self, texts):
+        Paid.n_asked += len(texts)
+        return super().encode(texts)
+
+
+def test_nothing_is_paid_without_leave_and_the_rest_of_the_notebook_goes_on(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embeddings.encoders, "load_encoder", lambda name, **options: Paid())
+    rows = pd.DataFrame({"prompt": "p?", "model": "real", "decoding": "top_p", "response": ["a sea", "an oar"]})
+    rows.to_parquet(tmp_path / "real.parquet")
+    assert reference.analyse(study, tmp_path / "real.parquet", "letters") is None
+    assert "No real responses" in headlines.real_time_metaphor_map(None)
+
+    sets = pd.DataFrame({"set_id": list("aabb"), "label": [0, 0, 1, 1], "context": "p", "response": list("uvwx")})
+    values = validity.measured(study, sets, "letters")
+    compared = study.apart("written", "a test").write("05_measure_validity", validity.compare(values, study.rng))
+    assert compared.empty and values["context"].nunique() == 0
+    assert measures.measure_validity(compared) is None
+    assert "not embedded" in measure_headlines.measure_validity(compared)
+    said = capsys.readouterr().out
+    assert "The real responses are left out: 2 texts" in said and "Sets of known content are left out: 4 texts" in said
+    assert said.count("`budget_usd` is 0. Set a budget") == 2 and Paid.n_asked == 0
+
+    assert len(validity.measured(study, sets, "letters", may_pay=True)) == 2
+    assert len(loading.from_file(study, tmp_path / "real.parquet", "letters", may_pay=True).table) == 2
+    assert Paid.n_asked == 6
