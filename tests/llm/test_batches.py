@@ -520,11 +520,13 @@ class TestStatus:
         server.replace = lambda method, path, there: there
         assert ask(requests, db).partial is None and server.submitted == 1
 
-    @pytest.mark.parametrize("end", ["batch-000", "results", "content"])
+    @pytest.mark.parametrize(
+        ("protocol", "end"),
+        [("files", "batch-000"), ("files", "content"), ("messages", "batch-000"), ("messages", "results")],
+        indirect=["protocol"],
+    )
     def test_a_batch_that_its_provider_no_longer_has_is_kept_until_it_is_forgotten(self, server, db, protocol, end):
         requests = self.run(server, db, protocol)
-        if end in ("results", "content") and (end == "results") != (protocol == "messages"):
-            pytest.skip("the other protocol's address")
 
         def gone(method, path, there):
             lacks = method == "GET" and path.endswith(end)
@@ -654,9 +656,8 @@ class TestRefusals:
         ask(cell(server, protocol), db)
         assert server.submitted == 1
 
+    @pytest.mark.parametrize("protocol", ["files"], indirect=True)  # Anthropic checks a batch when it is submitted
     def test_a_batch_that_fails_later_says_why(self, server, db, protocol):
-        if protocol == "messages":
-            pytest.skip("Anthropic checks a batch when it is submitted")
         server.failure = "Enqueued token limit reached"
         ask(cell(server, protocol), db)
         assert "enqueued_tokens" in ask(cell(server, protocol), db).partial and server.submitted == 1
@@ -684,9 +685,8 @@ class TestRefusals:
         mine = batch_adapters.adapter("hosted_vllm/mine", "http://127.0.0.1:9/v1")
         assert mine.options["api_key"] == "none"  # not OpenAI's, which litellm would take
 
+    @pytest.mark.parametrize("protocol", ["messages"], indirect=True)  # files are named by ids, not by addresses
     def test_results_are_not_fetched_from_another_host(self, server, protocol):
-        if protocol == "files":
-            pytest.skip("files are named by ids, not by addresses")
         asked = batch_adapters.adapter(MODELS[protocol], server.url)
         with serving_batches() as other, pytest.raises(batch_adapters.Refused, match="not sent"):
             list(asked.results("t", batch_adapters.Status("ended", files=(f"{other.url}/results",))))
