@@ -352,9 +352,10 @@ class TestRealFiles:
         path = Path(REAL) / "pandalm" / "pairwise.parquet"
         columns = {"item_id": "idx", "prompt_id": "instruction", "response_1": "response1", "response_2": "response2"}
         long = rating_labels.read(path, columns=columns, label_columns=["annotator*"])
-        labels, items, _ = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
-        assert len(items) == 999 and items["prompt_id"].nunique() == 170
-        assert labels["label"].value_counts().to_dict() == {-1: 1_416, 1: 1_255, 0: 326}
+        labels, items, excluded = rating_labels.tabulate(long, "pairs", [-1, 0, 1], label_values={"1": 1, "2": -1})
+        assert len(items) == 998 and items["prompt_id"].nunique() == 169
+        assert labels["label"].value_counts().to_dict() == {-1: 1_413, 1: 1_255, 0: 326}
+        assert set(excluded["reason"]) == {"no prompt_id"} and len(excluded) == 3  # an instruction that is a space
 
 
 class TestSides:

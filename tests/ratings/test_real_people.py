@@ -136,10 +136,11 @@ def test_pandalm_runs_through_both_notebooks(make_project):
     )
     project.make("figures", "PROFILE=pandalm.yaml")
     people, graders = (json.loads((project.folder / f"results/pandalm/{n}.json").read_text()) for n in ("08", "09"))
-    assert people["pairs"] | {} == {"n_items": 999, "n_labels": 2_997}
+    assert people["pairs"] | {} == {"n_items": 998, "n_labels": 2_994}  # one instruction is a space: no prompt_id
     assert people["unanimous_ties"] == 85
     assert people["agreement"]["pairs"]["alpha_nominal"]["value"] == pytest.approx(0.864, abs=1e-3)
-    assert graders["n_excluded"] == {"not a number": 25}  # the verdicts that were garbage
+    # the verdicts that were garbage, and two of the pair left out
+    assert graders["n_excluded"] == {"not a number": 25, "no such item": 2}
     table = pd.read_parquet(project.folder / "data" / "pandalm" / "09_verdicts.parquet").set_index("scorer")
     print(table[["n", "share", "effective_size", "kept", "verdict", "reason"]])
     assert table["n"].max() == 120  # the pairs with any disagreement
