@@ -1,4 +1,4 @@
-"""A small real model through llama.cpp: responses and tokens a second, by servers and slots, and the memory they take.
+"""A small real model through llama.cpp: responses and tokens per second, by servers and slots, and memory taken.
 
     python benchmarks/local_model.py [GGUF model] [answers]
 
@@ -62,7 +62,7 @@ def main():
     started = time.perf_counter()
     response = "Time is a river that carries us to the sea."
     gguf_scores.scores(f"{source}?slots=8&context=512", [PROMPT] * 8, [f"{response} {i}" for i in range(8)])
-    print(f"scores: {8 / (time.perf_counter() - started):.2f} responses of some twelve tokens a second, start included")
+    print(f"scores: {8 / (time.perf_counter() - started):.2f} responses of some 12 tokens per second, start included")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PARAMETERS = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 2048}
 
 
 def bare(server, n):
-    """Requests a second of litellm alone."""
+    """Requests per second of litellm alone."""
     litellm = providers.litellm()
 
     async def main():
@@ -47,7 +47,7 @@ def bare(server, n):
 
 
 def ours(server, n, folder, prompt):
-    """Requests a second of the sampler, every response stored."""
+    """Requests per second of the sampler, every response stored."""
     requests = request_llm.requests("hosted_vllm/ours", prompt, PARAMETERS, n, api_base=server.url)
     started = time.perf_counter()
     outcome = sampler.run(

@@ -86,7 +86,7 @@ def label(
     store_path : path-like
         The sampler's store; answers in it are not asked again.
     votes : int
-        Independent answers an item.
+        Independent answers per item.
     parameters : dict, optional
         Of the request. Default: temperature 0 for a single vote and 1 for several, at most 1,024 tokens.
     max_repairs : int

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 
-LOG = "HIVEMIND_PROGRESS"  # environment: file to which a line a minute is added, for who runs a notebook without a head
+LOG = "HIVEMIND_PROGRESS"  # environment: a file that gets one line per minute, for who runs a notebook without a head
 FIRST_S, EVERY_S = 10, 60
 
 

@@ -147,7 +147,7 @@ class _Run(bookkeeping.Books):
         self.stopping, self.lost, self.last_error = False, {}, {}
         self.jobs = self._missing(requests, store_llm.held(opened.path), store_llm.unsupported(opened.path))
         self.price = {m: cost_llm.price(m, prices, jobs[0].request.api_base) for m, jobs in self.jobs.items()}
-        self.per_call = {}  # servers by model; responses a call, where a server takes fewer
+        self.per_call = {}  # servers by model; responses per call, where a server takes fewer
         for model, jobs in self.jobs.items():
             self._refuse_unpriced(model)
             if lacking := providers.lacks_address(model, jobs[0].request.api_base):
@@ -299,7 +299,7 @@ class _Run(bookkeeping.Books):
         )
 
     def _split(self, job):
-        """Job for one call, and the rest of it where the provider gives fewer responses a call."""
+        """Job for one call, and the rest of it where the provider gives fewer responses per call."""
         n = self._n(job.request.model)
         if len(job.samples) <= n:
             return job, None

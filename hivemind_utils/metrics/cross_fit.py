@@ -54,7 +54,7 @@ def cross_fit(labels, scores, rules, statistics_of, n_splits, rng, *, groups=Non
     labels, scores = np.asarray(labels, float), np.atleast_2d(np.asarray(scores, float))
     present = ~np.isnan(labels)
     if (present.sum(1) < LEAST_LABELS).any():
-        raise ValueError(f"Cross-fitting needs {LEAST_LABELS} labels an item: leave out items with fewer.")
+        raise ValueError(f"Cross-fitting needs {LEAST_LABELS} labels per item: leave out items with fewer.")
     sums = {"crossed": [], "same": [], "human": []}
     for _ in range(n_splits):
         first = agreement.random_half(present, rng, persons)

@@ -175,8 +175,8 @@ def _totals(plan, store_path, values, names_on_this_machine=()):
         minutes = plan.loc[local, "tokens_out"].sum() / (TOKENS_PER_CORE_S * cores) / 60
         lines.append(
             f"time: some {minutes:,.0f} minutes for models in GGUF files on {cores} cores, if nothing else runs, at "
-            f"{TOKENS_PER_CORE_S} tokens a second and core (measured with 135 million parameters in 4 bits; a model of "
-            "ten times the size takes ten times as long)"
+            f"{TOKENS_PER_CORE_S} tokens per second and core (measured with 135 million parameters in 4 bits; a model "
+            "of ten times the size takes ten times as long)"
         )
     return lines
 

@@ -26,7 +26,7 @@ def rules(spec):
     folder = files.root() / "executed" / profile.name
     digests = manifests.Digests(folder)
     chosen = {number: notebooks.inspect(number) for number in sorted(profile.run)}
-    order = [*(number for number in FIRST if number in chosen), *(number for number in chosen if number not in FIRST)]
+    order = sorted(chosen, key=lambda number: FIRST.index(number) if number in FIRST else len(FIRST))
     lines = [f".PHONY: all {' '.join(chosen)}", ".SUFFIXES:", f"all: {' '.join(order)}"]
     strict = f"\t@$(PYTHON) -m hivemind_utils.pipeline.run --partial --profile={_shell(spec)}"
     lines += ["ifneq ($(STRICT),)", strict, "endif", ""]

@@ -166,7 +166,7 @@ def still_partial(spec):
 
 @contextlib.contextmanager
 def _progress(path, name):
-    """Repeat on the terminal what long work in the notebook says of itself: a line a minute."""
+    """Repeat on the terminal what long work in the notebook says of itself: one line per minute."""
     path.write_text("", encoding="utf-8")
     os.environ[progress.LOG] = str(path)
     ended = threading.Event()

@@ -1,6 +1,6 @@
 """Design an annotation study: pick responses and pairs from a pool, write the sheets people fill in.
 
-Filled sheets are read back by `ratings.read` as they are: one label a row, with the annotator's name.
+Filled sheets are read back by `ratings.read` as they are: one label per row, with the annotator's name.
 """
 
 import numpy as np

@@ -233,7 +233,7 @@ def _with_prompt_text(frame, file):
 
 
 def select(answers, *, prompts=None, models=None, n_samples=None):
-    """Keep some prompts (by id, or text where there is no id), some models, and at most `n_samples` responses a cell.
+    """Keep some prompts (by id, or text where there is no id), some models, and at most `n_samples` responses per cell.
 
     Raises
     ------

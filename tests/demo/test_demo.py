@@ -22,7 +22,7 @@ def population():
 
 @pytest.fixture(scope="module")
 def draws(population):
-    """Ten draws of the open prompts under top_p, twelve answers a cell, with their embeddings."""
+    """Ten draws of the open prompts under top_p, twelve responses per cell, with their embeddings."""
     prompts = [p["prompt_id"] for p in population["prompts"] if p["prompt_kind"] == "original"]
     drawn = {
         seed: population_demo.draw_responses(

@@ -36,7 +36,7 @@ REPAIR = ({"role": "assistant", "content": "{"}, {"role": "user", "content": "Yo
 
 
 def votes_of(model, schema, queries):
-    """Three votes a query, as `labeling.label` gets them: an answer that does not fit is asked for once more."""
+    """Three votes per query, as `labeling.label` gets them: an answer that does not fit is asked for once more."""
     rows = []
     for name, text in queries:
         for vote in range(3):

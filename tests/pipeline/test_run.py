@@ -32,7 +32,7 @@ GENERATE = [
     """,
     """
     profile: str = "demo"  # tables are read from and written to data/<profile>
-    answers: Path = "inputs/answers.csv"  # one answer a row
+    answers: Path = "inputs/answers.csv"  # one response per row
     registries: list[Path] | None = None  # more columns
     n_samples: int = 2  # answers per cell
     decoding: Literal["top_p", "min_p"] = "top_p"  # how answers are drawn
