@@ -2,8 +2,8 @@
 
 import json
 import os
-import sys
 
+from hivemind_utils.pipeline import forks
 from hivemind_utils.tables import files
 
 
@@ -26,7 +26,7 @@ def environment(folder):
     for place in (kernel, settings.parent):
         place.mkdir(parents=True, exist_ok=True)
     specification = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": [*forks.python(), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
         "metadata": {"debugger": True},

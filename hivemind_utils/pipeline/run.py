@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hivemind_utils.llm import progress, providers
-from hivemind_utils.pipeline import kernels, manifests, names, notebooks, profiles, rules, writers
+from hivemind_utils.pipeline import forks, kernels, manifests, names, notebooks, profiles, rules, writers
 from hivemind_utils.tables import executor, parquet
 from hivemind_utils.tables import files as table_files
 
@@ -131,11 +131,15 @@ def make(target, spec, jobs):
     with contextlib.ExitStack() as stack:
         dry = set(flags) & {"n", "q"}
         descriptors = () if dry else stack.enter_context(writers.only_one(profile.name, f"make {target}"))
-        written = rules.rules(spec)
+        written, n_running = rules.rules(spec)
         environment = {
             k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES")
         }
-        python = shlex.quote(sys.executable).replace("$", "$$")
+        if n_running > 1 and not dry and sys.platform == "linux":
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            variables, held = stack.enter_context(forks.server(os.environ | kernels.environment(scratch)))
+            environment, descriptors = environment | variables, (*descriptors, *held)
+        python = shlex.join(forks.python(environment)).replace("$", "$$")
         command = [os.environ.get("MAKE") or "make", "--no-print-directory", "--keep-going", f"-j{int(jobs)}"]
         command += [f"-{flags}"] if flags else []
         command += ["-f", manifests.relative(written), f"PYTHON={python}", f"STRICT={os.environ.get('STRICT', '')}"]
@@ -352,7 +356,7 @@ def main(arguments=None):
         if options.make is not None:
             return make(options.make, options.profile, options.jobs)
         if options.rules:
-            print(manifests.relative(rules.rules(options.profile)))
+            print(manifests.relative(rules.rules(options.profile)[0]))
             return 0
         if options.partial:
             return still_partial(options.profile)
