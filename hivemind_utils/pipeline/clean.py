@@ -132,6 +132,7 @@ def main(arguments=None):
         chosen = everyone() if options.all else [names.name_of(options.profile)]
         if not options.all and names.is_file(options.profile):
             names.check_alone(chosen[0], options.profile)
+        (files.root() / "executed" / notebooks.IMPORTS).unlink(missing_ok=True)
         for name in chosen:
             if left := clean(name):
                 print(f"left as they are, for no run wrote them: {', '.join(left[:5])}{' …' if left[5:] else ''}")

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 
 SOCKET = "HIVEMIND_FORKS"  # in the environment: the path of the server's socket
 LIBRARIES = (  # in the order of first use: a request is answered between two imports
@@ -22,7 +23,8 @@ LIBRARIES = (  # in the order of first use: a request is answered between two im
     "matplotlib.backends.backend_pdf", "seaborn", "sklearn.feature_extraction.text", "sklearn.cluster",
     "statsmodels.api", "umap", "hdbscan",
 )  # fmt: skip
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # passed on; a server ends when all who may ask have ended
+# Passed on to the process. The server ignores them: it ends when all that may ask have ended.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PATIENCE = 1  # seconds between two looks at whether the parent is still there
 
 
@@ -87,7 +89,8 @@ def serve(path):
     sys.modules.setdefault("rfc3987_syntax", None)  # see `notebooks.skip_iri_grammar`
     waiting = _Server(path)
     for library in LIBRARIES:
-        importlib.import_module(library)
+        with contextlib.suppress(Exception):  # a process that needs it will say what is wrong with it
+            importlib.import_module(library)
         if (request := waiting.answer(0)) or waiting.ended:
             return request
     gc.freeze()  # shared with the forked processes: their collector leaves it alone
@@ -143,10 +146,12 @@ class _Server:
         connection, _ = self.listening.accept()
         try:
             request = _received(connection)
-        except (OSError, ValueError):  # whoever it was has gone
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # the threads of OpenBLAS and Arrow expect a fork
+                pid = os.fork()
+        except (OSError, TypeError, ValueError):  # who asked has gone, or there can be no more processes
             connection.close()
             return None
-        pid = os.fork()
         if pid == 0:
             os.close(signal.set_wakeup_fd(-1))
             for other in (connection, self.listening, self.ends, self.selector, *self.connections.values()):
@@ -175,8 +180,9 @@ class _Server:
 
     def _kill(self, pid):
         """Who asked has ended: the process has no place any more."""
-        self.selector.unregister(self.connections[pid])
-        _kill(pid, signal.SIGKILL)
+        if pid in self.connections:
+            self.selector.unregister(self.connections[pid])
+            _kill(pid, signal.SIGKILL)
 
 
 def _tell(connection, number):
@@ -233,7 +239,7 @@ def _received(connection):
     size, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     content, missing = b"", int.from_bytes(size, "big")
     while missing > len(content):
-        more = connection.recv(missing - len(content))
+        more = connection.recv(min(missing - len(content), 1 << 16))
         if not more:
             raise ValueError("The request ends too early.")
         content += more
@@ -272,6 +278,7 @@ if __name__ == "__main__":
     else:
         status = ask(sys.argv[1:])
         if status < 0:
-            signal.signal(-status, signal.SIG_DFL) if -status != signal.SIGKILL else None
+            with contextlib.suppress(OSError):  # SIGKILL has no handler
+                signal.signal(-status, signal.SIG_DFL)
             os.kill(os.getpid(), -status)
         sys.exit(status)

@@ -1,7 +1,9 @@
 """What can be known of a notebook without running it: parameters, tables read, modules imported."""
 
 import ast
+import contextlib
 import functools
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hivemind_utils.tables import files, schema
+
+IMPORTS = "imports.json"  # in ``executed``: what modules import, see `_Imports`
 
 
 class UserError(Exception):
@@ -240,21 +244,51 @@ def dotted(node):
 def _modules(trees):
     """Files of the package modules that these trees import, directly or through one another."""
     found, seen, queue = set(), set(), {name for tree in trees for name in _imported(tree)}
-    root = files.root()
+    root, imports = files.root(), _Imports()
     while queue:
         name = queue.pop()
         seen.add(name)
         for path in _files_of(name, root):
             if path not in found:
                 found.add(path)
-                queue |= _imported_by(path.read_text(encoding="utf-8")) - seen
+                queue |= imports.of(path.read_text(encoding="utf-8")) - seen
+    imports.save()
     return tuple(sorted(found))
 
 
-@functools.lru_cache(maxsize=1024)  # of the text: twelve notebooks import the same modules
-def _imported_by(text):
-    """Dotted names that a module's text imports."""
-    return frozenset(_imported(ast.parse(text)))
+class _Imports:
+    """Dotted names that texts of modules import, kept in ``executed/imports.json``: to parse all takes half a second.
+
+    They are known by the digest of the text and of this file, which says how they are found.
+    """
+
+    MOST = 2_000  # texts; then it begins anew
+
+    def __init__(self):
+        self.path = files.root() / "executed" / IMPORTS
+        known = files.read_json(self.path)
+        self.known = known if isinstance(known, dict) and len(known) < self.MOST else {}
+        self.changed = False
+
+    def of(self, text):
+        """Set of dotted names that a module's text imports."""
+        key = hashlib.sha256((_own_text() + text).encode()).hexdigest()
+        found = self.known.get(key)
+        if not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+            found = self.known[key] = sorted(set(_imported(ast.parse(text))))
+            self.changed = True
+        return set(found)
+
+    def save(self):
+        """Keep what was parsed, unless the folder cannot be written: then it is parsed again."""
+        if self.changed:
+            with contextlib.suppress(OSError), files.atomic(self.path) as temporary:
+                temporary.write_text(json.dumps(self.known), encoding="utf-8")
+
+
+@functools.cache
+def _own_text():
+    return Path(__file__).read_text(encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=64)

@@ -101,11 +101,19 @@ def _embed_glyphs_only():
 
     To read and subset these tables takes longer than to draw the figure.
     """
-    from fontTools.subset import Options
+    from fontTools import subset
 
-    dropped = getattr(Options, "_drop_tables_default", None)
-    if isinstance(dropped, list):
-        dropped += [name for name in _LAYOUT_TABLES if name not in dropped]
+    load = subset.load_font
+
+    @functools.wraps(load)
+    def load_without(*arguments, **options):
+        font = load(*arguments, **options)
+        for name in _LAYOUT_TABLES:
+            if name in font:
+                del font[name]
+        return font
+
+    subset.load_font = load_without
 
 
 def _print_around(fig, caption, stamp):
