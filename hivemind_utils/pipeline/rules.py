@@ -14,7 +14,7 @@ FIRST = ("04", "05", "07", "06", "08", "09")  # the longest, and what others wai
 
 
 def rules(spec):
-    """Write ``executed/<profile>/rules.mk`` and the resolved parameters; returns its path and how many may run.
+    """Write ``executed/<profile>/rules.mk`` and the resolved parameters; returns its path.
 
     A notebook runs if its parameters, its cells, the package modules it imports, its input files or its tables are not
     those of its last finished run, or if what that run wrote is not there as it was written. What depends on a
@@ -49,7 +49,12 @@ def rules(spec):
     target = folder / "rules.mk"
     with files.atomic(target) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
-    return target, len(possible)
+    return target
+
+
+def n_running(makefile):
+    """Number of notebooks that may run under a makefile of `rules`."""
+    return makefile.read_text(encoding="utf-8").count(" --unless-current ")
 
 
 def _needs(notebook, chosen):

@@ -131,11 +131,11 @@ def make(target, spec, jobs):
     with contextlib.ExitStack() as stack:
         dry = set(flags) & {"n", "q"}
         descriptors = () if dry else stack.enter_context(writers.only_one(profile.name, f"make {target}"))
-        written, n_running = rules.rules(spec)
+        written = rules.rules(spec)
         environment = {
             k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES")
         }
-        if n_running > 1 and not dry and sys.platform == "linux":
+        if rules.n_running(written) > 1 and not dry and sys.platform == "linux":
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             variables, held = stack.enter_context(forks.server(os.environ | kernels.environment(scratch)))
             environment, descriptors = environment | variables, (*descriptors, *held)
@@ -356,7 +356,7 @@ def main(arguments=None):
         if options.make is not None:
             return make(options.make, options.profile, options.jobs)
         if options.rules:
-            print(manifests.relative(rules.rules(options.profile)[0]))
+            print(manifests.relative(rules.rules(options.profile)))
             return 0
         if options.partial:
             return still_partial(options.profile)
