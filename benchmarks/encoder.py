@@ -1,4 +1,4 @@
-"""Speed of the NumPy encoder: texts a second and share of the float32 matmul peak, counting true tokens only."""
+"""Speed of the NumPy encoder: texts per second and share of the float32 matmul peak, counting true tokens only."""
 
 import argparse
 import time

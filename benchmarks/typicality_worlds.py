@@ -69,7 +69,7 @@ def main():
     table = pd.DataFrame(rows)
     table.to_csv(options.output, index=False, float_format="%.4g")
     print(table.pivot(index="scorer", columns="world", values="flagged").round(3).to_string())
-    print(f"{options.studies} studies a world, seed {options.seed}: {time.monotonic() - started:.0f} s")
+    print(f"{options.studies} studies per world, seed {options.seed}: {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

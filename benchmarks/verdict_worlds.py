@@ -394,7 +394,7 @@ def main():
     with pd.option_context("display.width", 250, "display.max_columns", 30):
         print(summary(table).round(3).to_string(index=False))
         print(table[table["contested_share"].isna()].dropna(axis=1, how="all").to_string(index=False))
-    print(f"{options.studies} studies a world, seed {options.seed}: {time.monotonic() - started:.0f} s")
+    print(f"{options.studies} studies per world, seed {options.seed}: {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

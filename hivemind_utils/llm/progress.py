@@ -64,7 +64,7 @@ class Display:
         rate, ended = new / seconds, f"after {_duration(seconds)}"
         if done < wanted and new:
             ended = f"about {_duration((wanted - done) / rate)} left" if new >= ENOUGH else "time left not known yet"
-        return f"{done:,} of {wanted:,} responses, {rate:,.2f} a second, ${runner.cost:,.4f}, {ended}"
+        return f"{done:,} of {wanted:,} responses, {rate:,.2f} per second, ${runner.cost:,.4f}, {ended}"
 
     def bars(self, runner):
         """One line per model and one for the whole run."""

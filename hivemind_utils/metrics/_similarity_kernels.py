@@ -29,7 +29,7 @@ def count_pairs(gram, row, column, ends, counts):
     """Count the pairs i < j of a tile of the Gram matrix, whose corner is (row, column), into fine bins.
 
     `ends[i]` is one past the last response of i's model: pairs before it go to ``counts[0]``, others to ``counts[1]``.
-    Four histograms a kind, so that neighbouring pairs in one bin need not wait for each other.
+    Four histograms per kind, so that neighbouring pairs in one bin need not wait for each other.
     """
     n_bins = counts.shape[2]
     last = n_bins - 1

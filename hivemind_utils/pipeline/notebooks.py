@@ -268,11 +268,14 @@ class _Imports:
         self.path = files.root() / "executed" / IMPORTS
         known = files.read_json(self.path)
         self.known = known if isinstance(known, dict) and len(known) < self.MOST else {}
+        self.finder = hashlib.sha256(Path(__file__).read_bytes())
         self.changed = False
 
     def of(self, text):
         """Set of dotted names that a module's text imports."""
-        key = hashlib.sha256((_own_text() + text).encode()).hexdigest()
+        digest = self.finder.copy()
+        digest.update(text.encode())
+        key = digest.hexdigest()
         found = self.known.get(key)
         if not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
             found = self.known[key] = sorted(set(_imported(ast.parse(text))))
@@ -284,11 +287,6 @@ class _Imports:
         if self.changed:
             with contextlib.suppress(OSError), files.atomic(self.path) as temporary:
                 temporary.write_text(json.dumps(self.known), encoding="utf-8")
-
-
-@functools.cache
-def _own_text():
-    return Path(__file__).read_text(encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=64)

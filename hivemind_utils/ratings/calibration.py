@@ -396,7 +396,7 @@ def _order_rows(scored):
     at = np.asarray(items.numbers, float)
     sides = np.stack([items.counts[:, side].sum(1) for side in (at < 0, at == 0, at > 0)], axis=1)
     most = sides == sides.max(1, keepdims=True)
-    classes = np.where(most.sum(1) > 1, 0, sides.argmax(1) - 1)  # what most annotators say; undecided: a tie
+    classes = np.where(most.sum(1) > 1, 0, sides.argmax(1) - 1)  # what most annotators say; no majority: a tie
     for (scorer, kind), row, both in zip(scored.scorers.itertuples(index=False), scored.scores, symmetric, strict=True):
         yield _soft_row(scored, scorer, "concordance", soft_labels.concordant(row, target)[0])
         known = ~np.isnan(row)

@@ -29,9 +29,9 @@ def test_a_line_a_minute_says_how_far_it_is_and_how_long_it_takes(clock, tmp_pat
         display.show(runner(stored=10, added=second // 2))
     lines = log.read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "15 of 100 responses, 0.50 a second, $0.5000, about 3 min left",
-        "45 of 100 responses, 0.50 a second, $0.5000, about 2 min left",
-        "75 of 100 responses, 0.50 a second, $0.5000, about 50 s left",
+        "15 of 100 responses, 0.50 per second, $0.5000, about 3 min left",
+        "45 of 100 responses, 0.50 per second, $0.5000, about 2 min left",
+        "75 of 100 responses, 0.50 per second, $0.5000, about 50 s left",
     ]
     display.show(runner(stored=10, added=90), last=True)
     assert log.read_text(encoding="utf-8").splitlines()[-1].endswith("after 2 min")

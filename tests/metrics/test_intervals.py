@@ -276,7 +276,7 @@ def test_verdicts_decide_the_contrast_claims():
     claim = intervals.contrast_claim("not testable", "only 3 prompts")
     assert claim.decision == "not testable" and claim.reason == "only 3 prompts"
     with pytest.raises(ValueError, match="must be one of"):
-        intervals.contrast_claim("convicted")
+        intervals.contrast_claim("worsens")
 
 
 def test_where_an_interval_covers_too_little_a_sentence_says_that_prompts_are_few():

@@ -18,7 +18,7 @@ from hivemind_utils.pipeline import forks, kernels
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="make figures forks on Linux only")
 AMBIENT = """
-import importlib, json, os, signal, sys, threading
+import json, logging, os, signal, sys
 import matplotlib as mpl, matplotlib.pyplot as plt, numpy as np, pandas as pd, seaborn
 from pandas._config.config import _registered_options
 from tqdm.auto import tqdm
@@ -44,7 +44,7 @@ found = {
     "child of its parent": os.environ["JPY_PARENT_PID"] == str(os.getppid()),
     "frame": str(pd.DataFrame(np.arange(24).reshape(1, 24), columns=[f"column {i}" for i in range(24)])),
     "root": str(files.root()),
-    "logging": [h.__class__.__name__ for h in __import__("logging").root.handlers],
+    "logging": [h.__class__.__name__ for h in logging.root.handlers],
 }
 print(json.dumps(found))
 """
@@ -59,9 +59,9 @@ def server(tmp_path_factory):
         yield {**variables, "SCRATCH": str(scratch)}
 
 
-def _wait_for(path, gone=False):
+def _wait_for(path):
     for _ in range(400):
-        if path.exists() != gone:
+        if path.exists():
             return
         time.sleep(0.05)
     raise TimeoutError(path)
