@@ -70,7 +70,9 @@ def _wait_for(path):
 @contextlib.contextmanager
 def _started(variables, folder, text, *arguments, **options):
     """A process ``python -m probe`` that asks the server, of a module of this text; it is killed at the end."""
-    (folder / "probe.py").write_text(inspect.cleandoc(text))
+    written = folder / "written.py"
+    written.write_text(inspect.cleandoc(text))
+    written.replace(folder / "probe.py")  # at once: another process may be reading it
     environment = os.environ | variables | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [*forks.python(environment), "-m", "probe", *arguments]
     options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "text": True} | options
