@@ -61,6 +61,7 @@ def use():
             "savefig.dpi": 250,
             "figure.constrained_layout.use": True,
             "pdf.fonttype": 42,
+            "ps.fonttype": 42,  # matplotlib asks for it in PDFs too: with 3 it embeds two parts of every font
             "font.size": 8,
             "font.family": fonts(),
         },

@@ -396,7 +396,20 @@ def rank_linear_line(means, full, masks, n_draws, rng):
         if not target.any():
             continue
         for j, rho in enumerate(full):
-            ranks = rankdata(rho * z[mask] + np.sqrt(1 - rho**2) * noise[:, mask], axis=1)
+            ranks = _row_ranks(rho * z[mask] + np.sqrt(1 - rho**2) * noise[:, mask])
             ranks -= ranks.mean(1, keepdims=True)
             found[i, j] = (ranks @ target / np.sqrt((ranks**2).sum(1) * (target @ target))).mean()
     return found
+
+
+def _row_ranks(values):
+    """Ranks from 1 in every row of an array; `rankdata` is five times slower, and needed only where values are equal."""
+    from scipy.stats import rankdata
+
+    order = values.argsort(axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    if (ordered[:, 1:] == ordered[:, :-1]).any():
+        return rankdata(values, axis=1)
+    ranks = np.empty_like(values)
+    np.put_along_axis(ranks, order, np.arange(1.0, values.shape[1] + 1)[None], axis=1)
+    return ranks

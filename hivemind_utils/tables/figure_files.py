@@ -50,15 +50,16 @@ def save(fig, slug, table, *, profile, stamp, caption=""):
     pathlib.Path
         The PNG.
     """
-    fig.draw_without_rendering()  # lets the layout settle; what is added from here on stands outside of it
+    if layout := fig.get_layout_engine():
+        layout.execute(fig)  # what is added from here on stands outside of it
     folder = files.root() / "figures" / profile
     with _without_layout(fig):
-        page = _print_around(fig, caption, stamp)
+        _print_around(fig, caption, stamp)
+        page = _png_page(fig)
         with files.atomic(folder / f"{slug}.png") as temporary:
             fig.savefig(temporary, format="png", bbox_inches=page)
-        with files.atomic(folder / f"{slug}.pdf") as temporary:  # letters are a little wider or narrower there
-            fig.savefig(temporary, format="pdf", bbox_inches="tight", pad_inches=_PADDING,
-                        metadata={"CreationDate": None})  # fmt: skip
+        with files.atomic(folder / f"{slug}.pdf") as temporary:
+            fig.savefig(temporary, format="pdf", bbox_inches=_pdf_page(fig), metadata={"CreationDate": None})
     with files.atomic(folder / f"{slug}.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     printed = {
@@ -117,7 +118,7 @@ def _embed_glyphs_only():
 
 
 def _print_around(fig, caption, stamp):
-    """Print caption, source and banner around a figure; returns what is saved of it, a box in inches."""
+    """Print caption, source and banner around a figure."""
     renderer = fig.canvas.get_renderer()
     for legend in fig.legends:  # one that stands outside the axes would follow the growing page
         corner = fig.transFigure.inverted().transform(legend.get_window_extent(renderer).p0)
@@ -135,19 +136,37 @@ def _print_around(fig, caption, stamp):
         lines = textwrap.wrap(f"PARTIAL: {stamp['partial']}", int(width * 18), break_on_hyphens=False)
         banner = "\n".join(lines if len(lines) <= BANNER_LINES else [*lines[: BANNER_LINES - 1], "… (see the report)"])
         fig.text(box.x0 / width, above, banner, fontsize=6.5, color="#C00000", va="bottom", **plain)
-    return _page(fig)
 
 
-def _page(fig):
+def _png_page(fig):
     """What is saved of a figure, a box in inches: measured in the dots of the PNG, to which letters are fitted."""
     import matplotlib as mpl
 
-    shown, saved = fig.dpi, mpl.rcParams["savefig.dpi"]
-    fig.dpi = shown if saved == "figure" else saved
-    try:
+    saved = mpl.rcParams["savefig.dpi"]
+    with _dpi(fig, fig.dpi if saved == "figure" else saved):
         return fig.get_tightbbox(fig.canvas.get_renderer()).padded(_PADDING)
+
+
+def _pdf_page(fig):
+    """The same in a PDF, where letters are a little wider or narrower.
+
+    With ``bbox_inches="tight"`` matplotlib would draw the figure once more to find it.
+    """
+    from matplotlib.backends import backend_pdf
+
+    dpi = backend_pdf.FigureCanvasPdf.fixed_dpi
+    width, height = fig.get_size_inches()
+    with _dpi(fig, dpi), contextlib.closing(backend_pdf.PdfFile(io.BytesIO())) as nowhere:
+        return fig.get_tightbbox(backend_pdf.RendererPdf(nowhere, dpi, height, width)).padded(_PADDING)
+
+
+@contextlib.contextmanager
+def _dpi(fig, dpi):
+    usual, fig.dpi = fig.dpi, dpi
+    try:
+        yield
     finally:
-        fig.dpi = shown
+        fig.dpi = usual
 
 
 def _title_share(fig, page):
