@@ -26,7 +26,8 @@ def secrets():
 def of_environment():
     """Addresses that the environment gives, by provider."""
     found = {}
-    for variable, value in sorted(os.environ.items(), reverse=True):  # X_BASE_URL before X_API_BASE, which wins
+    given = [item for item in os.environ.items() if item[0].endswith(("_API_BASE", "_BASE_URL"))]
+    for variable, value in sorted(given, reverse=True):  # X_BASE_URL before X_API_BASE, which wins
         named = re.fullmatch(r"(\w+?)_(API_BASE|BASE_URL)", variable)
         if named and value:
             found[named.group(1).lower()] = value

@@ -10,6 +10,7 @@ other than an offer, or a great deal of text; nor where somebody is quoted ("...
 English, and the common forms of nine other languages; `is_refusal` is the only function to call.
 """
 
+import functools
 import re
 
 
@@ -264,7 +265,12 @@ def is_refusal(text):
     >>> is_refusal("I can't pick one tree, so here are two: oak and elm."), is_refusal("Ich kann dabei nicht helfen.")
     (False, True)
     """
-    said = _plain(text)
+    return _declines(text[: 2 * LONGEST])
+
+
+@functools.lru_cache(10_000)  # a run asks for every response when it arrives and when it is tabulated
+def _declines(beginning):
+    said = _plain(beginning)
     said = re.sub(r'^"([^"]*)"$', r"\1", said)
     if re.match(r"[\"'«„]", said):
         return False  # somebody is quoted
@@ -278,8 +284,8 @@ def is_refusal(text):
 
 
 def _plain(text):
-    """The beginning of a text in one spelling, without emphasis; items of a list begin with a dot."""
-    text = text[: 2 * LONGEST].strip().replace("\u2019", "'").replace("\u201c", '"').replace("\u201d", '"')
+    """A text in one spelling, without emphasis; items of a list begin with a dot."""
+    text = text.strip().replace("\u2019", "'").replace("\u201c", '"').replace("\u201d", '"')
     text = re.sub(r"\n\s*(?:[-*\u2022|]|\d+[.)])\s*", " \u2022 ", text)
     return re.sub(r"\s+", " ", re.sub(r"[*_#`]+", "", text)).strip()
 

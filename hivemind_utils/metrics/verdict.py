@@ -403,7 +403,7 @@ def rank_linear_line(means, full, masks, n_draws, rng):
 
 
 def _row_ranks(values):
-    """Ranks from 1 in every row of an array; `rankdata` is five times slower, and needed only where values are equal."""
+    """Ranks from 1 in every row of an array; `rankdata` is slower, and needed only where values are equal."""
     from scipy.stats import rankdata
 
     order = values.argsort(axis=1)

@@ -25,7 +25,7 @@ LIBRARIES = (  # in the order of first use: a request is answered between two im
 )  # fmt: skip
 # Passed on to the process. The server ignores them: it ends when all that may ask have ended.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_COLLECT = 50_000, 20, 20  # new objects before garbage is looked for; Python's 700, 10, 10 takes 3 % of the time here
+_COLLECT = 50_000, 20, 20  # new objects before garbage is looked for; Python's 700, 10, 10 costs time in every notebook
 _PATIENCE = 1  # seconds between two looks at whether the parent is still there
 
 

@@ -216,3 +216,11 @@ def test_a_straight_line_loses_correlation_where_the_range_is_cut():
     at = cuts[1]
     loop = [spearmanr((0.5 * z + np.sqrt(0.75) * e)[at], means[at]).statistic for e in noise]
     assert found[1, 0] == pytest.approx(np.mean(loop))
+
+
+def test_a_straight_line_without_noise_keeps_the_ties_of_the_human_mean():
+    means = np.random.default_rng(0).integers(0, 5, 60).astype(float)
+    found = verdict.rank_linear_line(means, [1.0, 0.4], [means > 0], 40, np.random.default_rng(1))
+    z, noise, at = contested.normal_scores(means), np.random.default_rng(1).normal(size=(40, 60)), means > 0
+    loop = [spearmanr((0.4 * z + np.sqrt(0.84) * e)[at], means[at]).statistic for e in noise]
+    assert found[0] == pytest.approx([1, np.mean(loop)])
