@@ -79,7 +79,6 @@ def serve(path):
         In a forked process the request it is to carry out; None at the end of the server.
     """
     import builtins
-    import gc
     import importlib
     import types
 
@@ -94,7 +93,6 @@ def serve(path):
             importlib.import_module(library)
         if (request := waiting.answer(0)) or waiting.ended:
             return request
-    gc.freeze()  # shared with the forked processes: their collector leaves it alone
     while not waiting.ended:
         if request := waiting.answer(None):
             return request
@@ -254,6 +252,7 @@ def become(request):
     import runpy
 
     del builtins.get_ipython
+    gc.freeze()  # what the libraries hold is no garbage
     gc.set_threshold(*_COLLECT)
     os.setsid()
     for number, handler in request["usual"].items():
