@@ -93,8 +93,9 @@ def take_part(study, labels_from, path, n_conversations=None):
     if labels_from != "demo":
         return None
     planted = load(table_files.root() / path)
-    serve_labellers(planted, study.seed, n_conversations)
-    return lambda sheet: fill_sheet(sheet, planted, study.seed, n_conversations)
+    known = known_messages(planted, study.seed, n_conversations)
+    serve_labellers(planted, known)
+    return lambda sheet: fill_sheet(sheet, planted, known)
 
 
 def group_weights(logs, fraction=0.5):
@@ -170,9 +171,14 @@ def write(logs, folder, seed, n=None):
     return files, truth
 
 
-def serve_labellers(logs, seed, n=None):
-    """Let ``simulated/owl-eyed-labeller`` and ``simulated/pigeonhole-labeller`` answer for these logs."""
-    known = _known(logs, seed, n)
+def known_messages(logs, seed, n=None):
+    """What is true of the messages of these logs, by their text as asked and as meant; see `draw`."""
+    truth = draw(logs, seed, n)[1].to_dict("records")
+    return {text: row for row in truth for text in (row["clean"], row["text"])}
+
+
+def serve_labellers(logs, known):
+    """Let ``simulated/owl-eyed-labeller`` and ``simulated/pigeonhole-labeller`` answer for the `known_messages`."""
     spellings = [*planted_shares(logs)]
 
     def open_endedness(messages, *, n, seed, parameters):
@@ -189,21 +195,24 @@ def serve_labellers(logs, seed, n=None):
     provider.serve(TAXONOMY_LABELLER, kinds)
 
 
-def fill_sheet(sheet, logs, seed, n=None):
+def fill_sheet(sheet, logs, known):
     """Let the demo's annotators fill a sheet of 02 (`open_ended`, `alternatives`) or of 03 (`agree`).
 
     Parameters
     ----------
     sheet : pandas.DataFrame
         As `sheets.sheet` makes it, with `query`, and `category` in a sheet of 03.
+    logs : dict
+        From `load`.
+    known : dict
+        From `known_messages`.
 
     Returns
     -------
     pandas.DataFrame
         One row per row of the sheet and annotator.
     """
-    known, planted = _known(logs, seed, n), logs["annotators"]
-    filled = []
+    filled, planted = [], logs["annotators"]
     for person in range(planted["n"]):
         for row in sheet.to_dict("records"):
             true = known[row["query"].strip()]
@@ -342,12 +351,6 @@ def _schema(old):
         columns += [("openai_moderation", pa.list_(moderation)), ("state", text), ("country", text)]
         columns += [("hashed_ip", text), ("header", header)]
     return pa.schema(columns)
-
-
-def _known(logs, seed, n):
-    """Messages of these logs, as asked and as meant, with what is true of them."""
-    truth = draw(logs, seed, n)[1].to_dict("records")
-    return {text: row for row in truth for text in (row["clean"], row["text"])}
 
 
 def _asked(messages):

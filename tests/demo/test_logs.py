@@ -104,7 +104,7 @@ class TestDraw:
 
 @pytest.fixture(scope="module")
 def served():
-    logs_demo.serve_labellers(LOGS, 0)
+    logs_demo.serve_labellers(LOGS, logs_demo.known_messages(LOGS, 0))
 
 
 @pytest.mark.usefixtures("served")
@@ -181,7 +181,7 @@ class TestRecovery:
         rng = np.random.default_rng(0)
         items = labelled.loc[labelled["response_type"] != "dropped", ["query_id", "original", "response_type"]]
         sheet = sheets.sheet(items.rename(columns={"original": "query"}), 300, rng, strata="response_type")
-        filled = logs_demo.fill_sheet(sheet, LOGS, 0)
+        filled = logs_demo.fill_sheet(sheet, LOGS, logs_demo.known_messages(LOGS, 0))
         filled["open_ended"] = filled["open_ended"].map(yes_no.yes_or_no)
         labels, ids = sheets.matrix(filled, "query_id", "open_ended")
         truth = sheets.majority(labels)
@@ -215,7 +215,7 @@ class TestRecovery:
             (r.conversation_id, r.text, name) for r in open_.itertuples() for name in (r.categories[0], "Not Right")
         ]
         sheet = pd.DataFrame(rows, columns=["query_id", "query", "category"]).assign(agree="")
-        filled = logs_demo.fill_sheet(sheet, LOGS, 0)
+        filled = logs_demo.fill_sheet(sheet, LOGS, logs_demo.known_messages(LOGS, 0))
         right = filled["category"].ne("Not Right")
         yes = filled["agree"].eq("yes")
         planted = LOGS["annotators"]
