@@ -80,7 +80,7 @@ def frontier(table):
             marker = {"marker": "s" if row.is_rung else "o", "ms": 4.5, "lw": 0, "color": colours[row.label]}
             ax.plot(row.quality, row.diversity, label=row.label, **marker)
         ax.set(xlabel="mean quality", ylabel=MEASURES[measure])
-    named = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))  # one entry a name
+    named = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))  # one entry per name
     fig.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, fontsize=6)
     fig.draw_without_rendering()  # the legend takes its room, so that places on the axes are known
     for ax, measure in zip(axes[0], measures, strict=True):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from hivemind_utils.metrics.calibration import rank_correlations
 from hivemind_utils.metrics.comparison import Comparison, compare_kinds
 from hivemind_utils.metrics.contested import normal_scores
 
@@ -384,32 +385,7 @@ def rank_linear_line(means, full, masks, n_draws, rng):
     >>> bool(0.5 < full < 0.62), bool(middle < 0.3)
     (True, True)
     """
-    from scipy.stats import rankdata
-
     means, full = np.asarray(means, float), np.atleast_1d(np.asarray(full, float))
     z, noise = normal_scores(means), rng.normal(size=(n_draws, len(means)))
-    masks = np.atleast_2d(np.asarray(masks, bool))
-    found = np.full((len(masks), len(full)), np.nan)
-    for i, mask in enumerate(masks):
-        target = rankdata(means[mask])
-        target = target - target.mean()
-        if not target.any():
-            continue
-        for j, rho in enumerate(full):
-            ranks = _row_ranks(rho * z[mask] + np.sqrt(1 - rho**2) * noise[:, mask])
-            ranks -= ranks.mean(1, keepdims=True)
-            found[i, j] = (ranks @ target / np.sqrt((ranks**2).sum(1) * (target @ target))).mean()
-    return found
-
-
-def _row_ranks(values):
-    """Ranks from 1 in every row of an array; `rankdata` is slower, and needed only where values are equal."""
-    from scipy.stats import rankdata
-
-    order = values.argsort(axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
-    if (ordered[:, 1:] == ordered[:, :-1]).any():
-        return rankdata(values, axis=1)
-    ranks = np.empty_like(values)
-    np.put_along_axis(ranks, order, np.arange(1.0, values.shape[1] + 1)[None], axis=1)
-    return ranks
+    found = [rank_correlations(rho * z + np.sqrt(1 - rho**2) * noise, means, masks).mean(1) for rho in full]
+    return np.stack(found, axis=1)

@@ -261,7 +261,7 @@ def keyphrases(words, labels, n_phrases=3, exclude=()):
     Notes
     -----
     The weight of phrase t in class c is :math:`tf_{tc} \log(1 + A / f_t)` with :math:`tf` the share of the class's
-    phrases, :math:`f_t` the responses with t, :math:`A` the mean number of phrases a class (Grootendorst 2022). A
+    phrases, :math:`f_t` the responses with t, :math:`A` the mean number of phrases per class (Grootendorst 2022). A
     phrase counts once per response. English function words and contractions make no phrase, nor begin or end one.
 
     Examples
